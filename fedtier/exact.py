@@ -1,0 +1,327 @@
+"""Exact sums of weighted tensors: integer addition, so order, grouping and retries leave no trace.
+
+A floating-point tensor is scaled by a power of two that the round fixes, rounded
+once to an integer, and from there on only integers are added (`fedtier.kinds`).
+This module knows numbers only: no file, clock or network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Final, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fedtier.kinds import CHUNK, LIMBS, SUM_BITS, SumPlan, TensorPlan
+from fedtier.problems import OutOfRange, StartupError, WeightLimit
+from fedtier.tensors import STORAGE, Array, round_to_bfloat16, widen
+
+Int64s: TypeAlias = npt.NDArray[np.int64]
+
+LIMB_BITS: Final = 39
+MAX_CONTRIBUTORS: Final = 1 << (SUM_BITS - LIMB_BITS + 1)
+"""Lower limbs stay within 2**62 for so many contributors, whatever the weight limit."""
+_TOP_LIMB_BITS: Final = 61
+
+
+class SumView(Protocol):
+    """An exact sum that can be read: one in memory or one on its way."""
+
+    total_weight: int
+    contributors: int
+
+    def read(self, tensor: TensorPlan, start: int, stop: int) -> Int64s:
+        """Return elements ``[start, stop)`` of a tensor's flattened sum; valid until the next call."""
+        ...
+
+
+class ExactSum:
+    """The sum of any set of weighted updates: a commutative group.
+
+    With ``a``, ``b``, ``c`` sums of the same plan and ``0`` the sum of nothing:
+
+    - ``a + b == b + a`` and ``(a + b) + c == a + (b + c)``, to the bit;
+    - ``a + 0 == a`` and ``(a + b) - b == a``, to the bit;
+    - folding an update adds a term that depends on the update alone;
+    - `mean` of equal sums gives equal bytes.
+
+    The operations change the sum in place, so that one of 100 million parameters needs
+    its 8 bytes each once. Nothing is changed when one of them raises.
+
+    Parameters
+    ----------
+    plan : SumPlan
+
+    Examples
+    --------
+    >>> from fedtier.kinds import plan_tensor
+    >>> from fedtier.tensors import TensorSpec
+    >>> values = np.float32([1.0, 2.0])
+    >>> plan = SumPlan((plan_tensor(TensorSpec("w", "F32", (2,)), values, 2**28),), 2**28)
+    >>> total = ExactSum(plan)
+    >>> total.fold({"w": values}, 1)
+    >>> total.fold({"w": values * 4}, 2)
+    >>> [chunk.tolist() for chunk in total.mean(plan.tensors[0])]
+    [[3.0, 6.0]]
+    """
+
+    def __init__(self, plan: SumPlan) -> None:
+        self.plan = plan
+        self.total_weight = 0
+        self.contributors = 0
+        self._sums = {tensor.name: np.zeros(tensor.sum_length, np.int64) for tensor in plan.summed}
+        self._scaled = np.empty(CHUNK, np.float64)
+        self._counted = np.empty(CHUNK, np.int64)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ExactSum):
+            return NotImplemented
+        return (
+            self.plan == other.plan
+            and self.total_weight == other.total_weight
+            and self.contributors == other.contributors
+            and all(np.array_equal(self._sums[name], other._sums[name]) for name in self._sums)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # a sum changes in place
+
+    def clear(self) -> None:
+        """Make this the sum of nothing, keeping its memory for the next batch."""
+        self.total_weight = self.contributors = 0
+        for values in self._sums.values():
+            values.fill(0)
+
+    def fold(self, update: Mapping[str, Array], num_examples: int) -> None:
+        """Add an update that `check_update` accepted.
+
+        Parameters
+        ----------
+        update : Mapping of str to ndarray
+            Stored values of every tensor of the plan.
+        num_examples : int
+            The update's weight, ``1 <= num_examples <= weight_limit``.
+
+        Raises
+        ------
+        WeightLimit
+            The sum has no room for so many examples.
+        """
+        self._require_room(num_examples, 1)
+        self._fold(update, num_examples, +1)
+
+    def unfold(self, update: Mapping[str, Array], num_examples: int) -> None:
+        """Subtract an update that was folded: the exact inverse of `fold`."""
+        self._fold(update, num_examples, -1)
+
+    def merge(self, other: SumView) -> None:
+        """Add another sum of the same plan, whose bounds were checked (`WireSum.check`).
+
+        Raises
+        ------
+        WeightLimit
+            The sum has no room for so many examples or contributors.
+        """
+        self._require_room(other.total_weight, other.contributors)
+        self._merge(other, +1)
+
+    def subtract(self, other: SumView) -> None:
+        """Subtract a sum that was merged: the exact inverse of `merge`."""
+        self._merge(other, -1)
+
+    def read(self, tensor: TensorPlan, start: int, stop: int) -> Int64s:
+        """Return elements ``[start, stop)`` of a tensor's flattened sum, as a view."""
+        return self._sums[tensor.name][start:stop]
+
+    def mean(self, tensor: TensorPlan) -> Iterator[Array]:
+        """Yield the weighted mean of a summed tensor, flattened, in chunks of its storage dtype.
+
+        Its error is at most ``K/(2*N) * 2**-exponent + 2**-52 * |mean|`` plus the casts, with
+        K contributors and total weight N. Only correctly rounded operations are used, so the
+        bytes are the same on every IEEE 754 machine. Zero is always ``+0.0``.
+
+        Raises
+        ------
+        ValueError
+            Nothing was summed, or the tensor is kept.
+        """
+        if self.total_weight < 1 or tensor.kind == "kept":
+            raise ValueError(f"tensor {tensor.name!r} has no mean: total weight {self.total_weight}")
+        step = CHUNK // LIMBS if tensor.kind == "wide" else CHUNK
+        elements = tensor.spec.elements
+        for start in range(0, elements, step):
+            yield self._mean_chunk(tensor, start, min(start + step, elements))
+
+    def _mean_chunk(self, tensor: TensorPlan, start: int, stop: int) -> Array:
+        sums = self._sums[tensor.name]
+        if tensor.kind == "integer":
+            return _divide_half_even(sums[start:stop], self.total_weight).astype(STORAGE[tensor.dtype])
+        if tensor.kind == "wide":
+            total = _limbs_to_float(sums.reshape(LIMBS, -1)[:, start:stop])
+        else:
+            total = sums[start:stop].astype(np.float64)
+        return _cast(total / (self.total_weight * 2.0**tensor.exponent), tensor.dtype)
+
+    def _require_room(self, weight: int, contributors: int) -> None:
+        if self.total_weight + weight > self.plan.weight_limit:
+            raise WeightLimit(
+                f"{weight} more examples on top of {self.total_weight} exceed the round's limit "
+                f"of {self.plan.weight_limit}"
+            )
+        if self.contributors + contributors > MAX_CONTRIBUTORS:
+            raise WeightLimit(f"the round has more than {MAX_CONTRIBUTORS} contributors")
+
+    def _fold(self, update: Mapping[str, Array], num_examples: int, sign: int) -> None:
+        for tensor in self.plan.summed:
+            flat = update[tensor.name].reshape(-1)
+            sums = self._sums[tensor.name]
+            if tensor.kind == "float":
+                self._fold_float(sums, flat, tensor, sign * num_examples)
+            elif tensor.kind == "wide":
+                _fold_wide(sums.reshape(LIMBS, -1), flat, tensor, sign * num_examples)
+            else:
+                self._fold_integer(sums, flat, sign * num_examples)
+        self.total_weight += sign * num_examples
+        self.contributors += sign
+
+    def _fold_float(self, sums: Int64s, flat: Array, tensor: TensorPlan, weight: int) -> None:
+        # rint is odd (half to even), so a negative weight adds exactly the negated term.
+        scale = weight * 2.0**tensor.exponent
+        for start in range(0, flat.size, CHUNK):
+            part = widen(flat[start : start + CHUNK], tensor.dtype)
+            scaled, counted = self._scaled[: part.size], self._counted[: part.size]
+            np.copyto(scaled, part)
+            np.multiply(scaled, scale, out=scaled)
+            np.rint(scaled, out=scaled)
+            np.copyto(counted, scaled, casting="unsafe")
+            target = sums[start : start + CHUNK]
+            np.add(target, counted, out=target)
+
+    def _fold_integer(self, sums: Int64s, flat: Array, weight: int) -> None:
+        for start in range(0, flat.size, CHUNK):
+            part = flat[start : start + CHUNK]
+            counted = self._counted[: part.size]
+            np.copyto(counted, part, casting="unsafe")
+            np.multiply(counted, weight, out=counted)
+            target = sums[start : start + CHUNK]
+            np.add(target, counted, out=target)
+
+    def _merge(self, other: SumView, sign: int) -> None:
+        combine = np.add if sign > 0 else np.subtract
+        for tensor in self.plan.summed:
+            sums = self._sums[tensor.name]
+            for start in range(0, sums.size, CHUNK):
+                target = sums[start : start + CHUNK]
+                combine(target, other.read(tensor, start, start + target.size), out=target)
+        self.total_weight += sign * other.total_weight
+        self.contributors += sign * other.contributors
+
+
+def check_sum(plan: SumPlan, view: SumView) -> None:
+    """Check that a partial is what valid updates can add up to, so that merging cannot overflow.
+
+    Raises
+    ------
+    OutOfRange
+        A sum exceeds what its total weight allows, or the weight exceeds the limit.
+    """
+    if not 1 <= view.total_weight <= plan.weight_limit:
+        raise OutOfRange(
+            f"the partial's total_weight is {view.total_weight}, not in [1, {plan.weight_limit}]",
+            value=str(view.total_weight),
+        )
+    for tensor in plan.summed:
+        for start, stop, limit in _bounded_runs(tensor, plan, view):
+            part = view.read(tensor, start, stop)
+            if int(part.max()) > limit or int(part.min()) < -limit:
+                at = int(np.flatnonzero((part > limit) | (part < -limit))[0])
+                raise OutOfRange(
+                    f"the partial's sum of {tensor.name!r} has {part[at]} at flat index {start + at}; "
+                    f"its total weight allows magnitudes up to {limit}",
+                    tensor=tensor.name,
+                    index=[start + at],
+                    value=str(part[at]),
+                )
+
+
+def _bounded_runs(tensor: TensorPlan, plan: SumPlan, view: SumView) -> Iterator[tuple[int, int, int]]:
+    """Yield (start, stop, largest magnitude) over the flattened sum; no run crosses limbs."""
+    if tensor.kind == "wide":
+        run = tensor.spec.elements
+        limits = [1 << _TOP_LIMB_BITS] + [view.contributors << (LIMB_BITS - 1)] * (LIMBS - 1)
+    else:
+        run = tensor.sum_length
+        limits = [view.total_weight << (SUM_BITS - plan.weight_bits)]
+    for number, limit in enumerate(limits):
+        for start in range(number * run, (number + 1) * run, CHUNK):
+            yield start, min(start + CHUNK, (number + 1) * run), limit
+
+
+def _fold_wide(sums: Int64s, flat: Array, tensor: TensorPlan, weight: int) -> None:
+    """Add ``rint(w * weight * 2**149)`` to eight rows of limbs.
+
+    Each step takes the nearest multiple of the limb's unit, half to even, so the
+    lower limbs are at most 2**38 in magnitude and the split is exact.
+    """
+    for start in range(0, flat.size, CHUNK):
+        part = widen(flat[start : start + CHUNK], tensor.dtype)
+        rest = np.rint(part.astype(np.float64) * (weight * 2.0**tensor.exponent))
+        for limb in range(LIMBS):
+            unit = 2.0 ** (LIMB_BITS * (LIMBS - 1 - limb))
+            digits = np.rint(rest / unit)
+            rest -= digits * unit
+            sums[limb, start : start + CHUNK] += digits.astype(np.int64)
+
+
+def _limbs_to_float(limbs: Int64s) -> npt.NDArray[np.float64]:
+    """Return the float64 nearest to each sum of limbs.
+
+    `limbs` has shape (8, n), high first. After the carry every piece is exact in
+    float64, and `math.fsum` rounds their exact sum once.
+    """
+    pieces = np.concatenate([np.zeros((1, limbs.shape[1]), np.int64), limbs])
+    for row in range(LIMBS, 0, -1):
+        carry = (pieces[row] + (1 << (LIMB_BITS - 1))) >> LIMB_BITS
+        pieces[row] -= carry << LIMB_BITS
+        pieces[row - 1] += carry
+    units = 2.0 ** (LIMB_BITS * np.arange(LIMBS, -1, -1, dtype=np.float64))
+    scaled = pieces.astype(np.float64) * units[:, None]
+    return np.fromiter((math.fsum(column) for column in scaled.T.tolist()), np.float64, limbs.shape[1])
+
+
+def _divide_half_even(sums: Int64s, divisor: int) -> Int64s:
+    quotient, remainder = np.divmod(sums, divisor)
+    twice = remainder * 2
+    up = (twice > divisor) | ((twice == divisor) & (quotient % 2 == 1))
+    rounded: Int64s = quotient + up
+    return rounded
+
+
+def _cast(mean: npt.NDArray[np.float64], dtype: str) -> Array:
+    if dtype == "F64":
+        return mean + 0.0
+    single = mean.astype(np.float32)
+    if dtype == "F32":
+        return single + np.float32(0.0)
+    if dtype == "F16":
+        return single.astype(np.float16) + np.float16(0.0)
+    # A bit pattern cannot shed its sign by adding zero: 0x8000 is BF16's -0.0.
+    bits = round_to_bfloat16(single)
+    return np.where(bits == 0x8000, np.uint16(0), bits).astype(np.uint16)
+
+
+def check_arithmetic() -> None:
+    """Check that this process keeps subnormal numbers.
+
+    Raises
+    ------
+    StartupError
+        Flush-to-zero is on, so sums would differ from other machines'.
+    """
+    for number in (np.float64(5e-324), np.float32(1e-45)):
+        if np.multiply(np.full(4, number), number.dtype.type(1)).min() == 0:
+            raise StartupError(
+                f"this process flushes subnormal {number.dtype} numbers to zero, which makes sums inexact; "
+                "turn flush-to-zero off (torch.set_flush_denormal(False))"
+            )

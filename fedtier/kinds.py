@@ -1,0 +1,252 @@
+"""How a round sums each tensor: its kind, its exponent, and which values it takes.
+
+The kinds are chosen once, from the model that opens the round, so that the sum of
+any valid updates fits 62 bits, whatever their grouping:
+
+``float``
+    ``rint(w * (n * 2**exponent))`` as one int64.
+``wide``
+    The same with exponent 149, as eight int64 limbs of 39 bits, high first: holds
+    every finite float32 (biases, norms, running statistics).
+``integer``
+    ``n * w``, integer arithmetic only.
+``kept``
+    Not summed: not finite in the opening model (a mask), the result takes it from there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from fedtier.problems import NotFinite, OutOfRange
+from fedtier.tensors import FLOATS, Array, TensorSpec, widen
+
+Kind: TypeAlias = Literal["float", "wide", "integer", "kept"]
+
+CHUNK: Final = 65_536
+"""Elements handled at a time: two float64 buffers of that length stay in the cache."""
+SUM_BITS: Final = 62
+LIMBS: Final = 8
+WIDE_EXPONENT: Final = 149
+WIDE_ELEMENTS: Final = 65_536
+_WIDE_BITS: Final = 128
+_HEADROOM: Final = 256.0
+
+
+@dataclass(frozen=True, slots=True)
+class TensorPlan:
+    """How a round sums one tensor.
+
+    Parameters
+    ----------
+    name : str
+    dtype : str
+        safetensors' dtype name.
+    shape : tuple of int
+    kind : {"float", "wide", "integer", "kept"}
+    exponent : int
+        Values are counted in units of ``2**-exponent``; 0 for integer and kept.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    kind: Kind
+    exponent: int
+
+    @property
+    def spec(self) -> TensorSpec:
+        """Name, dtype and shape."""
+        return TensorSpec(self.name, self.dtype, self.shape)
+
+    @property
+    def sum_shape(self) -> tuple[int, ...]:
+        """Shape of the integer sum: that of the tensor, with limbs in front for wide ones."""
+        return (LIMBS, *self.shape) if self.kind == "wide" else self.shape
+
+    @property
+    def sum_length(self) -> int:
+        """How many int64 the sum has; 0 when the tensor is kept."""
+        return 0 if self.kind == "kept" else math.prod(self.sum_shape)
+
+
+@dataclass(frozen=True)
+class SumPlan:
+    """What every exact sum of a round has in common.
+
+    Parameters
+    ----------
+    tensors : tuple of TensorPlan
+        In the order of the model's file.
+    weight_limit : int
+        The most examples the round may count, at least 1.
+    """
+
+    tensors: tuple[TensorPlan, ...]
+    weight_limit: int
+
+    @property
+    def weight_bits(self) -> int:
+        """``c`` of the definition: bits that the weights may take of an int64."""
+        return weight_bits(self.weight_limit)
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of all tensors."""
+        return frozenset(tensor.name for tensor in self.tensors)
+
+    @cached_property
+    def summed(self) -> tuple[TensorPlan, ...]:
+        """The tensors that are summed: all but the kept ones."""
+        return tuple(tensor for tensor in self.tensors if tensor.kind != "kept")
+
+
+def weight_bits(weight_limit: int) -> int:
+    """Return ``c = (weight_limit - 1).bit_length()``."""
+    return (weight_limit - 1).bit_length()
+
+
+def plan_tensor(spec: TensorSpec, values: Array, weight_limit: int) -> TensorPlan:
+    """Choose kind and exponent of one tensor from the model that opens the round.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+    values : ndarray
+        Stored values, of the spec's shape.
+    weight_limit : int
+
+    Raises
+    ------
+    OutOfRange
+        The values are too large to be summed exactly.
+    """
+    kind: Kind = "integer"
+    if spec.dtype in FLOATS:
+        many = len(spec.shape) > 1 or spec.elements > WIDE_ELEMENTS
+        kind = "float" if many else "wide"
+        if not math.isfinite(_magnitude(values, spec.dtype)):
+            kind = "kept"
+    exponent = 0
+    if kind == "wide":
+        exponent = WIDE_EXPONENT
+    elif kind == "float":
+        exponent = _float_exponent(spec, _magnitude(values, spec.dtype), weight_limit)
+    plan = TensorPlan(spec.name, spec.dtype, spec.shape, kind, exponent)
+    check_values(plan, values, weight_limit)
+    return plan
+
+
+def _magnitude(values: Array, dtype: str) -> float:
+    """Return max |w| in float64; NaN or infinity when a value is not finite; 0 when empty."""
+    flat, largest = values.reshape(-1), 0.0
+    for start in range(0, flat.size, CHUNK):
+        part = widen(flat[start : start + CHUNK], dtype)
+        low, high = float(part.min()), float(part.max())
+        if math.isnan(low) or math.isnan(high):
+            return math.nan
+        largest = max(largest, -low, high)
+    return largest
+
+
+def _float_exponent(spec: TensorSpec, magnitude: float, weight_limit: int) -> int:
+    reach = _HEADROOM * max(1.0, magnitude)
+    if math.isinf(reach):
+        raise OutOfRange(
+            f"tensor {spec.name!r} has values up to {magnitude:g}, too large to be summed; scale the model down",
+            tensor=spec.name,
+        )
+    fraction, bits = math.frexp(reach)
+    if fraction == 0.5:  # a power of two needs one bit less
+        bits -= 1
+    exponent = SUM_BITS - weight_bits(weight_limit) - bits
+    if not -900 <= exponent <= 900:
+        raise OutOfRange(
+            f"tensor {spec.name!r} has values up to {magnitude:g}, which would need the exponent {exponent}, "
+            "not one in [-900, 900]; scale the model down",
+            tensor=spec.name,
+        )
+    return exponent
+
+
+def value_limit(plan: TensorPlan, weight_limit: int) -> int:
+    """Return the bound that |w| of a summed tensor must stay below (integers: may reach)."""
+    if plan.kind == "wide":
+        return 1 << _WIDE_BITS
+    bits = SUM_BITS - weight_bits(weight_limit) - plan.exponent
+    return 1 << bits if bits >= 0 else 0
+
+
+def check_values(plan: TensorPlan, values: Array, weight_limit: int) -> None:
+    """Check that an update's tensor can be folded.
+
+    Parameters
+    ----------
+    plan : TensorPlan
+    values : ndarray
+        Stored values, of the plan's shape.
+    weight_limit : int
+
+    Raises
+    ------
+    NotFinite, OutOfRange
+        Name the tensor, the index and the value.
+    """
+    if plan.kind == "kept":
+        return
+    flat = values.reshape(-1)
+    fits = _integers_fit if plan.kind == "integer" else _floats_fit
+    limit = value_limit(plan, weight_limit)
+    for start in range(0, flat.size, CHUNK):
+        part = widen(flat[start : start + CHUNK], plan.dtype)
+        if not fits(part, limit):
+            raise _misfit(plan, part, start, limit)
+
+
+def _floats_fit(part: Array, limit: int) -> bool:
+    bound = float(limit)
+    # Written so that a NaN, which compares false with everything, fails.
+    return float(part.max()) < bound and float(part.min()) > -bound
+
+
+def _integers_fit(part: Array, limit: int) -> bool:
+    return int(part.max()) <= limit and int(part.min()) >= -limit
+
+
+def _misfit(plan: TensorPlan, part: Array, start: int, limit: int) -> NotFinite | OutOfRange:
+    """Find the first value that does not fit and say where it stands."""
+    if plan.kind != "integer":
+        broken = np.flatnonzero(~np.isfinite(part))
+        if broken.size:
+            index = _index(plan, start + int(broken[0]))
+            value = str(part[broken[0]])
+            detail = f"tensor {plan.name!r} has {value} at index {index}; all values must be finite"
+            return NotFinite(detail, tensor=plan.name, index=index, value=value)
+    fits = _integers_fit if plan.kind == "integer" else _floats_fit
+    at = next(i for i in range(part.size) if not fits(part[i : i + 1], limit))
+    index, value = _index(plan, start + at), str(part[at])
+    relation = "at most" if plan.kind == "integer" else "below"
+    detail = f"tensor {plan.name!r} has {value} at index {index}; this round takes magnitudes {relation} {limit:.6g}"
+    return OutOfRange(detail, tensor=plan.name, index=index, value=value)
+
+
+def _index(plan: TensorPlan, flat: int) -> list[int]:
+    return [int(i) for i in np.unravel_index(flat, plan.shape)] if plan.shape else []
+
+
+def check_update(plan: SumPlan, update: Mapping[str, Array]) -> None:
+    """Check every value of an update before any is added.
+
+    Raises
+    ------
+    NotFinite, OutOfRange
+        Name the tensor, the index and the value.
+    """
+    for tensor in plan.summed:
+        check_values(tensor, update[tensor.name], plan.weight_limit)

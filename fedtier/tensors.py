@@ -1,0 +1,366 @@
+"""safetensors files: headers checked byte by byte, data memory-mapped, files written the same everywhere.
+
+The format: 8 bytes, the length of the header, little-endian; the header, a JSON
+object; then the data of all tensors, without gaps (https://github.com/huggingface/safetensors,
+section "Format"). A tensor is read as a view of the mapped file, so nothing is
+copied; the `safetensors` package copies each tensor and has no BF16 for NumPy.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import mmap
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fedtier.problems import NotSafetensors
+
+Array: TypeAlias = npt.NDArray[Any]
+
+STORAGE: Final[Mapping[str, np.dtype[Any]]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),  # NumPy has no bfloat16: its bit pattern
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U64": np.dtype("<u8"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+"""safetensors' dtype names and how each is stored."""
+
+FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
+DEFAULT_HEADER_LIMIT: Final = 16 << 20
+_LENGTH_BYTES: Final = 8
+_MAX_DIMENSIONS: Final = 64
+_METADATA_KEY: Final = "__metadata__"
+_TENSOR_KEYS: Final = frozenset({"dtype", "shape", "data_offsets"})
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, dtype and shape of one tensor.
+
+    Parameters
+    ----------
+    name : str
+    dtype : str
+        safetensors' name, a key of `STORAGE`.
+    shape : tuple of int
+        Empty for a scalar.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """How many values the tensor has."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes its data takes."""
+        return self.elements * STORAGE[self.dtype].itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A checked header.
+
+    Parameters
+    ----------
+    specs : tuple of TensorSpec
+        In the order of the data.
+    metadata : Mapping of str to str
+    offsets : Mapping of str to int
+        Where each tensor's data starts, in bytes from the start of the file.
+    """
+
+    specs: tuple[TensorSpec, ...]
+    metadata: Mapping[str, str]
+    offsets: Mapping[str, int]
+
+
+class TensorFile:
+    """A memory-mapped safetensors file whose header was checked.
+
+    Arrays are read-only views and keep the mapping alive; BF16 tensors come as
+    ``uint16`` bit patterns (see `widen`).
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "model.safetensors"
+    >>> with path.open("wb") as file:
+    ...     write_arrays(file, {"bias": np.zeros(3, np.float32)})
+    >>> TensorFile(path).array("bias").shape
+    (3,)
+    """
+
+    def __init__(self, path: Path, *, header_limit: int = DEFAULT_HEADER_LIMIT) -> None:
+        """Map and check `path`.
+
+        Raises
+        ------
+        NotSafetensors
+            Says what is wrong and at which byte.
+        OSError
+            The file cannot be read.
+        """
+        with path.open("rb") as file:
+            self.header = read_header(file, header_limit=header_limit)
+            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._specs = {spec.name: spec for spec in self.header.specs}
+
+    def array(self, name: str) -> Array:
+        """Return a view of one tensor, shaped; `KeyError` when there is none of that name."""
+        spec = self._specs[name]
+        flat = np.frombuffer(self._mapped, STORAGE[spec.dtype], count=spec.elements, offset=self.header.offsets[name])
+        return flat.reshape(spec.shape)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._specs
+
+    def spec(self, name: str) -> TensorSpec:
+        """Return dtype and shape of one tensor; `KeyError` when there is none of that name."""
+        return self._specs[name]
+
+
+def read_header(file: BinaryIO, *, header_limit: int = DEFAULT_HEADER_LIMIT) -> Header:
+    """Check the header of a seekable safetensors file against the file's size.
+
+    Parameters
+    ----------
+    file : BinaryIO
+        Positioned anywhere.
+    header_limit : int
+        Longest header accepted, in bytes.
+
+    Raises
+    ------
+    NotSafetensors
+        Unless the header is well-formed, without duplicate names, and its tensors
+        cover the rest of the file without gap or overlap.
+    """
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    length_field = file.read(_LENGTH_BYTES)
+    if len(length_field) < _LENGTH_BYTES:
+        raise _wrong(size, f"the file ends inside the 8-byte header length ({size} bytes in all)")
+    length = int.from_bytes(length_field, "little")
+    if length > header_limit:
+        raise _wrong(0, f"the header length is {length}, more than the {header_limit} allowed")
+    if _LENGTH_BYTES + length > size:
+        raise _wrong(0, f"the header length is {length}, but only {size - _LENGTH_BYTES} bytes follow it")
+    return parse_header(file.read(length), data_bytes=size - _LENGTH_BYTES - length)
+
+
+def parse_header(header: bytes, *, data_bytes: int) -> Header:
+    """Check a header's JSON against the number of data bytes behind it.
+
+    Raises
+    ------
+    NotSafetensors
+        As `read_header`.
+    """
+    document = _load_object(header)
+    metadata = _checked_metadata(document.pop(_METADATA_KEY, {}))
+    entries = sorted((_checked_entry(name, entry) for name, entry in document.items()), key=lambda e: e[1:])
+    position = 0
+    start_of_data = _LENGTH_BYTES + len(header)
+    for spec, begin, end in entries:
+        if begin != position:
+            raise _wrong(
+                start_of_data + position,
+                f"tensor {spec.name!r} starts at data byte {begin}, but the tensor before it ends at {position}",
+            )
+        if end - begin != spec.nbytes:
+            raise _wrong(
+                start_of_data + begin,
+                f"tensor {spec.name!r} has {end - begin} bytes, "
+                f"but {spec.dtype} {list(spec.shape)} needs {spec.nbytes}",
+            )
+        position = end
+    if position != data_bytes:
+        raise _wrong(
+            start_of_data + min(position, data_bytes),
+            f"the tensors take {position} bytes of data, but {data_bytes} are there",
+        )
+    return Header(
+        specs=tuple(spec for spec, _, _ in entries),
+        metadata=metadata,
+        offsets={spec.name: start_of_data + begin for spec, begin, _ in entries},
+    )
+
+
+def encode_header(specs: Iterable[TensorSpec], metadata: Mapping[str, str]) -> bytes:
+    """Return length field and header of a file that holds `specs` in this order.
+
+    The same input gives the same bytes on every machine: metadata keys are sorted,
+    and spaces pad the header to a multiple of 8 bytes.
+    """
+    document: dict[str, Any] = {_METADATA_KEY: dict(sorted(metadata.items()))} if metadata else {}
+    position = 0
+    for spec in specs:
+        end = position + spec.nbytes
+        document[spec.name] = {
+            "dtype": spec.dtype,
+            "shape": list(spec.shape),
+            "data_offsets": [position, end],
+        }
+        position = end
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(_LENGTH_BYTES, "little") + text
+
+
+def write_arrays(
+    file: BinaryIO,
+    arrays: Mapping[str, Array],
+    *,
+    specs: Iterable[TensorSpec] | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write whole arrays as a safetensors file.
+
+    Parameters
+    ----------
+    file : BinaryIO
+    arrays : Mapping of str to ndarray
+    specs : iterable of TensorSpec, optional
+        Order, dtypes and shapes; by default those of the arrays, in their order. A
+        floating-point array under a BF16 spec is rounded to it, half to even.
+    metadata : Mapping of str to str, optional
+
+    Raises
+    ------
+    ValueError
+        An array has a dtype without a safetensors name, or is not of its spec's dtype and shape.
+    """
+    chosen = tuple(specs) if specs is not None else tuple(spec_of(n, a) for n, a in arrays.items())
+    file.write(encode_header(chosen, metadata or {}))
+    for spec in chosen:
+        stored = as_stored(arrays[spec.name], spec)
+        if stored.size:
+            file.write(np.ascontiguousarray(stored).reshape(-1).view(np.uint8).data)
+
+
+def spec_of(name: str, array: Array) -> TensorSpec:
+    """Return the spec under which a NumPy array is stored as it is."""
+    for dtype, storage in STORAGE.items():
+        if storage == array.dtype and dtype != "BF16":
+            return TensorSpec(name, dtype, tuple(array.shape))
+    raise ValueError(f"tensor {name!r} has dtype {array.dtype}, which safetensors cannot hold")
+
+
+def as_stored(array: Array, spec: TensorSpec) -> Array:
+    """Return `array` in the storage dtype of `spec`, rounding to BF16 where that is asked for."""
+    if tuple(array.shape) != spec.shape:
+        raise ValueError(f"tensor {spec.name!r} has shape {list(array.shape)}, wanted {list(spec.shape)}")
+    if spec.dtype == "BF16" and array.dtype.kind == "f":
+        return round_to_bfloat16(array)
+    if array.dtype != STORAGE[spec.dtype]:
+        raise ValueError(f"tensor {spec.name!r} has dtype {array.dtype}, wanted {spec.dtype}")
+    return array
+
+
+def widen(array: Array, dtype: str) -> Array:
+    """Return a stored array as numbers: BF16 bit patterns as float32, all others as they are."""
+    if dtype != "BF16":
+        return array
+    return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def round_to_bfloat16(array: Array) -> npt.NDArray[np.uint16]:
+    """Return the BF16 bit patterns of a floating-point array, through float32, half to even; NaN stays NaN."""
+    single = np.ascontiguousarray(array, dtype=np.float32)
+    bits = single.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return np.where(np.isnan(single), np.uint32(0x7FC0), rounded).astype(np.uint16)
+
+
+def _wrong(byte: int, what: str) -> NotSafetensors:
+    return NotSafetensors(f"not a safetensors file: at byte {byte}, {what}", byte=byte)
+
+
+def _load_object(header: bytes) -> dict[str, Any]:
+    if not header.startswith(b"{"):
+        raise _wrong(_LENGTH_BYTES, "the header does not start with '{'")
+    try:
+        text = header.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _wrong(_LENGTH_BYTES + error.start, "the header is not UTF-8") from None
+    try:
+        document = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
+    except _DuplicateKeyError as error:
+        raise _wrong(_LENGTH_BYTES, f"the header has the key {error.key!r} twice") from None
+    except json.JSONDecodeError as error:
+        byte = _LENGTH_BYTES + len(text[: error.pos].encode())
+        raise _wrong(byte, f"the header is not JSON: {error.msg}") from None
+    except (RecursionError, ValueError):
+        raise _wrong(_LENGTH_BYTES, "the header holds no such JSON as safetensors allows") from None
+    if not isinstance(document, dict):
+        raise _wrong(_LENGTH_BYTES, "the header is not a JSON object")
+    return document
+
+
+class _DuplicateKeyError(Exception):
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise _DuplicateKeyError(key)
+        found[key] = value
+    return found
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+def _checked_metadata(metadata: Any) -> Mapping[str, str]:
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise _wrong(_LENGTH_BYTES, "__metadata__ is not an object of strings")
+    return metadata
+
+
+def _checked_entry(name: str, entry: Any) -> tuple[TensorSpec, int, int]:
+    if _SURROGATE.search(name):
+        raise _wrong(_LENGTH_BYTES, f"the tensor name {name!r} is not Unicode text")
+    if not isinstance(entry, dict) or set(entry) != _TENSOR_KEYS:
+        raise _wrong(_LENGTH_BYTES, f"tensor {name!r} is not an object of dtype, shape and data_offsets")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in STORAGE:
+        raise _wrong(_LENGTH_BYTES, f"tensor {name!r} has dtype {dtype!r}, not one of {', '.join(STORAGE)}")
+    if not _is_counts(shape) or len(shape) > _MAX_DIMENSIONS:
+        raise _wrong(_LENGTH_BYTES, f"tensor {name!r} has a shape that is no list of sizes")
+    if not _is_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise _wrong(_LENGTH_BYTES, f"tensor {name!r} has data_offsets that are no [begin, end]")
+    return TensorSpec(name, dtype, tuple(shape)), offsets[0], offsets[1]
+
+
+def _is_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(type(item) is int and 0 <= item < 1 << 63 for item in value)

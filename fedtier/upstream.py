@@ -1,0 +1,234 @@
+"""The conversation with the server one tier up: what a client and a worker both ask of it.
+
+One call is one request; whether to try again is the caller's business. Answers come
+back as documents (`fedtier.rounds`), refusals as the problems they are.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+
+from fedtier.problems import DigestMismatch, Problem, problem_from_document
+from fedtier.rounds import BaseRound, RoundStatus, json_object
+
+BLOCK: Final = 1 << 20
+"""Bytes sent or received at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds a request may take to connect, and to wait for the next byte of an answer."""
+
+    connect: float = 5.0
+    read: float = 60.0
+
+
+class Unreachable(Exception):
+    """No answer came: refused, reset, timed out, or not HTTP. Sending again is safe."""
+
+
+class Upstream:
+    """A server one tier up. Not for use by several threads at once.
+
+    Parameters
+    ----------
+    url : str
+        Its address, ``http://host:port``.
+    token : str, optional
+        Presented with every request to it, and to nobody it redirects to.
+    timeouts : Timeouts
+    """
+
+    def __init__(self, url: str, *, token: str | None = None, timeouts: Timeouts | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._timeouts = timeouts or Timeouts()
+        self._session = requests.Session()
+        self._session.auth = _BearerToken(token)
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, _LargeBlocks())
+        self._etag: str | None = None
+        self._status: RoundStatus | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def round_status(self) -> RoundStatus:
+        """Return the round as it is now (`GET /v1/round`); cheap when nothing changed.
+
+        Raises
+        ------
+        Unreachable, Problem
+        """
+        headers = {"If-None-Match": self._etag} if self._etag and self._status else {}
+        response = self._request("GET", "/v1/round", headers=headers)
+        if response.status_code == 304 and self._status is not None:
+            return self._status
+        self._status = RoundStatus.from_json(response.content)
+        self._etag = response.headers.get("ETag")
+        return self._status
+
+    def manifest(self, round_number: int) -> bytes:
+        """Return the bytes of a published round's manifest.
+
+        Raises
+        ------
+        Unreachable, Problem
+        """
+        return self._request("GET", f"/v1/rounds/{round_number}/manifest").content
+
+    def download_model(self, base: BaseRound, destination: Path) -> None:
+        """Download a model to a file, going on where an earlier try broke off.
+
+        Parameters
+        ----------
+        base : BaseRound
+            Names the model, its size and its SHA-256.
+        destination : Path
+            Is complete and verified when it appears; ``<destination>.part`` until then.
+
+        Raises
+        ------
+        DigestMismatch
+            The bytes are not what the round names; they are deleted.
+        Unreachable, Problem, OSError
+        """
+        part = destination.with_name(destination.name + ".part")
+        have = part.stat().st_size if part.exists() else 0
+        if have > base.bytes:
+            part.unlink()
+            have = 0
+        if have < base.bytes or base.bytes == 0:
+            self._fetch(base, part, have)
+        digest = file_sha256(part)
+        if digest != base.sha256:
+            part.unlink()
+            raise DigestMismatch(
+                f"the model of round {base.round} from {self.url} has SHA-256 {digest}, not {base.sha256}"
+            )
+        os.replace(part, destination)
+
+    def _fetch(self, base: BaseRound, part: Path, have: int) -> None:
+        headers = {"Range": f"bytes={have}-"} if have else {}
+        response = self._request("GET", base.url, headers=headers, stream=True)
+        try:
+            with response, part.open("ab" if response.status_code == 206 else "wb") as file:
+                for block in response.iter_content(BLOCK):
+                    file.write(block)
+        except requests.RequestException as error:
+            raise Unreachable(f"{self.url} broke off a download: {_reason(error)}") from error
+
+    def put_file(
+        self, path: str, body: Path, *, sha256: str, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        """Upload a file, streamed, with its digest.
+
+        Parameters
+        ----------
+        path : str
+            Below the server's address, for example ``/v1/rounds/7/updates/client-3``.
+        body : Path
+        sha256 : str
+            Of the file, in hex.
+        headers : Mapping, optional
+
+        Returns
+        -------
+        dict
+            The JSON of the 200.
+
+        Raises
+        ------
+        Unreachable, Problem, OSError
+        """
+        with body.open("rb") as file:
+            response = self._request(
+                "PUT",
+                path,
+                data=file,
+                headers={
+                    "Content-Type": "application/octet-stream",
+                    "Content-Length": str(body.stat().st_size),
+                    "Content-Digest": content_digest(sha256),
+                    **(headers or {}),
+                },
+            )
+        return json_object(response.content)
+
+    def _request(self, method: str, path: str, **options: Any) -> requests.Response:
+        url = path if path.startswith(("http://", "https://")) else self.url + path
+        try:
+            response = self._session.request(
+                method, url, timeout=(self._timeouts.connect, self._timeouts.read), **options
+            )
+        except requests.RequestException as error:
+            raise Unreachable(f"{self.url} does not answer: {_reason(error)}") from error
+        if response.status_code < 400:
+            return response
+        raise _problem(response)
+
+
+class _BearerToken(AuthBase):
+    """Adds the token, and keeps requests from taking a password out of a netrc file."""
+
+    def __init__(self, token: str | None) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._token is not None:
+            request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class _LargeBlocks(HTTPAdapter):
+    """Sends bodies in blocks of 1 MiB where urllib3 would take 16 KiB."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(*args, **options, blocksize=BLOCK)  # type: ignore[no-untyped-call]
+
+
+def content_digest(sha256: str) -> str:
+    """Return the `Content-Digest` (RFC 9530) of a body whose SHA-256 is given in hex."""
+    return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _problem(response: requests.Response) -> Problem:
+    with response:
+        document = json_object(response.content)
+    after = response.headers.get("Retry-After", "")
+    retry_after = float(after) if after.replace(".", "", 1).isdigit() else None
+    if not document:
+        problem = Problem(f"{response.url} answered {response.status_code} {response.reason}", retry_after=retry_after)
+    else:
+        problem = problem_from_document(document, retry_after=retry_after)
+    problem.members.setdefault("status", response.status_code)
+    return problem
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost cause of a requests error: the part that a person can use."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return str(error) or type(error).__name__
