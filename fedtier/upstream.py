@@ -200,7 +200,7 @@ class _LargeBlocks(HTTPAdapter):
     """Sends bodies in blocks of 1 MiB where urllib3 would take 16 KiB."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options, blocksize=BLOCK)  # type: ignore[no-untyped-call]
+        super().init_poolmanager(*args, **options, blocksize=BLOCK)
 
 
 def content_digest(sha256: str) -> str:
