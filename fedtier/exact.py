@@ -24,6 +24,8 @@ LIMB_BITS: Final = 39
 MAX_CONTRIBUTORS: Final = 1 << (SUM_BITS - LIMB_BITS + 1)
 """Lower limbs stay within 2**62 for so many contributors, whatever the weight limit."""
 _TOP_LIMB_BITS: Final = 61
+# Not powers taken by NumPy, whose vectorised pow may be off by an ulp even where the result is a power of two.
+_LIMB_UNITS: Final = tuple(math.ldexp(1.0, LIMB_BITS * (LIMBS - 1 - limb)) for limb in range(LIMBS))
 
 
 class SumView(Protocol):
@@ -116,7 +118,7 @@ class ExactSum:
         self._fold(update, num_examples, -1)
 
     def merge(self, other: SumView) -> None:
-        """Add another sum of the same plan, whose bounds were checked (`WireSum.check`).
+        """Add another sum of the same plan, whose bounds were checked (`check_sum`).
 
         Raises
         ------
@@ -161,7 +163,7 @@ class ExactSum:
             total = _limbs_to_float(sums.reshape(LIMBS, -1)[:, start:stop])
         else:
             total = sums[start:stop].astype(np.float64)
-        return _cast(total / (self.total_weight * 2.0**tensor.exponent), tensor.dtype)
+        return _cast(total / math.ldexp(self.total_weight, tensor.exponent), tensor.dtype)
 
     def _require_room(self, weight: int, contributors: int) -> None:
         if self.total_weight + weight > self.plan.weight_limit:
@@ -173,8 +175,9 @@ class ExactSum:
             raise WeightLimit(f"the round has more than {MAX_CONTRIBUTORS} contributors")
 
     def _fold(self, update: Mapping[str, Array], num_examples: int, sign: int) -> None:
-        for tensor in self.plan.summed:
-            flat = update[tensor.name].reshape(-1)
+        # All tensors are looked up before any is added: a missing one leaves the sum as it was.
+        flattened = [update[tensor.name].reshape(-1) for tensor in self.plan.summed]
+        for tensor, flat in zip(self.plan.summed, flattened, strict=True):
             sums = self._sums[tensor.name]
             if tensor.kind == "float":
                 self._fold_float(sums, flat, tensor, sign * num_examples)
@@ -187,7 +190,7 @@ class ExactSum:
 
     def _fold_float(self, sums: Int64s, flat: Array, tensor: TensorPlan, weight: int) -> None:
         # rint is odd (half to even), so a negative weight adds exactly the negated term.
-        scale = weight * 2.0**tensor.exponent
+        scale = math.ldexp(weight, tensor.exponent)
         for start in range(0, flat.size, CHUNK):
             part = widen(flat[start : start + CHUNK], tensor.dtype)
             scaled, counted = self._scaled[: part.size], self._counted[: part.size]
@@ -264,11 +267,11 @@ def _fold_wide(sums: Int64s, flat: Array, tensor: TensorPlan, weight: int) -> No
     Each step takes the nearest multiple of the limb's unit, half to even, so the
     lower limbs are at most 2**38 in magnitude and the split is exact.
     """
+    scale = math.ldexp(weight, tensor.exponent)
     for start in range(0, flat.size, CHUNK):
         part = widen(flat[start : start + CHUNK], tensor.dtype)
-        rest = np.rint(part.astype(np.float64) * (weight * 2.0**tensor.exponent))
-        for limb in range(LIMBS):
-            unit = 2.0 ** (LIMB_BITS * (LIMBS - 1 - limb))
+        rest = np.rint(part.astype(np.float64) * scale)
+        for limb, unit in enumerate(_LIMB_UNITS):
             digits = np.rint(rest / unit)
             rest -= digits * unit
             sums[limb, start : start + CHUNK] += digits.astype(np.int64)
@@ -285,7 +288,7 @@ def _limbs_to_float(limbs: Int64s) -> npt.NDArray[np.float64]:
         carry = (pieces[row] + (1 << (LIMB_BITS - 1))) >> LIMB_BITS
         pieces[row] -= carry << LIMB_BITS
         pieces[row - 1] += carry
-    units = 2.0 ** (LIMB_BITS * np.arange(LIMBS, -1, -1, dtype=np.float64))
+    units = np.array([math.ldexp(1.0, LIMB_BITS * LIMBS), *_LIMB_UNITS])
     scaled = pieces.astype(np.float64) * units[:, None]
     return np.fromiter((math.fsum(column) for column in scaled.T.tolist()), np.float64, limbs.shape[1])
 

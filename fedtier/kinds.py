@@ -37,6 +37,8 @@ WIDE_EXPONENT: Final = 149
 WIDE_ELEMENTS: Final = 65_536
 _WIDE_BITS: Final = 128
 _HEADROOM: Final = 256.0
+MAX_WEIGHT_LIMIT: Final = 1 << 53
+"""Up to here total weights are exact in float64, and the top limb of a wide sum fits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,20 @@ class SumPlan:
     tensors : tuple of TensorPlan
         In the order of the model's file.
     weight_limit : int
-        The most examples the round may count, at least 1.
+        The most examples the round may count, from 1 to `MAX_WEIGHT_LIMIT`.
+
+    Raises
+    ------
+    ValueError
+        The weight limit is not in that range.
     """
 
     tensors: tuple[TensorPlan, ...]
     weight_limit: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.weight_limit <= MAX_WEIGHT_LIMIT:
+            raise ValueError(f"the weight limit is {self.weight_limit}, not in [1, {MAX_WEIGHT_LIMIT}]")
 
     @property
     def weight_bits(self) -> int:
@@ -221,23 +232,24 @@ def _integers_fit(part: Array, limit: int) -> bool:
 
 def _misfit(plan: TensorPlan, part: Array, start: int, limit: int) -> NotFinite | OutOfRange:
     """Find the first value that does not fit and say where it stands."""
-    if plan.kind != "integer":
-        broken = np.flatnonzero(~np.isfinite(part))
-        if broken.size:
-            index = _index(plan, start + int(broken[0]))
-            value = str(part[broken[0]])
+    if plan.kind == "integer":
+        broken, relation = (part > limit) | (part < -limit), "at most"
+    else:
+        broken, relation = ~np.isfinite(part), "below"
+        if broken.any():
+            index, value = _first(plan, broken, part, start)
             detail = f"tensor {plan.name!r} has {value} at index {index}; all values must be finite"
             return NotFinite(detail, tensor=plan.name, index=index, value=value)
-    fits = _integers_fit if plan.kind == "integer" else _floats_fit
-    at = next(i for i in range(part.size) if not fits(part[i : i + 1], limit))
-    index, value = _index(plan, start + at), str(part[at])
-    relation = "at most" if plan.kind == "integer" else "below"
+        broken = np.abs(part.astype(np.float64)) >= float(limit)
+    index, value = _first(plan, broken, part, start)
     detail = f"tensor {plan.name!r} has {value} at index {index}; this round takes magnitudes {relation} {limit:.6g}"
     return OutOfRange(detail, tensor=plan.name, index=index, value=value)
 
 
-def _index(plan: TensorPlan, flat: int) -> list[int]:
-    return [int(i) for i in np.unravel_index(flat, plan.shape)] if plan.shape else []
+def _first(plan: TensorPlan, broken: Array, part: Array, start: int) -> tuple[list[int], str]:
+    at = int(np.argmax(broken))
+    index = [int(i) for i in np.unravel_index(start + at, plan.shape)] if plan.shape else []
+    return index, str(part[at])
 
 
 def check_update(plan: SumPlan, update: Mapping[str, Array]) -> None:

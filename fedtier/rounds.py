@@ -11,11 +11,12 @@ import json
 import math
 import re
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from fedtier.kinds import SumPlan, TensorPlan
+from fedtier.kinds import MAX_WEIGHT_LIMIT, SumPlan, TensorPlan
 from fedtier.problems import BadRequest, DuplicateContributors, OutOfRange
 
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -29,7 +30,10 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 def _utc(moment: datetime) -> datetime:
     if moment.tzinfo is None:
         raise ValueError("a time needs its zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a time must lie in the years 1 to 9999 in UTC") from None
 
 
 def _finite_metrics(metrics: dict[str, float]) -> dict[str, float]:
@@ -43,7 +47,7 @@ def _finite_metrics(metrics: dict[str, float]) -> dict[str, float]:
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ClientId = Annotated[str, Field(pattern=f"^{CLIENT_ID.pattern}$")]
 RoundNumber = Annotated[int, Field(ge=0, strict=True)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+Count = Annotated[int, Field(ge=1, le=(1 << 63) - 1, strict=True)]
 Moment = Annotated[datetime, AfterValidator(_utc)]
 Number = Annotated[float, Field(strict=True)]
 Metrics = Annotated[dict[str, Number], AfterValidator(_finite_metrics)]
@@ -113,7 +117,7 @@ class RoundPlan(Lenient):
     attempt: Annotated[int, Field(ge=1)]
     base: BaseRound
     tensors: Annotated[tuple[TensorPlan, ...], Field(alias="schema")]
-    weight_limit: Count
+    weight_limit: Annotated[int, Field(ge=1, le=MAX_WEIGHT_LIMIT, strict=True)]
     max_examples: Count
     threshold: Count
     min_clients: Count
@@ -122,7 +126,7 @@ class RoundPlan(Lenient):
     final_round: Annotated[int, Field(ge=0)] | None
     client: ClientSettings
 
-    @property
+    @cached_property
     def sums(self) -> SumPlan:
         """What the round's exact sums have in common."""
         return SumPlan(self.tensors, self.weight_limit)
@@ -139,7 +143,11 @@ class RoundPlan(Lenient):
 
     def selects(self, client_id: str) -> bool:
         """Return whether a client is in the round's cohort."""
-        return self.cohort is None or client_id in self.cohort
+        return self._selected is None or client_id in self._selected
+
+    @cached_property
+    def _selected(self) -> frozenset[str] | None:
+        return None if self.cohort is None else frozenset(self.cohort)
 
 
 class RoundStatus(RoundPlan):
@@ -307,7 +315,7 @@ class RoundKeys:
             not (prefix and dot and extension)
             or "/" in extension
             or prefix.endswith("/")
-            or {"", ".", ".."} & set(parts)
+            or {"", ".", ".."} & {*parts, *prefix.split("/")}
         ):
             raise ValueError(
                 f"the bucket key {bucket_key!r} is not of the form path/name.safetensors; "

@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final, TypeAlias
+from typing import Any, BinaryIO, Final, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +45,10 @@ STORAGE: Final[Mapping[str, np.dtype[Any]]] = {
 FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 DEFAULT_HEADER_LIMIT: Final = 16 << 20
 _LENGTH_BYTES: Final = 8
+_MAX_SHOWN: Final = 80
 _MAX_DIMENSIONS: Final = 64
+_MAX_INTEGER: Final = (1 << 63) - 1
+_MAX_DIGITS: Final = 19
 _METADATA_KEY: Final = "__metadata__"
 _TENSOR_KEYS: Final = frozenset({"dtype", "shape", "data_offsets"})
 
@@ -184,15 +187,16 @@ def parse_header(header: bytes, *, data_bytes: int) -> Header:
     position = 0
     start_of_data = _LENGTH_BYTES + len(header)
     for spec, begin, end in entries:
+        byte = start_of_data + min(position, data_bytes)
         if begin != position:
             raise _wrong(
-                start_of_data + position,
-                f"tensor {spec.name!r} starts at data byte {begin}, but the tensor before it ends at {position}",
+                byte,
+                f"tensor {_shown(spec.name)} starts at data byte {begin}, but the tensor before it ends at {position}",
             )
         if end - begin != spec.nbytes:
             raise _wrong(
-                start_of_data + begin,
-                f"tensor {spec.name!r} has {end - begin} bytes, "
+                byte,
+                f"tensor {_shown(spec.name)} has {end - begin} bytes, "
                 f"but {spec.dtype} {list(spec.shape)} needs {spec.nbytes}",
             )
         position = end
@@ -306,36 +310,51 @@ def _load_object(header: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise _wrong(_LENGTH_BYTES + error.start, "the header is not UTF-8") from None
     try:
-        document = json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_no_constant)
-    except _DuplicateKeyError as error:
-        raise _wrong(_LENGTH_BYTES, f"the header has the key {error.key!r} twice") from None
+        document = json.loads(
+            text,
+            object_pairs_hook=_unique_keys,
+            parse_int=_size,
+            parse_float=_no_size,
+            parse_constant=_no_size,
+        )
+    except _RefusedError as error:
+        raise _wrong(_LENGTH_BYTES, f"the header has {error}") from None
     except json.JSONDecodeError as error:
         byte = _LENGTH_BYTES + len(text[: error.pos].encode())
         raise _wrong(byte, f"the header is not JSON: {error.msg}") from None
-    except (RecursionError, ValueError):
-        raise _wrong(_LENGTH_BYTES, "the header holds no such JSON as safetensors allows") from None
+    except RecursionError:
+        raise _wrong(_LENGTH_BYTES, "the header is nested deeper than any safetensors header") from None
     if not isinstance(document, dict):
         raise _wrong(_LENGTH_BYTES, "the header is not a JSON object")
     return document
 
 
-class _DuplicateKeyError(Exception):
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
+class _RefusedError(Exception):
+    """JSON that safetensors does not allow; says what."""
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise _DuplicateKeyError(key)
+            raise _RefusedError(f"the key {_shown(key)} twice")
         found[key] = value
     return found
 
 
-def _no_constant(name: str) -> None:
-    raise ValueError(name)
+def _size(text: str) -> int:
+    # "-0" is refused with the negative numbers: other readers take it for a float.
+    if text.startswith("-") or len(text) > _MAX_DIGITS or (size := int(text)) > _MAX_INTEGER:
+        return _no_size(text)
+    return size
+
+
+def _no_size(text: str) -> NoReturn:
+    raise _RefusedError(f"the number {_shown(text)}; sizes and offsets are whole numbers from 0 to {_MAX_INTEGER}")
+
+
+def _shown(text: str) -> str:
+    return ascii(text if len(text) <= _MAX_SHOWN else text[:_MAX_SHOWN] + "...")
 
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -344,23 +363,30 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 def _checked_metadata(metadata: Any) -> Mapping[str, str]:
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _wrong(_LENGTH_BYTES, "__metadata__ is not an object of strings")
+    if any(_SURROGATE.search(text) for item in metadata.items() for text in item):
+        raise _wrong(_LENGTH_BYTES, "__metadata__ holds half of a surrogate pair, which is not Unicode text")
     return metadata
 
 
 def _checked_entry(name: str, entry: Any) -> tuple[TensorSpec, int, int]:
+    shown = _shown(name)
     if _SURROGATE.search(name):
-        raise _wrong(_LENGTH_BYTES, f"the tensor name {name!r} is not Unicode text")
+        raise _wrong(_LENGTH_BYTES, f"the tensor name {shown} is not Unicode text")
     if not isinstance(entry, dict) or set(entry) != _TENSOR_KEYS:
-        raise _wrong(_LENGTH_BYTES, f"tensor {name!r} is not an object of dtype, shape and data_offsets")
+        raise _wrong(_LENGTH_BYTES, f"tensor {shown} is not an object of dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in STORAGE:
-        raise _wrong(_LENGTH_BYTES, f"tensor {name!r} has dtype {dtype!r}, not one of {', '.join(STORAGE)}")
-    if not _is_counts(shape) or len(shape) > _MAX_DIMENSIONS:
-        raise _wrong(_LENGTH_BYTES, f"tensor {name!r} has a shape that is no list of sizes")
-    if not _is_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise _wrong(_LENGTH_BYTES, f"tensor {name!r} has data_offsets that are no [begin, end]")
+        got = _shown(dtype) if isinstance(dtype, str) else "no string"
+        raise _wrong(_LENGTH_BYTES, f"tensor {shown} has as dtype {got}, not one of {', '.join(STORAGE)}")
+    if not _is_sizes(shape, _MAX_DIMENSIONS):
+        raise _wrong(_LENGTH_BYTES, f"tensor {shown} has a shape that is no list of at most {_MAX_DIMENSIONS} sizes")
+    if not _is_sizes(offsets, 2) or len(offsets) != 2 or offsets[0] > offsets[1]:
+        raise _wrong(_LENGTH_BYTES, f"tensor {shown} has data_offsets that are no [begin, end]")
+    # An empty tensor's other sizes count too: NumPy and other readers overflow on them.
+    if math.prod(size or 1 for size in shape) * STORAGE[dtype].itemsize > _MAX_INTEGER:
+        raise _wrong(_LENGTH_BYTES, f"tensor {shown} has the shape {shape}, larger than any memory")
     return TensorSpec(name, dtype, tuple(shape)), offsets[0], offsets[1]
 
 
-def _is_counts(value: Any) -> bool:
-    return isinstance(value, list) and all(type(item) is int and 0 <= item < 1 << 63 for item in value)
+def _is_sizes(value: Any, most: int) -> bool:
+    return isinstance(value, list) and len(value) <= most and all(type(item) is int for item in value)

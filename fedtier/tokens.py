@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
 import jwt
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -66,7 +67,7 @@ def make_token(signing_key: bytes, bearer: Bearer, *, now: datetime, lifetime: t
     """
     try:
         key = load_pem_private_key(signing_key, password=None)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise StartupError("the signing key is not an Ed25519 private key in PEM; make one with: fedtier keygen DIR")
@@ -119,7 +120,7 @@ class TokenVerifier:
                 )
             except jwt.InvalidSignatureError:
                 continue
-            except jwt.InvalidTokenError as error:
+            except (jwt.InvalidTokenError, UnicodeEncodeError) as error:
                 reason = str(error)
                 break
             if claims["role"] in ROLES and isinstance(claims["sub"], str):
@@ -137,7 +138,7 @@ def _pem_blocks(pem: bytes) -> list[bytes]:
 def _public_key(block: bytes) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(block)
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         key = None
     if not isinstance(key, Ed25519PublicKey):
         raise StartupError("a verify key is not an Ed25519 public key in PEM; make a pair with: fedtier keygen DIR")

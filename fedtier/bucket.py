@@ -1,0 +1,278 @@
+"""One S3 bucket of whole objects that are read, and written only under a condition.
+
+With `fedtier.multipart` and `fedtier.bucket_errors`, all that knows boto3. Every write
+names what it expects to replace: an ETag (``If-Match``), or nothing
+(``If-None-Match: *``), so that no write is ever blind and a repeated one does no
+harm. Nothing is used that AWS, MinIO and SeaweedFS do not all have.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fedtier.bucket_errors import ObjectMissing, PreconditionFailed, StoreCorrupt, translated
+from fedtier.multipart import MultipartUpload, part_size
+from fedtier.problems import StartupError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+BLOCK: Final = 1 << 20
+"""Bytes received at a time."""
+DEFAULT_PART_BYTES: Final = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """A small object, read whole."""
+
+    data: bytes
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What is known of an object without its bytes; metadata keys are lower-case."""
+
+    etag: str
+    metadata: Mapping[str, str]
+
+
+def connect(
+    *,
+    endpoint: str | None = None,
+    access_key: str | None = None,
+    secret_key: str | None = None,
+    region: str | None = None,
+    attempts: int = 3,
+) -> S3Client:
+    """Return a client; what is not given comes from the standard AWS variables, files and roles.
+
+    Parameters
+    ----------
+    endpoint, access_key, secret_key, region : str, optional
+    attempts : int
+        Requests per call, the first included. Few: whoever calls tries again, and says meanwhile that it waits.
+
+    Raises
+    ------
+    StartupError
+        The settings name a profile that is missing, or an endpoint that is no URL.
+    """
+    config = Config(
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=16,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        signature_version="s3v4",
+        # Servers other than AWS know the CRC trailers that boto3 otherwise adds only in their newest versions.
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+    try:
+        session = boto3.session.Session(
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            # boto3 alone reads AWS_DEFAULT_REGION only; the other AWS tools read AWS_REGION.
+            region_name=region or os.environ.get("AWS_REGION") or None,
+        )
+        return session.client("s3", endpoint_url=endpoint, config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise StartupError(
+            f"the AWS settings do not work: {error}; check AWS_ENDPOINT_URL_S3, AWS_PROFILE and AWS_REGION"
+        ) from None
+
+
+class Bucket:
+    """Objects of one bucket. Safe for use by several threads at once, as its client is.
+
+    Parameters
+    ----------
+    name : str
+    client : S3Client
+        From `connect`.
+    part_bytes : int
+        Files up to this size go up in one request, longer ones in parts of at least this size. S3 takes no part
+        but the last under 5 MiB.
+
+    Notes
+    -----
+    Every method raises `StoreUnavailable` when S3 cannot be used now, and its subclass `StoreRefused` when S3
+    answers that it will not serve these settings.
+    """
+
+    def __init__(self, name: str, *, client: S3Client, part_bytes: int = DEFAULT_PART_BYTES) -> None:
+        self.name = name
+        self._part_bytes = part_bytes
+        self._client = client
+
+    def url(self, key: str) -> str:
+        """Return how a sentence names an object."""
+        return f"s3://{self.name}/{key}"
+
+    def get(self, key: str) -> StoredObject | None:
+        """Return an object that fits in memory, or None where there is none."""
+        try:
+            with self._errors_translated(key):
+                answer = self._client.get_object(Bucket=self.name, Key=key)
+                with answer["Body"] as body:
+                    return StoredObject(body.read(), answer["ETag"])
+        except ObjectMissing:
+            return None
+
+    def facts(self, key: str) -> ObjectFacts | None:
+        """Return what is known of an object, or None where there is none."""
+        try:
+            with self._errors_translated(key):
+                answer = self._client.head_object(Bucket=self.name, Key=key)
+        except ObjectMissing:
+            return None
+        return ObjectFacts(answer["ETag"], {name.lower(): value for name, value in answer["Metadata"].items()})
+
+    def get_file(self, key: str, destination: Path, *, sha256: str) -> None:
+        """Fetch an object into a file that appears only when it is complete and its digest verified.
+
+        Raises
+        ------
+        ObjectMissing
+        StoreCorrupt
+            The object has another digest.
+        OSError
+            The file cannot be written.
+        """
+        descriptor, name = tempfile.mkstemp(prefix=f".{destination.name[:100]}.", dir=destination.parent)
+        try:
+            digest = hashlib.sha256()
+            with os.fdopen(descriptor, "wb") as file:
+                for block in self._blocks(key):
+                    digest.update(block)
+                    file.write(block)
+            require_digest(self.url(key), digest.hexdigest(), sha256)
+            Path(name).replace(destination)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+
+    def put(self, key: str, data: bytes, *, expected: str | None, metadata: Mapping[str, str] | None = None) -> str:
+        """Write an object, given what it replaces.
+
+        Parameters
+        ----------
+        key : str
+        data : bytes
+        expected : str or None
+            ETag of the object to replace; None where there must be none.
+        metadata : Mapping of str to str, optional
+
+        Returns
+        -------
+        str
+            The ETag that this write got.
+
+        Raises
+        ------
+        PreconditionFailed
+            Something else is there. After a lost reply it may be what this very call wrote.
+        """
+        with self._conditionally(key):
+            answer = self._client.put_object(
+                Bucket=self.name,
+                Key=key,
+                Body=data,
+                Metadata=dict(metadata or {}),
+                ContentType="application/json" if key.endswith(".json") else "application/octet-stream",
+                **_condition(expected),
+            )
+        return answer["ETag"]
+
+    def put_file(
+        self, key: str, path: Path, *, sha256: str, expected: str | None, metadata: Mapping[str, str] | None = None
+    ) -> str:
+        """Write a file as an object, given what it replaces, with one part of it in memory at a time.
+
+        Parameters
+        ----------
+        key, expected, metadata
+            As of `put`.
+        path : Path
+        sha256 : str
+            Of the file, in hex.
+
+        Returns
+        -------
+        str
+            The ETag that this write got.
+
+        Raises
+        ------
+        PreconditionFailed
+            As `put`.
+        StoreCorrupt
+            The file has another digest; nothing was written.
+        """
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size <= self._part_bytes:
+                data = file.read()
+                require_digest(str(path), hashlib.sha256(data).hexdigest(), sha256)
+                return self.put(key, data, expected=expected, metadata=metadata)
+            with (
+                self._conditionally(key),
+                MultipartUpload(self._client, self.name, key, metadata or {}) as upload,
+            ):
+                require_digest(str(path), upload.send(file, part_size(size, self._part_bytes)), sha256)
+                return upload.complete(_condition(expected))
+
+    def presign(self, key: str, seconds: int) -> str:
+        """Return a URL with which anyone can read the object for so long."""
+        with self._errors_translated(key):
+            return self._client.generate_presigned_url(
+                "get_object", Params={"Bucket": self.name, "Key": key}, ExpiresIn=seconds
+            )
+
+    def _blocks(self, key: str) -> Iterator[bytes]:
+        with self._errors_translated(key):
+            body = self._client.get_object(Bucket=self.name, Key=key)["Body"]
+        with body:
+            while True:
+                with self._errors_translated(key):
+                    block = body.read(BLOCK)
+                if not block:
+                    return
+                yield block
+
+    @contextmanager
+    def _conditionally(self, key: str) -> Iterator[None]:
+        try:
+            with self._errors_translated(key):
+                yield
+        except ObjectMissing:  # AWS answers 404, not 412, where If-Match finds no object at all
+            raise PreconditionFailed(key) from None
+
+    @contextmanager
+    def _errors_translated(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (BotoCoreError, ClientError) as error:
+            raise translated(error, bucket=self.name, key=key, endpoint=self._client.meta.endpoint_url) from error
+
+
+def require_digest(what: str, seen: str, wanted: str) -> None:
+    """Raise `StoreCorrupt` unless the SHA-256 of something is what it must be."""
+    if seen != wanted:
+        raise StoreCorrupt(f"{what} has the SHA-256 {seen}, not {wanted}; it is not used")
+
+
+def _condition(expected: str | None) -> dict[str, Any]:
+    return {"IfNoneMatch": "*"} if expected is None else {"IfMatch": expected}

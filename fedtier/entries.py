@@ -1,0 +1,270 @@
+"""What an aggregator receives: an update or a partial, on disk, checked, with the contributors it stands for.
+
+An entry is checked whole when it arrives; after that it can be added to a sum and,
+should its contributors turn out to be counted already, taken out again exactly.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+from fedtier.exact import ExactSum, check_sum
+from fedtier.kinds import SumPlan, check_update
+from fedtier.problems import BadRequest, OutOfRange, Problem, SchemaMismatch
+from fedtier.rounds import Contributor, PartialHeader, RoundPlan, parse_metrics, parse_num_examples
+from fedtier.tensors import Array, TensorFile, encode_header
+from fedtier.wire import WireSum, wire_chunks, wire_layout
+
+PARTIAL_KEY: Final = "partial"
+_HEADER_SLACK: Final = 1 << 16
+PARTIAL_HEADER_LIMIT: Final = 100_000_000
+"""What the safetensors package takes at the most: some 400,000 contributors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A body that lies complete in a file of its own.
+
+    Parameters
+    ----------
+    name : str
+        Made by the server, unique within its state directory.
+    path : Path
+    sha256 : str
+        Of the body, in hex.
+    """
+
+    name: str
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A checked update or partial.
+
+    Parameters
+    ----------
+    kind : {"update", "partial"}
+    body : Received
+    round, attempt : int
+        What it was checked against.
+    total_weight : int
+        Examples of all contributors.
+    contributors : tuple of Contributor
+        Distinct; exactly one for an update.
+    """
+
+    kind: Literal["update", "partial"]
+    body: Received
+    round: int
+    attempt: int
+    total_weight: int
+    contributors: tuple[Contributor, ...]
+
+    @property
+    def client_ids(self) -> frozenset[str]:
+        """The ids of the contributors."""
+        return frozenset(contributor.client_id for contributor in self.contributors)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """The master has it, durably, in this round and attempt; `sha256` is the digest that counted."""
+
+    round: int
+    attempt: int
+    sha256: str
+
+
+Outcome: TypeAlias = Counted | Problem
+
+
+def update_size_limit(plan: RoundPlan) -> int:
+    """Return the most bytes an update of this round can have."""
+    return sum(tensor.spec.nbytes for tensor in plan.tensors) + _update_header_limit(plan)
+
+
+def partial_size_limit(plan: RoundPlan) -> int:
+    """Return the most bytes a partial of this round can have."""
+    return sum(8 * tensor.sum_length for tensor in plan.tensors) + PARTIAL_HEADER_LIMIT
+
+
+def _update_header_limit(plan: RoundPlan) -> int:
+    # Writers may order, space and pad the header otherwise: twice its length is ample.
+    return 2 * len(encode_header((tensor.spec for tensor in plan.tensors), {})) + _HEADER_SLACK
+
+
+def read_update(plan: RoundPlan, client_id: str, body: Received) -> Entry:
+    """Check an update.
+
+    Raises
+    ------
+    NotSafetensors, SchemaMismatch, NotFinite, OutOfRange, BadRequest
+    """
+    file = TensorFile(body.path, header_limit=_update_header_limit(plan))
+    require_schema(plan, file)
+    metadata = file.header.metadata
+    num_examples = parse_num_examples(metadata.get("num_examples"))
+    if num_examples > plan.max_examples:
+        raise OutOfRange(
+            f"num_examples is {num_examples}; one client may count at most {plan.max_examples} in this round",
+            value=str(num_examples),
+        )
+    contributor = Contributor(
+        client_id=client_id,
+        num_examples=num_examples,
+        sha256=body.sha256,
+        metrics=parse_metrics(metadata.get("metrics")),
+    )
+    check_update(plan.sums, arrays_of(file))
+    return Entry("update", body, plan.round, plan.attempt, num_examples, (contributor,))
+
+
+def read_partial(plan: RoundPlan, body: Received) -> Entry:
+    """Check a partial, but for its attempt, which only the aggregator's core may judge.
+
+    Raises
+    ------
+    NotSafetensors, SchemaMismatch, OutOfRange, DuplicateContributors, BadRequest
+    """
+    file = TensorFile(body.path, header_limit=PARTIAL_HEADER_LIMIT)
+    header = _partial_header(file)
+    header.require_consistent()
+    if header.attempt == plan.attempt:
+        # Of another attempt the kinds and exponents may differ, and it is not going to be added.
+        check_sum(plan.sums, _wire_sum(plan.sums, file, header.total_weight, len(header.contributors)))
+    return Entry("partial", body, plan.round, header.attempt, header.total_weight, header.contributors)
+
+
+def add_entry(total: ExactSum, entry: Entry) -> None:
+    """Add a checked entry to a sum.
+
+    Raises
+    ------
+    WeightLimit
+        The sum has no room for it; nothing was changed.
+    OSError
+        The file cannot be read.
+    """
+    file = TensorFile(entry.body.path, header_limit=PARTIAL_HEADER_LIMIT)
+    if entry.kind == "update":
+        total.fold(arrays_of(file), entry.total_weight)
+    else:
+        total.merge(_wire_sum(total.plan, file, entry.total_weight, len(entry.contributors)))
+
+
+def remove_entry(total: ExactSum, entry: Entry) -> None:
+    """Take an entry that was added out of a sum again: the exact inverse of `add_entry`."""
+    file = TensorFile(entry.body.path, header_limit=PARTIAL_HEADER_LIMIT)
+    if entry.kind == "update":
+        total.unfold(arrays_of(file), entry.total_weight)
+    else:
+        total.subtract(_wire_sum(total.plan, file, entry.total_weight, len(entry.contributors)))
+
+
+def require_schema(plan: RoundPlan, file: TensorFile) -> None:
+    """Check names, dtypes and shapes against the round's, in any order.
+
+    Raises
+    ------
+    SchemaMismatch
+        Names the first tensor that differs, what was expected and what came.
+    """
+    for tensor in plan.tensors:
+        if tensor.name not in file:
+            raise SchemaMismatch(
+                f"tensor {tensor.name!r} is missing; expected {tensor.dtype} {list(tensor.shape)}",
+                tensor=tensor.name,
+                expected={"dtype": tensor.dtype, "shape": list(tensor.shape)},
+                got=None,
+            )
+        got = file.spec(tensor.name)
+        if got != tensor.spec:
+            raise SchemaMismatch(
+                f"tensor {tensor.name!r}: expected {tensor.dtype} {list(tensor.shape)}, "
+                f"got {got.dtype} {list(got.shape)}",
+                tensor=tensor.name,
+                expected={"dtype": tensor.dtype, "shape": list(tensor.shape)},
+                got={"dtype": got.dtype, "shape": list(got.shape)},
+            )
+    for spec in file.header.specs:
+        if spec.name not in plan.sums.names:
+            raise SchemaMismatch(
+                f"tensor {spec.name!r} is not in the round's schema; got {spec.dtype} {list(spec.shape)}",
+                tensor=spec.name,
+                expected=None,
+                got={"dtype": spec.dtype, "shape": list(spec.shape)},
+            )
+
+
+def arrays_of(file: TensorFile) -> Mapping[str, Array]:
+    """Return views of all tensors of a file, by name."""
+    return {spec.name: file.array(spec.name) for spec in file.header.specs}
+
+
+def _partial_header(file: TensorFile) -> PartialHeader:
+    metadata = file.header.metadata
+    if set(metadata) != {PARTIAL_KEY}:
+        raise BadRequest(f"a partial's metadata has one key, {PARTIAL_KEY!r}; got {sorted(metadata)[:5]}")
+    return PartialHeader.from_json(metadata[PARTIAL_KEY])
+
+
+def _wire_sum(plan: SumPlan, file: TensorFile, total_weight: int, contributors: int) -> WireSum:
+    for spec in file.header.specs:
+        if spec.dtype not in {"I64", "U32", "I32", "I16", "I8"}:
+            raise SchemaMismatch(f"the partial's tensor {spec.name!r} is {spec.dtype}; sums are integers")
+    return WireSum(plan, arrays_of(file), total_weight=total_weight, contributors=contributors)
+
+
+def write_partial(total: ExactSum, entries: Iterable[Entry], attempt: int, path: Path) -> Received:
+    """Write a sum as a partial's file.
+
+    Parameters
+    ----------
+    total : ExactSum
+        Of exactly these entries.
+    entries : iterable of Entry
+    attempt : int
+    path : Path
+        Must not exist; is removed again when the write fails.
+
+    Raises
+    ------
+    OSError
+    """
+    contributors = sorted(
+        (contributor for entry in entries for contributor in entry.contributors),
+        key=lambda contributor: contributor.client_id,
+    )
+    header = PartialHeader(attempt=attempt, total_weight=total.total_weight, contributors=tuple(contributors))
+    return write_sum(total, path, {PARTIAL_KEY: header.to_json().decode()})
+
+
+def write_sum(total: ExactSum, path: Path, metadata: Mapping[str, str]) -> Received:
+    """Write a sum in its wire form, with metadata.
+
+    Raises
+    ------
+    OSError
+        The file, which must not exist before, is removed again.
+    """
+    layout = wire_layout(total, total.plan)
+    digest = hashlib.sha256()
+    try:
+        with path.open("xb") as file:
+            head = encode_header([wire.spec for wire in layout], metadata)
+            digest.update(head)
+            file.write(head)
+            for wire in layout:
+                for chunk in wire_chunks(total, wire):
+                    digest.update(chunk.data)
+                    file.write(chunk.data)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return Received(path.name, path, digest.hexdigest())

@@ -1,0 +1,88 @@
+"""What the commands of all tiers share: one spelling of flags, environment variables, errors without tracebacks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, Never, TypeVar
+
+import click
+
+from fedtier.problems import StartupError
+from fedtier.tokens import TokenVerifier
+
+ENVIRONMENT_PREFIX: Final = "FEDTIER"
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
+
+
+class Command(click.Command):
+    """A command that ends with one sentence, and status 1, where it cannot start."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except StartupError as error:
+            fail(str(error))
+
+
+def fail(sentence: str) -> Never:
+    """End the program with a sentence on standard error and status 1."""
+    click.echo(f"Error: {sentence}", err=True)
+    sys.exit(1)
+
+
+def command(name: str) -> Callable[[Callable[..., Any]], Command]:
+    """Declare a command whose flags take hyphens or underscores and have variables ``FEDTIER_<FLAG>``."""
+    settings = {
+        "auto_envvar_prefix": ENVIRONMENT_PREFIX,
+        "token_normalize_func": lambda token: token.replace("_", "-"),
+        "show_default": True,
+        "max_content_width": 120,
+    }
+    return click.command(name, cls=Command, context_settings=settings)
+
+
+def json_flag(function: _Decorated) -> _Decorated:
+    """Add ``--json``: facts as JSON lines on standard output."""
+    return click.option("--json", "as_json", is_flag=True, help="Print facts as JSON lines.")(function)
+
+
+def read_text(value: str, what: str) -> str:
+    """Return text that was given itself or as the path of a file that holds it.
+
+    Raises
+    ------
+    StartupError
+        The file cannot be read.
+    """
+    if value.lstrip().startswith("-----BEGIN"):
+        return value
+    try:
+        return Path(value).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartupError(f"{what} is neither a PEM text nor a readable file: {value[:200]!r} ({error})") from None
+
+
+def token_verifier() -> TokenVerifier | None:
+    """Return the verifier for the keys in ``FEDTIER_VERIFY_KEYS``: PEM text, or paths joined like those of PATH.
+
+    Raises
+    ------
+    StartupError
+    """
+    value = os.environ.get("FEDTIER_VERIFY_KEYS", "").strip()
+    if not value:
+        return None
+    sources = [value] if value.startswith("-----BEGIN") else value.split(os.pathsep)
+    return TokenVerifier([read_text(source, "FEDTIER_VERIFY_KEYS").encode() for source in sources if source])
+
+
+def bearer_token() -> str | None:
+    """Return what this program presents to the server above it, from ``FEDTIER_TOKEN``.
+
+    It has no flag: flags show in the list of processes.
+    """
+    return os.environ.get("FEDTIER_TOKEN", "").strip() or None

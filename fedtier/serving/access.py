@@ -1,0 +1,70 @@
+"""Who may do what: tokens checked against roles and subjects."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Collection
+
+from fedtier.problems import Forbidden, StartupError, Unauthenticated
+from fedtier.tokens import ROLES, Bearer, Role, TokenVerifier
+
+
+class Gate:
+    """Lets requests pass by their `Authorization` header.
+
+    Parameters
+    ----------
+    verifier : TokenVerifier or None
+        None takes anyone, which `require_loopback` allows on loopback only.
+    """
+
+    def __init__(self, verifier: TokenVerifier | None) -> None:
+        self._verifier = verifier
+
+    def require(
+        self, authorization: str | None, *, roles: Collection[Role] = ROLES, subject: str | None = None
+    ) -> Bearer | None:
+        """Return who asks, or None when anyone may.
+
+        Parameters
+        ----------
+        authorization : str or None
+            The header's value, ``Bearer <token>``.
+        roles : collection of str
+            The roles that may.
+        subject : str, optional
+            The only subject that may.
+
+        Raises
+        ------
+        Unauthenticated, Forbidden
+        """
+        if self._verifier is None:
+            return None
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise Unauthenticated("this server asks for a token: send Authorization: Bearer <token>")
+        bearer = self._verifier.verify(token.strip())
+        if bearer.role not in roles:
+            raise Forbidden(f"the token's role is {bearer.role!r}; this needs {' or '.join(sorted(roles))}")
+        if subject is not None and bearer.subject != subject:
+            raise Forbidden(f"the token is for {bearer.subject!r}, not for {subject!r}")
+        return bearer
+
+
+def require_loopback(host: str) -> None:
+    """Check that a server without verify keys stays on this machine.
+
+    Raises
+    ------
+    StartupError
+    """
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        raise StartupError(
+            f"--host {host} is not a loopback address, and without FEDTIER_VERIFY_KEYS anyone could upload; "
+            "set the keys (fedtier keygen DIR) or use --host 127.0.0.1"
+        )

@@ -1,0 +1,170 @@
+"""Bodies on their way in: refused by their headers where that is enough, else streamed to disk and hashed."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import ClientDisconnected
+
+from fedtier.entries import Received
+from fedtier.problems import (
+    BadRequest,
+    DigestMismatch,
+    LengthRequired,
+    TooLarge,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from fedtier.serving.digests import parse_content_digest
+from fedtier.serving.statedir import StateDirectory
+
+BLOCK: Final = 1 << 20
+_DIGITS: Final = 15
+
+
+@dataclass(frozen=True, slots=True)
+class BodyHeaders:
+    """What the headers say of a body.
+
+    Parameters
+    ----------
+    length : int
+        Bytes that will come.
+    sha256 : str or None
+        In hex, when the sender gave a `Content-Digest`.
+    """
+
+    length: int
+    sha256: str | None
+
+
+def read_body_headers(headers: Headers, *, limit: int) -> BodyHeaders:
+    """Check a body's headers.
+
+    Parameters
+    ----------
+    headers : Headers
+        Of the request.
+    limit : int
+        The most bytes the body may have.
+
+    Raises
+    ------
+    LengthRequired, TooLarge, UnsupportedMediaType, BadRequest
+    """
+    media_type = headers.get("Content-Type", "application/octet-stream").partition(";")[0].strip().lower()
+    if media_type != "application/octet-stream":
+        raise UnsupportedMediaType(f"Content-Type is {media_type[:80]!r}; send application/octet-stream")
+    length = headers.get("Content-Length", "")
+    if "Transfer-Encoding" in headers or not length:
+        raise LengthRequired("send Content-Length; a body of unknown length is not taken")
+    if not (length.isascii() and length.isdigit()) or len(length) > _DIGITS:
+        raise BadRequest(f"Content-Length is {length[:40]!r}, not a number of bytes")
+    if int(length) > limit:
+        raise TooLarge(f"the body has {int(length)} bytes; this round takes at most {limit}", limit=limit)
+    return BodyHeaders(int(length), parse_content_digest(headers.get("Content-Digest")))
+
+
+def receive_body(
+    stream: IO[bytes], expected: BodyHeaders, state: StateDirectory, on_bytes: Callable[[], None]
+) -> Received:
+    """Stream a body into a spool file.
+
+    Parameters
+    ----------
+    stream : IO[bytes]
+        Ends after `expected.length` bytes.
+    expected : BodyHeaders
+    state : StateDirectory
+    on_bytes : callable
+        Called after every block that came.
+
+    Returns
+    -------
+    Received
+        The caller deletes its file.
+
+    Raises
+    ------
+    BadRequest
+        The body ended early.
+    DigestMismatch
+    Unavailable
+        The disk is full.
+    """
+    path = state.new_spool_file()
+    try:
+        sha256 = _copy(stream, path, expected.length, state, on_bytes)
+        if expected.sha256 is not None and expected.sha256 != sha256:
+            raise DigestMismatch(f"the body's SHA-256 is {sha256}, but Content-Digest says {expected.sha256}")
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return Received(path.name, path, sha256)
+
+
+def _copy(stream: IO[bytes], path: Path, length: int, state: StateDirectory, on_bytes: Callable[[], None]) -> str:
+    digest = hashlib.sha256()
+    missing = length
+    with _writes(state), path.open("xb") as file:
+        while missing:
+            block = _read(stream, min(BLOCK, missing))
+            if not block:
+                raise BadRequest(f"the body ended after {length - missing} of {length} bytes")
+            missing -= len(block)
+            on_bytes()
+            digest.update(block)
+            file.write(block)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _writes(state: StateDirectory) -> Iterator[None]:
+    """Turn a failed write into the answer for it; reads of the stream raise no OSError (`_read`)."""
+    try:
+        yield
+    except OSError as error:
+        raise state.refuse(error) from error
+
+
+def _read(stream: IO[bytes], size: int) -> bytes:
+    try:
+        return stream.read(size)
+    except (ClientDisconnected, OSError):
+        return b""
+
+
+class UploadSlots:
+    """Keeps threads free for everything but uploads.
+
+    Parameters
+    ----------
+    slots : int
+        How many uploads may be received or waited for at once.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._free = threading.BoundedSemaphore(slots)
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Hold a slot.
+
+        Raises
+        ------
+        Unavailable
+            All are taken.
+        """
+        if not self._free.acquire(blocking=False):
+            raise Unavailable("every upload slot of this server is taken", retry_after=1)
+        try:
+            yield
+        finally:
+            self._free.release()

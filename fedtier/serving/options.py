@@ -1,0 +1,38 @@
+"""The flags that every aggregator has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from fedtier.serving.shell import SPARE_THREADS
+
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
+
+
+def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
+    """Add ``--host --port --threads --grace``."""
+    options = [
+        click.option(
+            "--host", default="127.0.0.1", help="Address to listen on; beyond loopback only with verify keys."
+        ),
+        click.option(
+            "--port", type=click.IntRange(0, 65535), default=port, help="Port to listen on; 0 takes a free one."
+        ),
+        click.option(
+            "--threads",
+            type=click.IntRange(min=SPARE_THREADS + 1),
+            default=72,
+            help=f"Requests served at once; all but {SPARE_THREADS} may be uploads.",
+        ),
+        click.option("--grace", type=click.IntRange(min=0), default=30, help="Seconds for open requests at SIGTERM."),
+    ]
+
+    def add(function: _Decorated) -> _Decorated:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add

@@ -1,0 +1,176 @@
+"""Runs an aggregator's app under gunicorn: one process, many threads, one listening socket.
+
+gunicorn's arbiter starts the process again when it dies. The process ends with the
+arbiter, so that a killed aggregator leaves nothing behind that holds its port.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+import structlog
+from flask import Flask
+from gunicorn.app.base import BaseApplication
+
+from fedtier.problems import StartupError
+
+_BOOT_FAILED: Final = 4
+"""gunicorn's arbiter stops for good, with this status, when its process exits with it."""
+_PR_SET_PDEATHSIG: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How an aggregator listens.
+
+    Parameters
+    ----------
+    program : str
+        ``master`` or ``worker``.
+    host : str
+    port : int
+        0 takes a free one.
+    threads : int
+        Requests served at once.
+    grace : int
+        Seconds that open requests get after SIGTERM.
+    share_port : bool
+        Let several processes listen on one port (`SO_REUSEPORT`); the kernel spreads connections.
+    announce_json : bool
+        Announce the address as JSON instead of a sentence.
+    """
+
+    program: str
+    host: str
+    port: int
+    threads: int = 64
+    grace: int = 30
+    share_port: bool = False
+    announce_json: bool = False
+
+
+def serve(options: ServerOptions, build: Callable[[], tuple[Flask, Callable[[], None]]]) -> NoReturn:
+    """Listen and serve until SIGTERM; does not return.
+
+    Parameters
+    ----------
+    options : ServerOptions
+    build : callable
+        Makes the app and what ends it, in the process that serves it.
+
+    Raises
+    ------
+    StartupError
+        The address cannot be listened on.
+    """
+    _Gunicorn(options, listen(options), build).run()
+    sys.exit(0)
+
+
+def listen(options: ServerOptions) -> socket.socket:
+    """Return a socket bound to the address.
+
+    Raises
+    ------
+    StartupError
+        The port is in use, or the host is none of this machine's.
+    """
+    where = f"{options.host}:{options.port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if options.share_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise StartupError(
+            f"cannot listen on {where}: {error.strerror}; choose another address with --host and --port"
+        ) from None
+    return listener
+
+
+def stop_gracefully() -> None:
+    """End the whole aggregator as SIGTERM would, from inside its process."""
+    os.kill(os.getppid(), signal.SIGTERM)
+
+
+def stop_at_once(reason: str) -> NoReturn:
+    """End the whole aggregator with a clear message: going on could break a promise."""
+    structlog.get_logger().critical("stopped", reason=reason)
+    print(f"Error: {reason}", file=sys.stderr, flush=True)
+    os._exit(_BOOT_FAILED)
+
+
+class _Gunicorn(BaseApplication):
+    def __init__(
+        self,
+        options: ServerOptions,
+        listener: socket.socket,
+        build: Callable[[], tuple[Flask, Callable[[], None]]],
+    ) -> None:
+        self._options = options
+        self._listener = listener
+        self._build = build
+        self._close: Callable[[], None] = lambda: None
+        self._url = _url(listener)
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings = {
+            "bind": f"fd://{self._listener.detach()}",
+            "worker_class": "gthread",
+            "workers": 1,
+            "threads": self._options.threads,
+            "worker_connections": 4096,
+            "keepalive": 75,
+            "timeout": 0,  # a long replay of the journal is no reason to be killed
+            "graceful_timeout": self._options.grace,
+            "loglevel": "critical",  # what happens is in our own log, structured
+            "control_socket_disable": True,
+            "post_fork": lambda _arbiter, _worker: _end_with_parent(),
+            "worker_exit": lambda _arbiter, _worker: self._close(),
+            "proc_name": f"fedtier-{self._options.program}",
+        }
+        for name, value in settings.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        try:
+            app, self._close = self._build()
+        except StartupError as error:
+            print(f"Error: {error}", file=sys.stderr, flush=True)
+            sys.exit(_BOOT_FAILED)
+        except Exception:
+            structlog.get_logger().exception("the program could not start")
+            sys.exit(_BOOT_FAILED)
+        self._announce()
+        return app
+
+    def _announce(self) -> None:
+        """Say on standard output where the aggregator listens, now that it is about to."""
+        program = self._options.program
+        if self._options.announce_json:
+            print(json.dumps({"event": "listening", "program": program, "url": self._url}), flush=True)
+        else:
+            print(f"fedtier {program} listening on {self._url}", flush=True)
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

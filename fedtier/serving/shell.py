@@ -1,0 +1,310 @@
+"""The Flask app around a tier: what both aggregators answer in the same way.
+
+A tier knows nothing of HTTP: it is asked for documents and files, and gets checked
+entries to count. Everything it refuses is a `Problem`, and becomes an answer here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+import structlog
+from flask import Flask, Response, redirect, request, send_file
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
+
+from fedtier.entries import (
+    Entry,
+    Received,
+    partial_size_limit,
+    read_partial,
+    read_update,
+    update_size_limit,
+)
+from fedtier.problems import (
+    MEDIA_TYPE,
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    Problem,
+    RangeNotSatisfiable,
+    Unavailable,
+)
+from fedtier.rounds import (
+    PartialReceipt,
+    RoundPlan,
+    RoundStatus,
+    UpdateReceipt,
+    require_client_id,
+    sha256_hex,
+)
+from fedtier.serving.access import Gate
+from fedtier.serving.intake import BodyHeaders, UploadSlots, read_body_headers, receive_body
+from fedtier.serving.pacing import PollPacer
+from fedtier.serving.statedir import StateDirectory
+from fedtier.upstream import content_digest
+
+DRAIN_LIMIT: Final = 1 << 20
+SPARE_THREADS: Final = 8
+_ROUND: Final = re.compile(r"[0-9]{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model to be sent from a file."""
+
+    path: Path
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelElsewhere:
+    """A model to be fetched from another address, good for a short time."""
+
+    url: str
+
+
+class Tier(Protocol):
+    """What the app asks of an aggregator. Every call may raise a `Problem`."""
+
+    def unready(self) -> str | None:
+        """Return why the tier cannot take work, or None."""
+        ...
+
+    def status(self) -> RoundStatus:
+        """Return the round as this tier knows it."""
+        ...
+
+    def admit(self, round_number: int, client_id: str | None) -> RoundPlan:
+        """Return the plan that an upload for a round is checked against, or refuse it by its address alone."""
+        ...
+
+    def receiving(self) -> AbstractContextManager[Callable[[], None]]:
+        """Tell the tier that an upload is coming in; the callable says that bytes came."""
+        ...
+
+    def settle_update(self, entry: Entry) -> UpdateReceipt:
+        """Count an update; returns when it is counted."""
+        ...
+
+    def settle_partial(self, entry: Entry, batch_id: str) -> PartialReceipt:
+        """Count a partial; returns when it is counted."""
+        ...
+
+    def model(self, round_number: int) -> ModelFile | ModelElsewhere:
+        """Return the model of a published round."""
+        ...
+
+    def manifest(self, round_number: int) -> bytes:
+        """Return the manifest of a published round."""
+        ...
+
+
+def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, threads: int) -> Flask:
+    """Build the app of an aggregator.
+
+    Parameters
+    ----------
+    name : str
+        Of the Flask app.
+    tier : Tier
+    gate : Gate
+    state : StateDirectory
+        Where bodies are spooled.
+    threads : int
+        Of the server; all but `SPARE_THREADS` may be taken by uploads.
+    """
+    app = Flask(name, static_folder=None)
+    documents = RoundDocuments(tier)
+    uploads = Uploads(tier, gate, state, UploadSlots(max(1, threads - SPARE_THREADS)))
+
+    app.register_error_handler(Problem, answer_problem)
+    app.register_error_handler(HTTPException, _answer_http_exception)
+    app.register_error_handler(Exception, _answer_bug)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/readyz")
+    def readyz() -> dict[str, str]:
+        reason = state.unready() or tier.unready()
+        if reason:
+            raise Unavailable(reason, retry_after=1)
+        return {"status": "ready"}
+
+    @app.get("/v1/round")
+    def current_round() -> BaseResponse:
+        gate.require(request.headers.get("Authorization"))
+        return documents.status()
+
+    @app.get("/v1/rounds/<number>/model")
+    def model(number: str) -> BaseResponse:
+        gate.require(request.headers.get("Authorization"))
+        return _serve_model(tier.model(parse_round(number)))
+
+    @app.get("/v1/rounds/<number>/manifest")
+    def manifest(number: str) -> BaseResponse:
+        gate.require(request.headers.get("Authorization"))
+        return _with_digests(_json(tier.manifest(parse_round(number))))
+
+    @app.put("/v1/rounds/<number>/updates/<client_id>")
+    def update(number: str, client_id: str) -> BaseResponse:
+        return _json(uploads.update(number, client_id).to_json())
+
+    @app.put("/v1/rounds/<number>/partials/<batch_id>")
+    def partial(number: str, batch_id: str) -> BaseResponse:
+        return _json(uploads.partial(number, batch_id).to_json())
+
+    return app
+
+
+class RoundDocuments:
+    """`GET /v1/round`, answered from memory while nothing changed."""
+
+    def __init__(self, tier: Tier) -> None:
+        self._tier = tier
+        self._lock = threading.Lock()
+        self._pacer = PollPacer(time.monotonic())
+        self._last: tuple[RoundStatus, float, bytes, str] | None = None
+
+    def status(self) -> BaseResponse:
+        """Return the round, or 304 when the asker has it."""
+        status = self._tier.status()
+        with self._lock:
+            pace = self._pacer.poll(time.monotonic())
+            if self._last is None or self._last[0] is not status or self._last[1] != pace:
+                body = status.model_copy(update={"poll_after": pace}).to_json()
+                self._last = status, pace, body, hashlib.sha256(body).hexdigest()[:32]
+            _, _, body, etag = self._last
+        response = _json(body)
+        response.set_etag(etag)
+        return response.make_conditional(request.environ)
+
+
+class Uploads:
+    """The way of an upload: address, token, headers, body, content, count."""
+
+    def __init__(self, tier: Tier, gate: Gate, state: StateDirectory, slots: UploadSlots) -> None:
+        self._tier = tier
+        self._gate = gate
+        self._state = state
+        self._slots = slots
+
+    def update(self, number: str, client_id: str) -> UpdateReceipt:
+        """Take a client's update."""
+        round_number, client_id = parse_round(number), require_client_id(client_id)
+        self._gate.require(request.headers.get("Authorization"), roles={"client"}, subject=client_id)
+        with self._slots.take():
+            plan = self._tier.admit(round_number, client_id)
+            expected = read_body_headers(request.headers, limit=update_size_limit(plan))
+            entry = self._receive(expected, lambda body: read_update(plan, client_id, body))
+            return self._tier.settle_update(entry)
+
+    def partial(self, number: str, batch_id: str) -> PartialReceipt:
+        """Take a worker's partial."""
+        round_number, batch_id = parse_round(number), require_client_id(batch_id)
+        self._gate.require(request.headers.get("Authorization"), roles={"worker"})
+        with self._slots.take():
+            plan = self._tier.admit(round_number, None)
+            expected = read_body_headers(request.headers, limit=partial_size_limit(plan))
+            entry = self._receive(expected, lambda body: read_partial(plan, body))
+            return self._tier.settle_partial(entry, batch_id)
+
+    def _receive(self, expected: BodyHeaders, check: Callable[[Received], Entry]) -> Entry:
+        """Bring the body to disk and check it; a tier owns the file from the entry on."""
+        with self._tier.receiving() as on_bytes:
+            body = receive_body(request.stream, expected, self._state, on_bytes)
+            try:
+                return check(body)
+            except BaseException:
+                body.path.unlink(missing_ok=True)
+                raise
+
+
+def parse_round(number: str) -> int:
+    """Return a round number from a path.
+
+    Raises
+    ------
+    BadRequest
+    """
+    if not _ROUND.fullmatch(number):
+        raise BadRequest(f"the round {number[:40]!r} is not a number of at most nine digits")
+    return int(number)
+
+
+def answer_problem(problem: Problem) -> Response:
+    """Return a problem as the answer of RFC 9457; what is left of the body is dropped after it was sent."""
+    response = Response(json.dumps(problem.document()), status=problem.status, content_type=MEDIA_TYPE)
+    if problem.retry_after is not None:
+        response.headers["Retry-After"] = str(max(1, round(problem.retry_after)))
+    if problem.status == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    stream = request.environ["wsgi.input"]
+    response.call_on_close(lambda: _drain(stream))
+    return response
+
+
+def _drain(stream: object) -> None:
+    """Read what the sender still sends, so that it sees the answer and not a reset connection."""
+    left = DRAIN_LIMIT
+    try:
+        while left > 0 and (block := stream.read(min(left, 1 << 16))):  # type: ignore[attr-defined]  # WSGI's input
+            left -= len(block)
+    except Exception:
+        structlog.get_logger().debug("sender gone before its body was drained")
+
+
+def _answer_http_exception(error: HTTPException) -> BaseResponse:
+    if error.code == 404:
+        return answer_problem(NotFound(f"there is nothing at {request.path[:200]}"))
+    if error.code == 405:
+        return answer_problem(MethodNotAllowed(f"{request.path[:200]} does not take {request.method}"))
+    if error.code == 416:
+        return answer_problem(RangeNotSatisfiable(f"the range {request.headers.get('Range', '')[:100]!r} is not there"))
+    if error.code is not None and 300 <= error.code < 400:
+        return error.get_response()
+    return answer_problem(BadRequest(error.description or error.name))
+
+
+def _answer_bug(error: Exception) -> Response:
+    structlog.get_logger().error("a request failed", method=request.method, path=request.path, exc_info=error)
+    return answer_problem(Problem("the server failed; its log says more", retry_after=1))
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, content_type="application/json")
+
+
+def _with_digests(response: Response) -> Response:
+    digest = content_digest(sha256_hex(response.get_data()))
+    response.headers["Repr-Digest"] = digest
+    response.headers["Content-Digest"] = digest
+    return response
+
+
+def _serve_model(model: ModelFile | ModelElsewhere) -> BaseResponse:
+    if isinstance(model, ModelElsewhere):
+        return redirect(model.url, 307)
+    response = send_file(
+        model.path,
+        mimetype="application/octet-stream",
+        etag=model.sha256,
+        conditional=True,
+        max_age=31_536_000,
+    )
+    digest = content_digest(model.sha256)
+    response.headers["Repr-Digest"] = digest
+    if response.status_code == 200:
+        response.headers["Content-Digest"] = digest
+    return response

@@ -1,0 +1,283 @@
+"""The master aggregator: the core and its threads, behind the questions that the HTTP side asks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NoReturn
+
+import structlog
+
+from fedtier.admission import refuse_by_address
+from fedtier.entries import Counted, Entry
+from fedtier.problems import NotFound, Problem, RoundNotOpen, RoundOver, StartupError, Unavailable
+from fedtier.rounds import (
+    BaseRound,
+    Contributor,
+    ModelDigest,
+    PartialReceipt,
+    RoundPlan,
+    RoundStatus,
+    UpdateReceipt,
+)
+from fedtier.serving.models import ModelShelf
+from fedtier.serving.pacing import FASTEST
+from fedtier.serving.shell import ModelElsewhere, ModelFile
+from fedtier.serving.statedir import StateDirectory
+from fedtier.serving.waiting import WaitingRoom
+from fedtier.store import RoundStore, StoreCorrupt, StoreUnavailable
+from master_aggregator.coordinator import (
+    Action,
+    Close,
+    CloseAsked,
+    Coordinator,
+    DropBody,
+    Event,
+    Offered,
+    Opened,
+    PauseAsked,
+    Record,
+    Settle,
+    Tick,
+)
+from master_aggregator.opening import OpenRound, Workshop, base_round
+from master_aggregator.planning import Rules
+from master_aggregator.publisher import Publisher
+from master_aggregator.recorder import Recorder
+from master_aggregator.recovery import recover
+
+ANSWER_WITHIN: Final = 50.0
+"""Seconds an upload waits for the disk before it is asked to come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the master's shell takes from outside.
+
+    Parameters
+    ----------
+    clock : callable
+        Returns the time, with its zone.
+    die : callable
+        Ends the process with a sentence.
+    finished : callable
+        Is told once the last round is published.
+    """
+
+    clock: Callable[[], datetime]
+    die: Callable[[str], NoReturn]
+    finished: Callable[[], None]
+
+
+class MasterAggregator:
+    """The master's side of `fedtier.serving.shell.Tier`.
+
+    Parameters
+    ----------
+    store : RoundStore
+    state : StateDirectory
+    rules : Rules
+    surroundings : Surroundings
+    """
+
+    def __init__(self, store: RoundStore, state: StateDirectory, rules: Rules, surroundings: Surroundings) -> None:
+        self._store = store
+        self._outside = surroundings
+        self._shelf = ModelShelf(state.models, self._fetch_model)
+        self._workshop = Workshop(rules, state.path, self._shelf, surroundings.clock, surroundings.die)
+        self._state = state
+        self._pause_mark = state.path / "paused"
+        self._core = Coordinator()
+        self._lock = threading.Lock()
+        self._waiting = WaitingRoom()
+        self._recorder = Recorder(state, self._tell, surroundings.die)
+        self._publisher = Publisher(store, self._workshop, self._take_over)
+        self._opened: OpenRound | None = None
+        self._status: RoundStatus | None = None
+        self._published: dict[int, tuple[str, ModelDigest]] = {}
+
+    def start(self) -> None:
+        """Find the open round and start the threads.
+
+        Raises
+        ------
+        StartupError
+        """
+        try:
+            recovered = recover(self._store, self._state, self._workshop)
+        except Problem as problem:
+            raise StartupError(f"the open round cannot be taken up: {problem.detail}") from None
+        self._recorder.start()
+        self._publisher.start()
+        if self._pause_mark.exists():
+            self._tell(PauseAsked(True))
+        self._take_over(recovered.opened, recovered.counted, closed=recovered.close is not None)
+        if recovered.close is not None:
+            self._publisher.resume(recovered.opened, recovered.close)
+
+    # What the HTTP side asks.
+
+    def unready(self) -> str | None:
+        """Return why the master cannot take work, or None."""
+        return self._publisher.trouble()
+
+    def status(self) -> RoundStatus:
+        """Return the open round."""
+        status = self._status
+        if status is None:
+            raise Unavailable("no round is open yet", retry_after=1)
+        return status
+
+    def admit(self, round_number: int, client_id: str | None) -> RoundPlan:
+        """Return the open round's plan, or refuse an upload by its address."""
+        with self._lock:
+            plan, state = self._core.plan, self._core.state
+        if plan is None:
+            raise Unavailable("no round is open yet", retry_after=1)
+        refuse_by_address(plan, state, round_number, client_id)
+        return plan
+
+    @contextmanager
+    def receiving(self) -> Iterator[Callable[[], None]]:
+        """Do nothing: the master holds nothing back while bytes come."""
+        yield lambda: None
+
+    def settle_update(self, entry: Entry) -> UpdateReceipt:
+        """Count an update; returns when it is durable."""
+        outcome = self._settle(entry)
+        client_id = entry.contributors[0].client_id
+        return UpdateReceipt(round=outcome.round, attempt=outcome.attempt, client_id=client_id, sha256=outcome.sha256)
+
+    def settle_partial(self, entry: Entry, batch_id: str) -> PartialReceipt:
+        """Count a partial; returns when it is durable."""
+        outcome = self._settle(entry)
+        return PartialReceipt(
+            round=outcome.round, attempt=outcome.attempt, batch_id=batch_id, counted=len(entry.contributors)
+        )
+
+    def model(self, round_number: int) -> ModelFile | ModelElsewhere:
+        """Return the file of a published round's model."""
+        base = self.status().base
+        if round_number != base.round:
+            _, model = self._find(round_number)
+            base = base_round(round_number, model)
+        try:
+            return ModelFile(self._shelf.path(base), base.sha256)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            raise Unavailable(str(error), retry_after=2) from error
+
+    def manifest(self, round_number: int) -> bytes:
+        """Return a published round's manifest."""
+        manifest_sha256, _ = self._find(round_number)
+        try:
+            return self._store.read_manifest(round_number, manifest_sha256)
+        except (StoreUnavailable, StoreCorrupt) as error:
+            raise Unavailable(str(error), retry_after=2) from error
+
+    # What the operator asks.
+
+    def close_round(self, round_number: int) -> RoundStatus:
+        """Close the open round with what is counted, as at its deadline."""
+        plan = self.status()
+        if round_number != plan.round:
+            kind = RoundOver if round_number < plan.round else RoundNotOpen
+            raise kind(f"round {plan.round} is open, not {round_number}", round=plan.round, attempt=plan.attempt)
+        self._tell(CloseAsked())
+        return self.status()
+
+    def pause(self, paused: bool) -> RoundStatus:
+        """Stop taking uploads, or go on; lasts beyond a restart."""
+        try:
+            if paused:
+                self._pause_mark.touch()
+            else:
+                self._pause_mark.unlink(missing_ok=True)
+        except OSError as error:
+            raise self._state.refuse(error) from error
+        self._tell(PauseAsked(paused))
+        return self.status()
+
+    # How it comes about.
+
+    def _settle(self, entry: Entry) -> Counted:
+        ticket = self._waiting.enter()
+        self._tell(Offered(ticket, entry))
+        return self._waiting.wait(ticket, ANSWER_WITHIN)
+
+    def _tell(self, event: Event) -> None:
+        with self._lock:
+            actions = self._core.handle_event(event)
+            self._show()
+            for action in actions:
+                self._perform(action)
+
+    def _perform(self, action: Action) -> None:
+        opened = self._opened
+        match action:
+            case Settle(ticket, outcome):
+                self._waiting.settle(ticket, outcome)
+            case DropBody(entry):
+                entry.body.path.unlink(missing_ok=True)
+            case Record():
+                assert opened is not None, "the core claims entries of an open round only"
+                self._recorder.put(opened, action)
+            case Close(_, contributors):
+                assert opened is not None, "the core closes an open round only"
+                self._publisher.close(opened, contributors)
+
+    def _show(self) -> None:
+        """Renew what `GET /v1/round` shows, if it changed; the same object means nothing did."""
+        plan, shown = self._core.plan, self._status
+        if plan is None:
+            return
+        now = (plan.pair, self._core.state, self._core.counted)
+        if shown is None or ((shown.round, shown.attempt), shown.state, shown.counted) != now:
+            self._status = _status(plan, self._core)
+
+    def _take_over(self, opened: OpenRound, counted: tuple[Contributor, ...] = (), *, closed: bool = False) -> None:
+        """Let the core and everyone who asks know of the round that is open now."""
+        plan = opened.plan
+        structlog.get_logger().info("round opened", round=plan.round, attempt=plan.attempt, counted=len(counted))
+        self._opened = opened
+        self._tell(Opened(plan, counted, closed))
+        if plan.deadline is not None:
+            self._wait_for(plan.deadline)
+        if plan.finished:
+            self._outside.finished()
+
+    def _wait_for(self, deadline: datetime) -> None:
+        """Send the core a `Tick` at the deadline, by this machine's clock."""
+        left = (deadline - self._outside.clock()).total_seconds()
+        if left <= 0:
+            self._tell(Tick(self._outside.clock()))
+            return
+        timer = threading.Timer(min(left, threading.TIMEOUT_MAX), self._wait_for, (deadline,))
+        timer.daemon = True
+        timer.start()
+
+    def _fetch_model(self, base: BaseRound, destination: Path) -> None:
+        self._store.download_model(base.round, base.sha256, destination)
+
+    def _find(self, round_number: int) -> tuple[str, ModelDigest]:
+        """Return the digests of a published round's manifest and model."""
+        newest = self.status().base.round
+        if round_number > newest:
+            raise NotFound(f"round {round_number} is not published; the newest is {newest}")
+        if round_number not in self._published:
+            try:
+                self._published.update(
+                    (published.round, (published.manifest_sha256, published.manifest.model))
+                    for published in self._store.history()
+                )
+            except (StoreUnavailable, StoreCorrupt) as error:
+                raise Unavailable(str(error), retry_after=2) from error
+        return self._published[round_number]
+
+
+def _status(plan: RoundPlan, core: Coordinator) -> RoundStatus:
+    fields = {name: getattr(plan, name) for name in RoundPlan.model_fields}
+    return RoundStatus(**fields, state=core.state, counted=core.counted, poll_after=FASTEST)

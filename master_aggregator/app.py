@@ -1,0 +1,107 @@
+"""The master's HTTP side: the routes that both aggregators have, and the operator's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from flask import Flask, Response, request
+
+from fedtier.exact import check_arithmetic
+from fedtier.rounds import RoundStatus
+from fedtier.serving.access import Gate
+from fedtier.serving.runner import stop_at_once, stop_gracefully
+from fedtier.serving.shell import create_app, parse_round
+from fedtier.serving.statedir import StateDirectory
+from fedtier.store import RoundStore
+from fedtier.tokens import TokenVerifier
+from master_aggregator.aggregator import MasterAggregator, Surroundings
+from master_aggregator.planning import Rules
+
+LINGER: Final = 5.0
+"""Seconds a finished master goes on answering, so that everyone who polls learns that it is finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class MasterOptions:
+    """What a master is started with.
+
+    Parameters
+    ----------
+    bucket_name, bucket_key : str
+    state_dir : Path
+    rules : Rules
+    exit_when_finished : bool
+    threads : int
+    verifier : TokenVerifier or None
+    """
+
+    bucket_name: str
+    bucket_key: str
+    state_dir: Path
+    rules: Rules
+    exit_when_finished: bool
+    threads: int
+    verifier: TokenVerifier | None
+
+
+def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
+    """Start a master aggregator; returns its app and what ends it.
+
+    Raises
+    ------
+    StartupError
+    """
+    check_arithmetic()
+    state = StateDirectory(options.state_dir)
+    state.clear_spool()
+    ended = threading.Event()
+
+    def finished() -> None:
+        if options.exit_when_finished:
+            threading.Thread(target=_exit_later, args=(ended,), name="exit", daemon=True).start()
+
+    tier = MasterAggregator(
+        RoundStore(options.bucket_name, options.bucket_key),
+        state,
+        options.rules,
+        Surroundings(clock=lambda: datetime.now(UTC), die=stop_at_once, finished=finished),
+    )
+    gate = Gate(options.verifier)
+    app = create_app(__name__, tier, gate, state, threads=options.threads)
+    _add_operator_routes(app, tier, gate)
+    tier.start()
+    return app, ended.set
+
+
+def _exit_later(ended: threading.Event) -> None:
+    if not ended.wait(LINGER):
+        stop_gracefully()
+
+
+def _add_operator_routes(app: Flask, tier: MasterAggregator, gate: Gate) -> None:
+    def require_operator() -> None:
+        gate.require(request.headers.get("Authorization"), roles={"operator"})
+
+    @app.post("/v1/rounds/<number>/close")
+    def close(number: str) -> Response:
+        require_operator()
+        return _status(tier.close_round(parse_round(number)))
+
+    @app.post("/v1/pause")
+    def pause() -> Response:
+        require_operator()
+        return _status(tier.pause(True))
+
+    @app.post("/v1/resume")
+    def resume() -> Response:
+        require_operator()
+        return _status(tier.pause(False))
+
+
+def _status(status: RoundStatus) -> Response:
+    return Response(status.to_json(), content_type="application/json")

@@ -1,0 +1,116 @@
+"""``fedtier master``: the master aggregator's flags."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fedtier.flags import command, json_flag, token_verifier
+from fedtier.logs import configure_logging
+from fedtier.problems import StartupError
+from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, ClientSettings
+from fedtier.serving.access import require_loopback
+from fedtier.serving.options import server_flags
+from fedtier.serving.runner import ServerOptions, serve
+from fedtier.store import RoundStore
+from master_aggregator.app import MasterOptions, create_master
+from master_aggregator.initial import publish_initial_model
+from master_aggregator.planning import Rules
+
+_HIGHEST_WEIGHT_LIMIT = 1 << 48
+"""Beyond it the weights leave fewer than 14 bits of an int64 to the values."""
+
+
+@command("master")
+@click.option("--bucket-name", required=True, help="S3 bucket.")
+@click.option(
+    "--bucket-key", required=True, help="Key of the newest model's copy; without extension, the prefix of all."
+)
+@click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Folder of this master's own.")
+@click.option("--threshold", type=click.IntRange(min=1), help="Clients at which a round closes. [default: the cohort]")
+@click.option("--web-model", help="Path or URL of the initial model; used only when nothing is published.")
+@click.option("--rounds", type=click.IntRange(min=0), help="The last round; none by default.")
+@click.option(
+    "--min-clients",
+    "--min",
+    "min_clients",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Clients that a round needs at its deadline.",
+)
+@click.option(
+    "--deadline", type=click.FloatRange(min=0, min_open=True), help="Seconds a round stays open; no limit by default."
+)
+@click.option(
+    "--clients", type=click.IntRange(min=1), help="Select each round's cohort from client-0 ... client-<K-1>."
+)
+@click.option("--fraction", type=click.FloatRange(0, 1), default=1.0, help="The part of them that is selected.")
+@click.option("--seed", type=int, default=0, help="Seed of the selection.")
+@click.option(
+    "--weight-limit",
+    type=click.IntRange(1, _HIGHEST_WEIGHT_LIMIT),
+    default=DEFAULT_WEIGHT_LIMIT,
+    help="The most examples that one round counts.",
+)
+@click.option("--batch-max", type=click.IntRange(min=1), default=64, help="The workers' --batch-max.")
+@click.option("--epoch", "epoch", type=click.IntRange(min=1), default=1, help="Epochs a client trains per round.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Samples in a client's training batch.")
+@click.option("--lr", type=click.FloatRange(min=0, min_open=True), default=0.05, help="Clients' learning rate.")
+@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.5, help="Clients' momentum.")
+@click.option("--exit-when-finished", is_flag=True, help="Exit 0 once the last round is published.")
+@server_flags(port=5000)
+@json_flag
+def master(**flags: Any) -> None:
+    """Count clients, close rounds, average, and publish the round models to S3."""
+    configure_logging("master")
+    rules = _rules(flags)
+    verifier = token_verifier()
+    if verifier is None:
+        require_loopback(flags["host"])
+    notice = publish_initial_model(
+        RoundStore(flags["bucket_name"], flags["bucket_key"]), flags["web_model"], rules.weight_limit
+    )
+    if notice:
+        click.echo(notice, err=True)
+    options = MasterOptions(
+        bucket_name=flags["bucket_name"],
+        bucket_key=flags["bucket_key"],
+        state_dir=flags["state_dir"],
+        rules=rules,
+        exit_when_finished=flags["exit_when_finished"],
+        threads=flags["threads"],
+        verifier=verifier,
+    )
+    server = ServerOptions(
+        "master",
+        flags["host"],
+        flags["port"],
+        threads=flags["threads"],
+        grace=flags["grace"],
+        announce_json=flags["as_json"],
+    )
+    serve(server, lambda: create_master(options))
+
+
+def _rules(flags: dict[str, Any]) -> Rules:
+    if flags["threshold"] is None and flags["clients"] is None:
+        raise StartupError("--threshold is missing: say how many clients close a round, or give --clients")
+    return Rules(
+        threshold=flags["threshold"],
+        min_clients=flags["min_clients"],
+        deadline=flags["deadline"],
+        weight_limit=flags["weight_limit"],
+        batch_max=flags["batch_max"],
+        final_round=flags["rounds"],
+        clients=flags["clients"],
+        fraction=flags["fraction"],
+        seed=flags["seed"],
+        client=ClientSettings(
+            epochs=flags["epoch"],
+            batch_size=flags["batch_size"],
+            lr=flags["lr"],
+            momentum=flags["momentum"],
+        ),
+    )

@@ -1,0 +1,337 @@
+"""The durable state of the open round: what was promised to clients, and what is to be published.
+
+A journal is a folder ``round-<r>-attempt-<a>``. Its files, in the order in which they appear:
+
+``plan.json``
+    The round's plan, and when it was opened.
+``commit-<n>.json``
+    Entries that became durable together, by file and digest. One that is a snapshot
+    stands for all entries before it.
+``<name>.safetensors``
+    The bodies of entries; without a commit that names them they are nothing.
+``model.safetensors``, ``close.json``
+    The round's model, and the exact manifest and head to be published.
+
+Every JSON file starts with the SHA-256 of the rest, and appears by rename only after
+it and everything that it names is on disk.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final, NoReturn
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fedtier.entries import Entry, Received, write_sum
+from fedtier.exact import ExactSum
+from fedtier.rounds import Contributor, Head, Moment, RoundPlan, sha256_hex
+from fedtier.serving.statedir import sync_directory
+from fedtier.upstream import file_sha256
+
+_FOLDER: Final = re.compile(r"round-([0-9]{6,})-attempt-([0-9]+)")
+_COMMIT: Final = re.compile(r"commit-([0-9]{8})\.json")
+_BASE: Final = "base.safetensors"
+_MODEL: Final = "model.safetensors"
+_PLAN: Final = "plan.json"
+_CLOSE: Final = "close.json"
+SNAPSHOT_AFTER: Final = 4
+"""A snapshot is made when the entries since the last one take so many times its size."""
+_SNAPSHOT_FLOOR: Final = 64 << 20
+
+
+class Damaged(Exception):
+    """A file of the journal is not what was written; the journal is lost."""
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _EntryRecord(_Record):
+    kind: str
+    name: str
+    sha256: str
+    total_weight: int
+    contributors: tuple[Contributor, ...]
+
+
+class _CommitRecord(_Record):
+    snapshot: bool
+    entries: tuple[_EntryRecord, ...]
+
+
+class _PlanRecord(_Record):
+    plan: RoundPlan
+    opened_at: Moment
+
+
+class CloseRecord(_Record):
+    """The exact bytes that publish the round.
+
+    Parameters
+    ----------
+    manifest : str
+        The manifest's JSON text.
+    head : Head
+        What head becomes.
+    model_sha256 : str
+    """
+
+    manifest: str
+    head: Head
+    model_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a journal holds.
+
+    Parameters
+    ----------
+    entries : tuple of Entry
+        Their bodies lie in the journal; added up they are the round's sum.
+    close : CloseRecord or None
+    """
+
+    entries: tuple[Entry, ...]
+    close: CloseRecord | None
+
+    @property
+    def contributors(self) -> tuple[Contributor, ...]:
+        """Everyone who is counted."""
+        return tuple(contributor for entry in self.entries for contributor in entry.contributors)
+
+
+class Journal:
+    """The journal of one round and attempt.
+
+    Parameters
+    ----------
+    folder : Path
+    plan : RoundPlan
+    opened_at : datetime
+    die : callable
+        Ends the process: after a rename that may or may not have reached the disk,
+        nobody can say what is durable.
+    """
+
+    def __init__(self, folder: Path, plan: RoundPlan, opened_at: datetime, die: Callable[[str], NoReturn]) -> None:
+        self.folder = folder
+        self.plan = plan
+        self.opened_at = opened_at
+        self._die = die
+        self._next_commit = 1
+        self._since_snapshot = 0
+
+    @classmethod
+    def create(cls, root: Path, plan: RoundPlan, opened_at: datetime, die: Callable[[str], NoReturn]) -> Journal:
+        """Make the journal of a new round durable, with its plan."""
+        folder = root / f"round-{plan.round:06d}-attempt-{plan.attempt}"
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(mode=0o700)
+        journal = cls(folder, plan, opened_at, die)
+        record = _PlanRecord(plan=plan, opened_at=opened_at)
+        journal._write_record(_PLAN, record.model_dump_json(by_alias=True).encode())
+        sync_directory(root)
+        return journal
+
+    @property
+    def model_path(self) -> Path:
+        """Where the round's model is written before the round is closed."""
+        return self.folder / _MODEL
+
+    @property
+    def base_path(self) -> Path:
+        """Where the model lies that opened the round; fetched again when the journal is read back."""
+        return self.folder / _BASE
+
+    def append(self, entries: Iterable[Entry]) -> list[Entry]:
+        """Make entries durable together.
+
+        Returns
+        -------
+        list of Entry
+            The same, with their bodies in the journal.
+
+        Raises
+        ------
+        OSError
+            They could not be written; nothing is durable, their bodies are gone.
+        """
+        entries = list(entries)
+        moved: list[Entry] = []
+        try:
+            for entry in entries:
+                moved.append(self._adopt(entry))
+            self._commit(moved, snapshot=False)
+        except OSError:
+            for entry in [*entries, *moved]:
+                entry.body.path.unlink(missing_ok=True)
+            raise
+        self._since_snapshot += sum(entry.body.path.stat().st_size for entry in moved)
+        return moved
+
+    def wants_snapshot(self, sum_bytes: int) -> bool:
+        """Return whether the entries since the last snapshot take more disk than they are worth."""
+        return self._since_snapshot > max(SNAPSHOT_AFTER * sum_bytes, _SNAPSHOT_FLOOR)
+
+    def snapshot(self, total: ExactSum) -> None:
+        """Replace all entries by their sum; they are deleted when it is durable.
+
+        Parameters
+        ----------
+        total : ExactSum
+            Of exactly the entries of this journal.
+
+        Raises
+        ------
+        OSError
+            It could not be written; the entries stay.
+        """
+        covered = [(number, self._read_commit(number)) for number in self._commits()]
+        contributors = tuple(c for _, commit in covered for entry in commit.entries for c in entry.contributors)
+        path = self.folder / f"snapshot-{self._next_commit:08d}.safetensors"
+        try:
+            body = write_sum(total, path, {})
+            sync_file(path)
+            entry = Entry("partial", body, self.plan.round, self.plan.attempt, total.total_weight, contributors)
+            self._commit([entry], snapshot=True)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        self._since_snapshot = 0
+        for number, commit in covered:
+            for record in commit.entries:
+                (self.folder / record.name).unlink(missing_ok=True)
+            self._commit_path(number).unlink()
+
+    def close(self, record: CloseRecord) -> None:
+        """Make durable what is going to be published; the model must lie at `model_path`."""
+        self._write_record(_CLOSE, record.model_dump_json().encode())
+
+    @staticmethod
+    def remove(folder: Path) -> None:
+        """Delete a journal that nobody needs any more."""
+        shutil.rmtree(folder, ignore_errors=True)
+
+    @classmethod
+    def load(cls, folder: Path, die: Callable[[str], NoReturn]) -> tuple[Journal, Contents]:
+        """Read a journal back, verifying every digest.
+
+        Raises
+        ------
+        Damaged
+        """
+        try:
+            record = _PlanRecord.model_validate_json(_read_record(folder / _PLAN))
+            journal = cls(folder, record.plan, record.opened_at, die)
+            entries = journal._replay()
+            close = folder / _CLOSE
+            closed = CloseRecord.model_validate_json(_read_record(close)) if close.exists() else None
+        except (OSError, ValidationError) as error:
+            raise Damaged(f"{folder}: {error}") from None
+        return journal, Contents(tuple(entries), closed)
+
+    def _replay(self) -> list[Entry]:
+        numbers = self._commits()
+        commits = [(number, self._read_commit(number)) for number in numbers]
+        start = max((index for index, (_, commit) in enumerate(commits) if commit.snapshot), default=0)
+        entries = [self._restore(record) for _, commit in commits[start:] for record in commit.entries]
+        self._next_commit = max(numbers, default=0) + 1
+        self._since_snapshot = sum(entry.body.path.stat().st_size for entry in entries)
+        return entries
+
+    def _restore(self, record: _EntryRecord) -> Entry:
+        path = self.folder / record.name
+        if path.parent != self.folder or record.kind not in {"update", "partial"}:
+            raise Damaged(f"{path}: not a name of this journal")
+        if file_sha256(path) != record.sha256:
+            raise Damaged(f"{path}: its SHA-256 is not {record.sha256}")
+        return Entry(
+            "update" if record.kind == "update" else "partial",
+            Received(record.name, path, record.sha256),
+            self.plan.round,
+            self.plan.attempt,
+            record.total_weight,
+            record.contributors,
+        )
+
+    def _adopt(self, entry: Entry) -> Entry:
+        name = f"{entry.body.name}.safetensors"
+        path = self.folder / name
+        sync_file(entry.body.path)
+        os.rename(entry.body.path, path)
+        return Entry(
+            entry.kind,
+            Received(name, path, entry.body.sha256),
+            entry.round,
+            entry.attempt,
+            entry.total_weight,
+            entry.contributors,
+        )
+
+    def _commit(self, entries: Iterable[Entry], *, snapshot: bool) -> None:
+        records = tuple(
+            _EntryRecord(
+                kind=entry.kind,
+                name=entry.body.path.name,
+                sha256=entry.body.sha256,
+                total_weight=entry.total_weight,
+                contributors=entry.contributors,
+            )
+            for entry in entries
+        )
+        data = _CommitRecord(snapshot=snapshot, entries=records).model_dump_json().encode()
+        self._write_record(self._commit_path(self._next_commit).name, data)
+        self._next_commit += 1
+
+    def _commits(self) -> list[int]:
+        return sorted(int(m[1]) for path in self.folder.iterdir() if (m := _COMMIT.fullmatch(path.name)))
+
+    def _commit_path(self, number: int) -> Path:
+        return self.folder / f"commit-{number:08d}.json"
+
+    def _read_commit(self, number: int) -> _CommitRecord:
+        return _CommitRecord.model_validate_json(_read_record(self._commit_path(number)))
+
+    def _write_record(self, name: str, data: bytes) -> None:
+        """Write a record that appears whole or not at all."""
+        temporary = self.folder / f"{name}.tmp"
+        try:
+            temporary.write_bytes(sha256_hex(data).encode() + b"\n" + data)
+            sync_file(temporary)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        try:
+            os.rename(temporary, self.folder / name)
+            sync_directory(self.folder)
+        except OSError as error:
+            self._die(f"the journal {self.folder} may be incomplete ({error.strerror}); start again to replay it")
+
+
+def find_journals(root: Path) -> dict[tuple[int, int], Path]:
+    """Return the folders of all journals, by (round, attempt)."""
+    found = ((_FOLDER.fullmatch(path.name), path) for path in root.iterdir())
+    return {(int(match[1]), int(match[2])): path for match, path in found if match}
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _read_record(path: Path) -> bytes:
+    digest, newline, data = path.read_bytes().partition(b"\n")
+    if not newline or digest.decode("ascii", "replace") != sha256_hex(data):
+        raise Damaged(f"{path}: its SHA-256 is not the one it starts with")
+    return data

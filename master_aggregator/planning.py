@@ -1,0 +1,124 @@
+"""How a round is opened: its plan, from the federation's rules and the model it starts from."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from fedtier.kinds import TensorPlan, plan_tensor
+from fedtier.problems import OutOfRange, StartupError
+from fedtier.rounds import BaseRound, ClientSettings, RoundPlan
+from fedtier.tensors import TensorFile
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the operator fixed for every round that is opened from now on.
+
+    Parameters
+    ----------
+    threshold : int or None
+        Contributors at which a round closes; None is the size of the cohort.
+    min_clients : int
+        Contributors that a round needs at its deadline.
+    deadline : float or None
+        Seconds from opening to deadline.
+    weight_limit : int
+        The most examples a round counts.
+    batch_max : int
+        Contributors that may arrive together beyond the threshold.
+    final_round : int or None
+        The last round.
+    clients : int or None
+        How many clients there are, ``client-0`` ...; None where anyone takes part.
+    fraction : float
+        The part of them that a round selects.
+    seed : int
+        Of the selection.
+    client : ClientSettings
+        How clients train.
+    """
+
+    threshold: int | None
+    min_clients: int
+    deadline: float | None
+    weight_limit: int
+    batch_max: int
+    final_round: int | None
+    clients: int | None
+    fraction: float
+    seed: int
+    client: ClientSettings
+
+    def cohort(self, round_number: int) -> tuple[str, ...] | None:
+        """Return the clients selected for a round: max(C*K, 1) of them (McMahan et al. 2017, algorithm 1)."""
+        if self.clients is None:
+            return None
+        size = max(round(self.fraction * self.clients), 1)
+        # A string seeds through SHA-512, the same in every process and version.
+        chosen = random.Random(f"{self.seed}:{round_number}").sample(range(self.clients), size)  # noqa: S311
+        return tuple(f"client-{number}" for number in sorted(chosen))
+
+
+def plan_tensors(model: Path, weight_limit: int) -> tuple[TensorPlan, ...]:
+    """Choose kind and exponent of every tensor of a model.
+
+    Raises
+    ------
+    NotSafetensors, OutOfRange, NotFinite
+        The model cannot be summed exactly.
+    """
+    file = TensorFile(model)
+    return tuple(plan_tensor(spec, file.array(spec.name), weight_limit) for spec in file.header.specs)
+
+
+def plan_round(
+    rules: Rules, *, base: BaseRound, attempt: int, tensors: tuple[TensorPlan, ...], now: datetime
+) -> RoundPlan:
+    """Open the round after `base`.
+
+    Parameters
+    ----------
+    rules : Rules
+    base : BaseRound
+        The newest published round.
+    attempt : int
+        The attempt that head names.
+    tensors : tuple of TensorPlan
+        Of the base's model.
+    now : datetime
+    """
+    round_number = base.round + 1
+    cohort = rules.cohort(round_number)
+    threshold = rules.threshold or (len(cohort) if cohort else 1)
+    return RoundPlan(
+        round=round_number,
+        attempt=attempt,
+        base=base,
+        tensors=tensors,
+        weight_limit=rules.weight_limit,
+        max_examples=max(rules.weight_limit // (threshold + rules.batch_max), 1),
+        threshold=threshold,
+        min_clients=rules.min_clients,
+        deadline=None if rules.deadline is None else now + timedelta(seconds=rules.deadline),
+        cohort=cohort,
+        final_round=rules.final_round,
+        client=rules.client,
+    )
+
+
+def require_summable(model: Path, weight_limit: int) -> None:
+    """Check at start that a model can open a round.
+
+    Raises
+    ------
+    StartupError
+    """
+    try:
+        tensors = plan_tensors(model, weight_limit)
+    except OutOfRange as problem:
+        raise StartupError(f"the model {model} cannot be aggregated: {problem.detail}") from None
+    if not any(tensor.sum_length for tensor in tensors):
+        raise StartupError(f"the model {model} has no values to train")

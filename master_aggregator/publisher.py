@@ -1,0 +1,166 @@
+"""The thread that closes rounds: mean, close record, S3, head; and then opens the next.
+
+Closing first makes the exact manifest and head durable that are going to be written.
+From then on only those bytes are sent, however often, so a crash at any point leads
+to the same published round. One compare-and-swap of head publishes the round and
+opens the next.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import random
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final, TypeVar
+
+import structlog
+
+from fedtier.problems import Problem
+from fedtier.rounds import Contributor, Head, ModelDigest, RoundManifest, RoundPlan, sha256_hex
+from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
+from master_aggregator.journal import CloseRecord, Journal, sync_file
+from master_aggregator.opening import OpenRound, Workshop
+from master_aggregator.server_update import write_mean
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 10.0
+_Result = TypeVar("_Result")
+
+
+class Publisher:
+    """Publishes one round after the other.
+
+    Parameters
+    ----------
+    store : RoundStore
+    workshop : Workshop
+        Opens the next round.
+    opened : callable
+        Takes the round that is open now.
+    """
+
+    def __init__(self, store: RoundStore, workshop: Workshop, opened: Callable[[OpenRound], None]) -> None:
+        self._store = store
+        self._workshop = workshop
+        self._opened = opened
+        self._work: queue.SimpleQueue[tuple[OpenRound, CloseRecord | tuple[Contributor, ...]]] = queue.SimpleQueue()
+        self._trouble: str | None = None
+        self._log = structlog.get_logger()
+
+    def start(self) -> None:
+        """Start the thread."""
+        threading.Thread(target=self._run, name="publisher", daemon=True).start()
+
+    def close(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> None:
+        """Queue a round to be closed; returns at once."""
+        self._work.put((opened, contributors))
+
+    def resume(self, opened: OpenRound, record: CloseRecord) -> None:
+        """Queue a round that an earlier process closed; returns at once."""
+        self._work.put((opened, record))
+
+    def trouble(self) -> str | None:
+        """Return why publishing does not get on, or None."""
+        return self._trouble
+
+    def _run(self) -> None:
+        while True:
+            opened, work = self._work.get()
+            try:
+                self._publish(opened, work)
+            except (Problem, StoreCorrupt) as error:
+                self._workshop.die(f"round {opened.plan.round} cannot be published: {error}")
+
+    def _publish(self, opened: OpenRound, work: CloseRecord | tuple[Contributor, ...]) -> None:
+        log = self._log.bind(round=opened.plan.round, attempt=opened.plan.attempt)
+        record = work if isinstance(work, CloseRecord) else self._insist(lambda: self._close(opened, work))
+        path = opened.journal.model_path
+        round_number = opened.plan.round
+        manifest = RoundManifest.from_json(record.manifest)
+        self._insist(lambda: self._store.put_model(round_number, record.model_sha256, path))
+        self._insist(lambda: self._store.put_manifest(round_number, record.manifest.encode()))
+        head = StoredHead(record.head, self._insist(lambda: self._swap(opened, record.head)))
+        log.info("round published", sha256=record.model_sha256, contributors=len(manifest.contributors))
+        kept = self._workshop.shelf.adopt(path, record.model_sha256)
+        following = self._insist(lambda: self._workshop.open_after(head, manifest.model))
+        self._opened(following)
+        Journal.remove(opened.journal.folder)
+        self._insist(lambda: self._store.refresh_copy(round_number, record.model_sha256, kept))
+
+    def _close(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> CloseRecord:
+        """Write the model and make durable what is going to be published."""
+        closed_at = self._workshop.clock()
+        model = write_model(opened)
+        record = make_close_record(opened, model, contributors, (closed_at, self._workshop.clock()))
+        opened.journal.close(record)
+        return record
+
+    def _swap(self, opened: OpenRound, head: Head) -> str:
+        try:
+            return self._store.swap_head(head, opened.head.etag, own_content_is_success=True)
+        except HeadMoved as moved:
+            self._workshop.die(
+                f"another master has taken over: {moved}. This one stops; what it had counted of round "
+                f"{opened.plan.round}, attempt {opened.plan.attempt}, is sent again by the clients"
+            )
+
+    def _insist(self, step: Callable[[], _Result]) -> _Result:
+        """Do a step until it works: a closed round is published, however long S3 or the disk takes."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                result = step()
+            except (StoreUnavailable, OSError) as error:
+                self._trouble = f"a round waits to be published: {error}"
+                self._log.warning("publishing does not get on", reason=str(error))
+            else:
+                self._trouble = None
+                return result
+            threading.Event().wait(random.uniform(pause / 2, pause))  # noqa: S311
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def write_model(opened: OpenRound) -> ModelDigest:
+    """Write the round's model into its journal, durably.
+
+    Raises
+    ------
+    OSError
+    """
+    path = opened.journal.model_path
+    temporary = path.with_suffix(".tmp")
+    try:
+        with temporary.open("wb") as file:
+            digest = write_mean(opened.total, opened.journal.base_path, file)
+        sync_file(temporary)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
+    return digest
+
+
+def make_close_record(
+    opened: OpenRound,
+    model: ModelDigest,
+    contributors: tuple[Contributor, ...],
+    closed_and_published: tuple[datetime, datetime],
+) -> CloseRecord:
+    """Return the exact bytes that publish a round."""
+    closed_at, published_at = closed_and_published
+    plan = {name: getattr(opened.plan, name) for name in RoundPlan.model_fields}
+    manifest = RoundManifest(
+        **plan,
+        model=model,
+        total_examples=sum(contributor.num_examples for contributor in contributors),
+        contributors=tuple(sorted(contributors, key=lambda contributor: contributor.client_id)),
+        previous=opened.predecessor,
+        opened_at=opened.journal.opened_at,
+        closed_at=closed_at,
+        published_at=published_at,
+    ).to_json()
+    head = Head(round=opened.plan.round, manifest_sha256=sha256_hex(manifest), attempt=opened.plan.attempt + 1)
+    return CloseRecord(manifest=manifest.decode(), head=head, model_sha256=model.sha256)

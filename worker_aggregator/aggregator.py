@@ -1,0 +1,244 @@
+"""A worker aggregator: the core and its threads, behind the questions that the HTTP side asks."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from fedtier.admission import refuse_by_address
+from fedtier.entries import Counted, Entry
+from fedtier.problems import (
+    NotFound,
+    Problem,
+    RoundOver,
+    Unavailable,
+)
+from fedtier.rounds import BaseRound, PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt, parse_manifest
+from fedtier.serving.models import ModelShelf
+from fedtier.serving.shell import ModelElsewhere, ModelFile
+from fedtier.serving.statedir import StateDirectory
+from fedtier.serving.waiting import WaitingRoom
+from fedtier.upstream import Unreachable, Upstream
+from worker_aggregator.batch import (
+    Action,
+    Batcher,
+    BytesCame,
+    Discard,
+    DropBody,
+    Event,
+    Fold,
+    Offered,
+    RoundSeen,
+    Seal,
+    Settle,
+    Shrink,
+    StartSum,
+    Tick,
+    UploadEnded,
+)
+from worker_aggregator.folder import Folder
+from worker_aggregator.follower import Follower
+from worker_aggregator.forwarder import Forwarder
+
+ANSWER_WITHIN: Final = 25.0
+"""Seconds an upload waits for the upstream before it is asked to come again; its entry stays in the batch."""
+LOST_AFTER: Final = 5.0
+"""Seconds without the upstream after which uploads are refused before their bodies are read."""
+NEWS_WITHIN: Final = 1.0
+"""Seconds a request waits for news of the first or the next round."""
+
+
+class WorkerAggregator:
+    """The worker's side of `fedtier.serving.shell.Tier`.
+
+    Parameters
+    ----------
+    connect : callable
+        Makes a connection to the upstream; one for each thread.
+    state : StateDirectory
+    batcher : Batcher
+    """
+
+    def __init__(self, connect: Callable[[], Upstream], state: StateDirectory, batcher: Batcher) -> None:
+        self._connect = connect
+        self._core = batcher
+        self._lock = threading.Lock()
+        self._news = threading.Condition(self._lock)
+        self._timer = threading.Condition(self._lock)
+        self._uploads = itertools.count(1)
+        self._waiting = WaitingRoom()
+        self._status: RoundStatus | None = None
+        self._plan: RoundPlan | None = None
+        self._shelf = ModelShelf(state.models, self._fetch_model)
+        self._forwarder = Forwarder(connect(), state, self._tell)
+        self._folder = Folder(state, self._forwarder.put, self._tell)
+        self._follower = Follower(connect(), self._see)
+        self._log = structlog.get_logger()
+
+    def start(self) -> None:
+        """Start the threads."""
+        self._forwarder.start()
+        self._folder.start()
+        threading.Thread(target=self._keep_time, name="timer", daemon=True).start()
+        self._follower.start()
+
+    def close(self) -> None:
+        """Stop sending; called after the last request was answered."""
+        self._forwarder.stop()
+
+    # What the HTTP side asks.
+
+    def unready(self) -> str | None:
+        """Return why the worker cannot take work, or None."""
+        trouble = self._follower.trouble()
+        if trouble is not None:
+            return trouble[0]
+        return None if self._status is not None else "the upstream's round is not known yet"
+
+    def status(self) -> RoundStatus:
+        """Return the upstream's round as last seen."""
+        status = self._status
+        if status is None:
+            with self._lock:
+                self._news.wait_for(lambda: self._status is not None, NEWS_WITHIN)
+            status = self._status
+        if status is None:
+            raise Unavailable(self.unready() or "the upstream's round is not known yet", retry_after=1)
+        return status
+
+    def admit(self, round_number: int, client_id: str | None) -> RoundPlan:
+        """Return the open round's plan, or refuse an upload by its address."""
+        if round_number == self.status().round + 1:
+            self._wait_for_round(round_number)
+        with self._lock:
+            status, plan = self._status, self._plan
+        assert status is not None, "a round was known above"
+        assert plan is not None, "a status comes with its plan"
+        refuse_by_address(plan, status.state, round_number, client_id)
+        trouble = self._follower.trouble()
+        if trouble is not None and time.monotonic() - trouble[1] > LOST_AFTER:
+            raise Unavailable(trouble[0], retry_after=2)
+        return plan
+
+    @contextmanager
+    def receiving(self) -> Iterator[Callable[[], None]]:
+        """Hold the open batch back while bytes come."""
+        upload = next(self._uploads)
+        self._tell(BytesCame(upload))
+        try:
+            yield lambda: self._tell(BytesCame(upload))
+        finally:
+            self._tell(UploadEnded(upload))
+
+    def settle_update(self, entry: Entry) -> UpdateReceipt:
+        """Count an update; returns on the upstream's answer."""
+        outcome = self._settle(entry)
+        client_id = entry.contributors[0].client_id
+        return UpdateReceipt(round=outcome.round, attempt=outcome.attempt, client_id=client_id, sha256=outcome.sha256)
+
+    def settle_partial(self, entry: Entry, batch_id: str) -> PartialReceipt:
+        """Count a partial of a worker further down; returns on the upstream's answer."""
+        outcome = self._settle(entry)
+        return PartialReceipt(
+            round=outcome.round, attempt=outcome.attempt, batch_id=batch_id, counted=len(entry.contributors)
+        )
+
+    def model(self, round_number: int) -> ModelFile | ModelElsewhere:
+        """Return the file of a published round's model."""
+        if round_number == self.status().round:
+            self._wait_for_round(round_number + 1)  # somebody heard sooner than this worker that it is published
+        status = self.status()
+        if round_number >= status.round:
+            raise NotFound(f"round {round_number} is not published; the newest is {status.base.round}")
+        base = status.base if round_number == status.base.round else self._published(round_number)
+        return ModelFile(self._shelf.path(base), base.sha256)
+
+    def manifest(self, round_number: int) -> bytes:
+        """Return a published round's manifest, as the upstream has it."""
+        try:
+            with self._connect() as upstream:
+                return upstream.manifest(round_number)
+        except Unreachable as error:
+            raise Unavailable(str(error), retry_after=2) from error
+
+    # How it comes about.
+
+    def _settle(self, entry: Entry) -> Counted:
+        ticket = self._waiting.enter()
+        self._tell(Offered(ticket, entry))
+        return self._waiting.wait(ticket, ANSWER_WITHIN)
+
+    def _tell(self, event: Event) -> None:
+        with self._lock:
+            for action in self._core.handle_event(event, time.monotonic()):
+                self._perform(action)
+            self._timer.notify()
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case Settle(ticket, outcome):
+                self._waiting.settle(ticket, outcome)
+                if isinstance(outcome, RoundOver):
+                    self._follower.hurry()
+            case StartSum() | Fold() | Seal() | DropBody():
+                self._folder.put(action)
+            case Shrink() | Discard():
+                self._forwarder.put(action)
+
+    def _keep_time(self) -> None:
+        """Send the core a `Tick` when it wants one."""
+        while True:
+            with self._lock:
+                now = time.monotonic()
+                at = self._core.wake_at(now)
+                if at is None or at > now:
+                    self._timer.wait(None if at is None else at - now)
+                    continue
+            self._tell(Tick())
+
+    def _see(self, status: RoundStatus) -> None:
+        if status is self._status:
+            return
+        news = self._plan is None or (status.round, status.attempt) > self._plan.pair
+        if self._plan is not None and (status.round, status.attempt) < self._plan.pair:
+            return
+        plan = status.plan
+        if news:
+            self._log.info("round seen", round=status.round, attempt=status.attempt, state=status.state)
+            self._tell(RoundSeen(plan))
+        with self._lock:
+            self._plan = plan if news else self._plan
+            self._status = status
+            self._news.notify_all()
+        if news:
+            self._prefetch(status.base)
+
+    def _prefetch(self, base: BaseRound) -> None:
+        try:
+            self._shelf.path(base)
+        except (Problem, OSError) as error:
+            self._log.warning("the model could not be fetched ahead", round=base.round, reason=str(error))
+
+    def _fetch_model(self, base: BaseRound, destination: Path) -> None:
+        try:
+            with self._connect() as upstream:
+                upstream.download_model(base, destination)
+        except Unreachable as error:
+            raise Unavailable(str(error), retry_after=1) from error
+
+    def _published(self, round_number: int) -> BaseRound:
+        model = parse_manifest(self.manifest(round_number)).model
+        url = f"/v1/rounds/{round_number}/model"
+        return BaseRound(round=round_number, sha256=model.sha256, bytes=model.bytes, url=url)
+
+    def _wait_for_round(self, round_number: int) -> None:
+        self._follower.hurry()
+        with self._lock:
+            self._news.wait_for(lambda: self._status is not None and self._status.round >= round_number, NEWS_WITHIN)

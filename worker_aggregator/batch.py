@@ -1,0 +1,416 @@
+"""Which entry goes into which batch, and who is told what: the worker's core.
+
+Events in, actions out; no clock, thread, file or network. A worker has one batch
+open and one in flight. It says that something is counted on its upstream's answer
+only, never from its own state, and takes out of a batch, whole, every entry with a
+contributor that the upstream has counted already.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias
+
+from fedtier.entries import Counted, Entry, Outcome
+from fedtier.problems import AlreadyCounted, AttemptOver, Problem, RoundOver, Unavailable
+from fedtier.rounds import RoundPlan
+
+STALLED_AFTER: Final = 0.2
+"""An upload that delivered no byte for so many seconds holds no batch open."""
+
+
+# Events: what happened.
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSeen:
+    """The upstream shows a round; an older one than known changes nothing."""
+
+    plan: RoundPlan
+
+
+@dataclass(frozen=True, slots=True)
+class BytesCame:
+    """An upload is coming in; `upload` names it."""
+
+    upload: int
+
+
+@dataclass(frozen=True, slots=True)
+class UploadEnded:
+    """The body of an upload is complete, or broke off."""
+
+    upload: int
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """A checked entry wants to be counted; `ticket` names it from here on."""
+
+    ticket: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class FoldFailed:
+    """An entry could not be added to the open sum, which is unchanged."""
+
+    ticket: int
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCounted:
+    """The upstream counted the batch in flight."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRefused:
+    """The upstream refused the batch in flight, or it could not be made."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed."""
+
+
+Event: TypeAlias = RoundSeen | BytesCame | UploadEnded | Offered | FoldFailed | BatchCounted | BatchRefused | Tick
+
+
+# Actions: what is to be done, in this order.
+
+
+@dataclass(frozen=True, slots=True)
+class StartSum:
+    """Forget the open sum and begin an empty one for this plan."""
+
+    plan: RoundPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Add an entry to the open sum."""
+
+    ticket: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What goes upstream together."""
+
+    batch_id: str
+    plan: RoundPlan
+    entries: Mapping[int, Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Make a batch of the open sum, begin an empty sum, and send the batch."""
+
+    batch: Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Shrink:
+    """Take entries out of the batch in flight, drop their bodies, and send the rest as a new batch."""
+
+    batch: Batch
+    removed: tuple[Entry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Discard:
+    """Drop the file of the batch in flight; its answer has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class DropBody:
+    """Delete an entry's file; nothing needs it any more."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Tell whoever waits for a ticket."""
+
+    ticket: int
+    outcome: Outcome
+
+
+Action: TypeAlias = StartSum | Fold | Seal | Shrink | Discard | DropBody | Settle
+
+
+@dataclass(slots=True)
+class _Open:
+    """The open batch: what was folded, or is about to be."""
+
+    entries: dict[int, Entry] = field(default_factory=dict)
+    since: float = 0.0
+
+    @property
+    def contributors(self) -> int:
+        return sum(len(entry.contributors) for entry in self.entries.values())
+
+    @property
+    def weight(self) -> int:
+        return sum(entry.total_weight for entry in self.entries.values())
+
+
+class Batcher:
+    """The worker's state machine.
+
+    Parameters
+    ----------
+    batch_max : int
+        Contributors at which a batch is sent without waiting for more; one larger partial still goes.
+    batch_age : float
+        Seconds after its first entry at which a batch is sent whatever still comes in.
+    new_id : callable
+        Makes random batch ids.
+    """
+
+    def __init__(self, *, batch_max: int, batch_age: float, new_id: Callable[[], str]) -> None:
+        self._batch_max = batch_max
+        self._batch_age = batch_age
+        self._new_id = new_id
+        self._plan: RoundPlan | None = None
+        self._open = _Open()
+        self._flight: Batch | None = None
+        self._waiting: deque[tuple[int, Entry]] = deque()
+        self._joined: dict[int, list[int]] = {}
+        self._uploads: dict[int, float] = {}
+
+    @property
+    def unsettled(self) -> int:
+        """How many entries wait for the upstream's answer."""
+        flight = len(self._flight.entries) if self._flight else 0
+        return len(self._open.entries) + flight + len(self._waiting)
+
+    def handle_event(self, event: Event, now: float) -> list[Action]:
+        """Take one event and return what is to be done about it, in order.
+
+        Parameters
+        ----------
+        event : Event
+        now : float
+            Seconds on a monotonic clock.
+        """
+        actions: list[Action] = []
+        match event:
+            case RoundSeen(plan):
+                actions += self._see_round(plan)
+            case BytesCame(upload):
+                self._uploads[upload] = now
+            case UploadEnded(upload):
+                self._uploads.pop(upload, None)
+            case Offered(ticket, entry):
+                actions += self._offer(ticket, entry)
+            case FoldFailed(ticket, problem):
+                actions += self._drop_unfolded(ticket, problem)
+            case BatchCounted():
+                actions += self._batch_counted()
+            case BatchRefused(problem):
+                actions += self._batch_refused(problem)
+            case Tick():
+                pass
+        actions += self._fill(now)
+        actions += self._seal_when_due(now)
+        return actions
+
+    def wake_at(self, now: float) -> float | None:
+        """Return when a `Tick` is needed at the latest, or None while only events matter."""
+        if self._flight is not None or not self._open.entries:
+            return None
+        stalls = [last + STALLED_AFTER for last in self._uploads.values() if now - last < STALLED_AFTER]
+        return min(self._open.since + self._batch_age, max(stalls, default=now))
+
+    def _see_round(self, plan: RoundPlan) -> list[Action]:
+        known = self._plan
+        if known is not None and plan.pair <= known.pair:
+            return []
+        self._plan = plan
+        stale = [*self._open.entries.items(), *self._waiting]
+        self._open = _Open()
+        self._waiting.clear()
+        actions: list[Action] = []
+        for ticket, entry in stale:
+            actions += self._finish(ticket, entry, _stale(entry, plan), keep_body=False)
+        return [*actions, StartSum(plan)]
+
+    def _offer(self, ticket: int, entry: Entry) -> list[Action]:
+        plan = self._plan
+        if plan is None:
+            return self._finish(ticket, entry, Unavailable("the round is not known yet", retry_after=1))
+        if (entry.round, entry.attempt) != plan.pair:
+            return self._finish(ticket, entry, _stale(entry, plan))
+        leader = self._update_of(entry)
+        if leader is not None:
+            self._joined.setdefault(leader, []).append(ticket)
+            return [DropBody(entry)]
+        self._waiting.append((ticket, entry))
+        return []
+
+    def _update_of(self, entry: Entry) -> int | None:
+        """Return the ticket of the unsettled update that a repeated update joins."""
+        if entry.kind != "update":
+            return None
+        for ticket, other in self._unsettled_entries():
+            if other.kind == "update" and other.client_ids == entry.client_ids and other.round == entry.round:
+                return ticket if other.attempt == entry.attempt else None
+        return None
+
+    def _unsettled_entries(self) -> list[tuple[int, Entry]]:
+        flight = self._flight.entries.items() if self._flight else ()
+        return [*self._open.entries.items(), *flight, *self._waiting]
+
+    def _fill(self, now: float) -> list[Action]:
+        """Move what waits into the open batch, as far as it fits."""
+        if self._plan is None or not self._waiting:
+            return []
+        actions: list[Action] = []
+        blocked = self._clients_in_batches()
+        still: deque[tuple[int, Entry]] = deque()
+        for ticket, entry in self._waiting:
+            if blocked & entry.client_ids or not self._has_room(entry, self._plan.weight_limit):
+                still.append((ticket, entry))
+                blocked |= entry.client_ids  # a later entry of the same client must not overtake this one
+                continue
+            if not self._open.entries:
+                self._open.since = now
+            self._open.entries[ticket] = entry
+            blocked |= entry.client_ids
+            actions.append(Fold(ticket, entry))
+        self._waiting = still
+        return actions
+
+    def _clients_in_batches(self) -> set[str]:
+        entries = list(self._open.entries.values())
+        if self._flight is not None and self._plan is not None and self._flight.plan.pair == self._plan.pair:
+            entries += self._flight.entries.values()
+        return {client_id for entry in entries for client_id in entry.client_ids}
+
+    def _has_room(self, entry: Entry, weight_limit: int) -> bool:
+        if not self._open.entries:
+            return True
+        return (
+            self._open.contributors + len(entry.contributors) <= self._batch_max
+            and self._open.weight + entry.total_weight <= weight_limit
+        )
+
+    def _seal_when_due(self, now: float) -> list[Action]:
+        if self._flight is not None or not self._open.entries or self._plan is None:
+            return []
+        coming = any(now - last < STALLED_AFTER for last in self._uploads.values())
+        full = self._open.contributors >= self._batch_max or bool(self._waiting)
+        if coming and not full and now - self._open.since < self._batch_age:
+            return []
+        self._flight = Batch(self._new_id(), self._plan, self._open.entries)
+        self._open = _Open()
+        return [Seal(self._flight), *self._fill(now)]
+
+    def _drop_unfolded(self, ticket: int, problem: Problem) -> list[Action]:
+        entry = self._open.entries.pop(ticket, None)
+        if entry is not None:
+            return self._finish(ticket, entry, problem)
+        if self._flight is not None and ticket in self._flight.entries:
+            rest = {t: e for t, e in self._flight.entries.items() if t != ticket}
+            failed = self._flight.entries[ticket]
+            self._flight = Batch(self._flight.batch_id, self._flight.plan, rest)
+            return self._finish(ticket, failed, problem)
+        return []
+
+    def _batch_counted(self) -> list[Action]:
+        batch, self._flight = self._flight, None
+        if batch is None:
+            return []
+        actions: list[Action] = [Discard()]
+        for ticket, entry in batch.entries.items():
+            actions += self._finish(ticket, entry, _counted(entry, batch.plan))
+        return actions
+
+    def _batch_refused(self, problem: Problem) -> list[Action]:
+        batch, self._flight = self._flight, None
+        if batch is None:
+            return []
+        if isinstance(problem, AlreadyCounted):
+            counted = _counted_digests(problem)
+            hit = {t: e for t, e in batch.entries.items() if not e.client_ids.isdisjoint(counted)}
+            if hit:
+                return self._take_out(batch, hit, counted)
+            problem = Unavailable("the upstream refused a batch for contributors it does not hold", retry_after=1)
+        actions: list[Action] = [Discard()]
+        for ticket, entry in batch.entries.items():
+            actions += self._finish(ticket, entry, _relayed(problem, entry))
+        return actions
+
+    def _take_out(self, batch: Batch, hit: Mapping[int, Entry], counted: Mapping[str, str]) -> list[Action]:
+        rest = {ticket: entry for ticket, entry in batch.entries.items() if ticket not in hit}
+        actions: list[Action] = []
+        if rest:
+            self._flight = Batch(self._new_id(), batch.plan, rest)
+            actions.append(Shrink(self._flight, tuple(hit.values())))
+        else:
+            actions.append(Discard())
+        for ticket, entry in hit.items():
+            # `Shrink` still reads these bodies, and drops them itself.
+            actions += self._finish(ticket, entry, _already(entry, batch.plan, counted), keep_body=bool(rest))
+        return actions
+
+    def _finish(self, ticket: int, entry: Entry, outcome: Outcome, *, keep_body: bool = False) -> list[Action]:
+        tickets = [ticket, *self._joined.pop(ticket, [])]
+        actions: list[Action] = [Settle(waiter, outcome) for waiter in tickets]
+        return actions if keep_body else [*actions, DropBody(entry)]
+
+
+def _counted(entry: Entry, plan: RoundPlan) -> Counted:
+    return Counted(plan.round, plan.attempt, entry.contributors[0].sha256)
+
+
+def _already(entry: Entry, plan: RoundPlan, counted: Mapping[str, str]) -> Outcome:
+    """Return what the sender of an entry is told whose contributors are counted already, some or all."""
+    if entry.kind == "update":
+        return Counted(plan.round, plan.attempt, counted[entry.contributors[0].client_id])
+    ids = sorted(entry.client_ids & counted.keys())
+    return AlreadyCounted(
+        f"{len(ids)} of {len(entry.contributors)} contributors are counted already; send the others without them",
+        round=plan.round,
+        attempt=plan.attempt,
+        counted=[{"client_id": client_id, "sha256": counted[client_id]} for client_id in ids],
+    )
+
+
+def _counted_digests(problem: AlreadyCounted) -> dict[str, str]:
+    return {str(item["client_id"]): str(item["sha256"]) for item in problem.members.get("counted", ())}
+
+
+def _stale(entry: Entry, plan: RoundPlan) -> Problem:
+    """Return what the sender of an entry is told that belongs to another round or attempt than the open one."""
+    now: dict[str, Any] = {"round": plan.round, "attempt": plan.attempt}
+    if (entry.round, entry.attempt) > plan.pair:
+        return Unavailable("this worker does not know of that attempt yet", retry_after=1)
+    if entry.round < plan.round:
+        return RoundOver(f"round {entry.round} is closed; round {plan.round} is open", **now)
+    return _attempt_over(entry, f"round {plan.round} started over as attempt {plan.attempt}", now)
+
+
+def _attempt_over(entry: Entry, detail: str, now: Mapping[str, Any]) -> Problem:
+    """Have a client send the same update again, and a worker drop what belongs to the old attempt."""
+    if entry.kind == "update":
+        return Unavailable(f"{detail}; send the update again", retry_after=1)
+    return AttemptOver(detail, **now)
+
+
+def _relayed(problem: Problem, entry: Entry) -> Problem:
+    """Return what the sender of an entry is told when its whole batch was refused."""
+    if isinstance(problem, AttemptOver):
+        now: dict[str, Any] = {name: problem.members[name] for name in ("round", "attempt") if name in problem.members}
+        return _attempt_over(entry, problem.detail, now)
+    if problem.status == 409 or isinstance(problem, Unavailable):
+        return problem
+    return Unavailable(f"the upstream refused a batch: {problem.detail}", retry_after=5)

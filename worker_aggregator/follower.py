@@ -1,0 +1,75 @@
+"""The thread that watches the upstream's round."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from fedtier.problems import Problem
+from fedtier.rounds import RoundStatus
+from fedtier.upstream import Unreachable, Upstream
+
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 5.0
+
+
+class Follower:
+    """Polls the upstream at the pace it asks for.
+
+    Parameters
+    ----------
+    upstream : Upstream
+        Used by this thread alone.
+    see : callable
+        Takes every status that came, also an unchanged one.
+    """
+
+    def __init__(self, upstream: Upstream, see: Callable[[RoundStatus], None]) -> None:
+        self._upstream = upstream
+        self._see = see
+        self._hurry = threading.Event()
+        self._lost_since: float | None = time.monotonic()
+        self._reason = "the upstream was not asked yet"
+        self._log = structlog.get_logger()
+
+    def start(self) -> None:
+        """Start the thread."""
+        threading.Thread(target=self._run, name="follower", daemon=True).start()
+
+    def hurry(self) -> None:
+        """Ask now: somebody knows of a newer round."""
+        self._hurry.set()
+
+    def trouble(self) -> tuple[str, float] | None:
+        """Return why the upstream is lost and since when (monotonic), or None while it answers."""
+        since = self._lost_since
+        return None if since is None else (self._reason, since)
+
+    def _run(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                status = self._upstream.round_status()
+            except (Unreachable, Problem) as error:
+                self._lose(f"upstream {self._upstream.url}: {error}")
+                wait, pause = pause, min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._lost_since = None
+                pause = _FIRST_PAUSE
+                self._see(status)
+                wait = status.poll_after
+            # Jitter, so that workers started together do not ask together.
+            self._hurry.wait(wait * random.uniform(0.75, 1.25))  # noqa: S311
+            self._hurry.clear()
+
+    def _lose(self, reason: str) -> None:
+        if self._lost_since is None or self._reason != reason:
+            self._log.warning("the upstream is lost", reason=reason)
+        self._reason = reason
+        if self._lost_since is None:
+            self._lost_since = time.monotonic()

@@ -1,0 +1,141 @@
+"""The thread that sends sealed batches upstream, again and again until an answer comes."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+import structlog
+
+from fedtier.entries import PARTIAL_HEADER_LIMIT, Entry, Received, remove_entry, write_partial
+from fedtier.problems import Problem
+from fedtier.serving.statedir import StateDirectory
+from fedtier.tensors import TensorFile
+from fedtier.upstream import Unreachable, Upstream
+from fedtier.wire import WireSum, copy_sum
+from worker_aggregator.batch import Batch, BatchCounted, BatchRefused, Discard, Event, Shrink
+from worker_aggregator.folder import SealedBatch
+
+Order: TypeAlias = SealedBatch | Shrink | Discard
+
+FIRST_PAUSE: Final = 0.05
+LONGEST_PAUSE: Final = 5.0
+_RETRIED: Final = frozenset({429, 500, 502, 503, 504})
+
+
+class Forwarder:
+    """Sends one batch at a time.
+
+    Parameters
+    ----------
+    upstream : Upstream
+        Used by this thread alone.
+    state : StateDirectory
+        Where a shrunk batch is written.
+    tell : callable
+        Takes the answer as an event for the core.
+    """
+
+    def __init__(self, upstream: Upstream, state: StateDirectory, tell: Callable[[Event], None]) -> None:
+        self._upstream = upstream
+        self._state = state
+        self._tell = tell
+        self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self._body: Received | None = None
+        self._log = structlog.get_logger()
+
+    def start(self) -> None:
+        """Start the thread."""
+        threading.Thread(target=self._run, name="forwarder", daemon=True).start()
+
+    def put(self, order: Order) -> None:
+        """Queue an order; returns at once."""
+        self._orders.put(order)
+
+    def stop(self) -> None:
+        """Send nothing more; whoever waits is told by the broken connection to send again."""
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while True:
+            order = self._orders.get()
+            match order:
+                case SealedBatch(batch, body):
+                    self._body = body
+                    self._send(batch, body)
+                case Shrink(batch, removed):
+                    self._shrink(batch, removed)
+                case Discard():
+                    self._discard()
+
+    def _discard(self) -> None:
+        if self._body is not None:
+            self._body.path.unlink(missing_ok=True)
+            self._body = None
+
+    def _shrink(self, batch: Batch, removed: tuple[Entry, ...]) -> None:
+        """Subtract, exactly, what is counted already, and send the rest."""
+        assert self._body is not None, "a batch that was refused was sent"
+        try:
+            body = self._without(self._body, batch, removed)
+        except OSError as error:
+            self._tell(BatchRefused(self._state.refuse(error)))
+            return
+        finally:
+            for entry in removed:
+                entry.body.path.unlink(missing_ok=True)
+        self._discard()
+        self._body = body
+        self._send(batch, body)
+
+    def _without(self, body: Received, batch: Batch, removed: tuple[Entry, ...]) -> Received:
+        entries = [*batch.entries.values(), *removed]
+        file = TensorFile(body.path, header_limit=PARTIAL_HEADER_LIMIT)
+        total = copy_sum(
+            WireSum(
+                batch.plan.sums,
+                {spec.name: file.array(spec.name) for spec in file.header.specs},
+                total_weight=sum(entry.total_weight for entry in entries),
+                contributors=sum(len(entry.contributors) for entry in entries),
+            ),
+            batch.plan.sums,
+        )
+        for entry in removed:
+            remove_entry(total, entry)
+        return write_partial(total, batch.entries.values(), batch.plan.attempt, self._state.new_spool_file())
+
+    def _send(self, batch: Batch, body: Received) -> None:
+        pause = FIRST_PAUSE
+        log = self._log.bind(round=batch.plan.round, attempt=batch.plan.attempt, batch=batch.batch_id)
+        while not self._stopped.is_set():
+            try:
+                self._put(batch, body)
+            except Unreachable as error:
+                log.warning("the upstream does not answer", reason=str(error))
+                wanted = None
+            except OSError as error:
+                self._tell(BatchRefused(self._state.refuse(error)))
+                return
+            except Problem as problem:
+                status = int(problem.members.get("status", problem.status))
+                if status not in _RETRIED and problem.name != "digest-mismatch":
+                    log.info("the upstream refused a batch", problem=problem.name, reason=problem.detail)
+                    self._tell(BatchRefused(problem))
+                    return
+                log.warning("the upstream cannot take a batch now", reason=problem.detail)
+                wanted = problem.retry_after
+            else:
+                log.info("batch counted", contributors=sum(len(e.contributors) for e in batch.entries.values()))
+                self._tell(BatchCounted())
+                return
+            # Full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
+            self._stopped.wait(max(random.uniform(0, pause), min(wanted or 0.0, LONGEST_PAUSE)))  # noqa: S311
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _put(self, batch: Batch, body: Received) -> None:
+        path = f"/v1/rounds/{batch.plan.round}/partials/{batch.batch_id}"
+        self._upstream.put_file(path, body.path, sha256=body.sha256)
