@@ -60,14 +60,21 @@ class MultipartUpload:
     def send(self, file: BinaryIO, part_bytes: int) -> str:
         """Send the rest of a file with one part of it in memory at a time, and return its SHA-256 in hex."""
         digest = hashlib.sha256()
-        while data := file.read(part_bytes):
-            digest.update(data)
-            number = len(self._parts) + 1
-            answer = self._client.upload_part(
-                Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=data
-            )
-            self._parts.append({"ETag": answer["ETag"], "PartNumber": number})
+        while self._send_part(file.read(part_bytes), digest):
+            pass
         return digest.hexdigest()
+
+    def _send_part(self, data: bytes, digest: hashlib._Hash) -> bool:
+        # A function of its own, so that no variable keeps one part while the next is read.
+        if not data:
+            return False
+        digest.update(data)
+        number = len(self._parts) + 1
+        answer = self._client.upload_part(
+            Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=data
+        )
+        self._parts.append({"ETag": answer["ETag"], "PartNumber": number})
+        return True
 
     def complete(self, condition: Mapping[str, Any]) -> str:
         """Make the parts the object under `IfMatch` or `IfNoneMatch`, and return its ETag."""

@@ -1,0 +1,39 @@
+"""Fixtures that tests of every package share."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.s3_servers import S3Server, running_server
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server with a bucket; give its `environment` to the processes that a test starts."""
+    with running_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def s3_environment(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> Mapping[str, str]:
+    """The server's AWS variables, set in this process too."""
+    for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_SECURITY_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server.environment
+
+
+@pytest.fixture
+def bucket(s3_server: S3Server) -> str:
+    """The name of the server's bucket."""
+    return s3_server.bucket
+
+
+@pytest.fixture
+def bucket_key() -> str:
+    """A key that no other test uses."""
+    return f"tests/{uuid.uuid4().hex}/model.safetensors"

@@ -1,0 +1,167 @@
+"""The S3 servers that tests run against: a given one, MinIO where it is installed, else SeaweedFS."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedtier.bucket import Bucket, connect
+from fedtier.bucket_errors import StoreRefused, StoreUnavailable
+from fedtier_cli.seaweed import HOST, REGION, Seaweed, free_ports
+
+BUCKET = "fedtier-test"
+
+
+@dataclass(frozen=True, slots=True)
+class S3Server:
+    """A running server: the AWS variables by which any program finds it, and a bucket that exists."""
+
+    environment: Mapping[str, str]
+    bucket: str
+
+    @property
+    def endpoint(self) -> str:
+        return self.environment["AWS_ENDPOINT_URL_S3"]
+
+
+@contextlib.contextmanager
+def running_server(directory: Path) -> Iterator[S3Server]:
+    """Yield `FEDTIER_TEST_S3_ENDPOINT` with the AWS keys of the environment, or a server of our own."""
+    if endpoint := os.environ.get("FEDTIER_TEST_S3_ENDPOINT"):
+        keys = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
+        yield _with_bucket(endpoint, *keys, bucket=os.environ.get("FEDTIER_TEST_S3_BUCKET", BUCKET))
+    elif minio := shutil.which("minio"):
+        with _minio(minio, directory) as server:
+            yield server
+    else:
+        with Seaweed(directory / "seaweed", bucket=BUCKET, log=directory / "seaweed.log") as seaweed:
+            yield S3Server(seaweed.environment(), BUCKET)
+
+
+@contextlib.contextmanager
+def _minio(program: str, directory: Path) -> Iterator[S3Server]:
+    api, console = free_ports(2)
+    access, secret = "fedtier-test", secrets.token_urlsafe(24)
+    with (
+        (directory / "minio.log").open("wb") as log,
+        subprocess.Popen(
+            [
+                *(program, "server", str(directory / "minio")),
+                *("--address", f"{HOST}:{api}", "--console-address", f"{HOST}:{console}"),
+            ],
+            env=os.environ | {"MINIO_ROOT_USER": access, "MINIO_ROOT_PASSWORD": secret, "MINIO_UPDATE": "off"},
+            stdout=log,
+            stderr=log,
+        ) as process,
+    ):
+        try:
+            yield _with_bucket(f"http://{HOST}:{api}", access, secret, bucket=BUCKET, process=process)
+        finally:
+            process.terminate()
+
+
+def _with_bucket(
+    endpoint: str, access: str, secret: str, *, bucket: str, process: subprocess.Popen[bytes] | None = None
+) -> S3Server:
+    client = connect(endpoint=endpoint, access_key=access, secret_key=secret, region=REGION, attempts=1)
+    deadline = time.monotonic() + 60
+    while True:
+        if process is not None and process.poll() is not None:
+            raise RuntimeError(f"the S3 server ended with status {process.returncode}")
+        try:
+            Bucket(bucket, client=client).get("any")
+            break
+        except StoreRefused:
+            client.create_bucket(Bucket=bucket)
+        except StoreUnavailable:
+            if process is None or time.monotonic() > deadline:
+                raise
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.05)
+    environment = {
+        "AWS_ENDPOINT_URL_S3": endpoint,
+        "AWS_ACCESS_KEY_ID": access,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_SESSION_TOKEN": "",
+        "AWS_REGION": REGION,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    return S3Server(environment, bucket)
+
+
+class ReplyLosingProxy:
+    """A way to a server on which replies of success are lost, after the server has done what was asked.
+
+    Parameters
+    ----------
+    upstream : tuple of str and int
+        The server's address.
+    lose : int
+        How many replies are lost.
+    after : int
+        How many replies of success pass before.
+    """
+
+    def __init__(self, upstream: tuple[str, int], *, lose: int, after: int = 0) -> None:
+        self._upstream = upstream
+        self._left_to_pass = after
+        self.left_to_lose = lose
+        self._listening = socket.create_server((HOST, 0))
+        self._open: list[socket.socket] = []
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+
+    def __enter__(self) -> ReplyLosingProxy:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in (self._listening, *self._open):
+            _hang_up(connection)
+        self._thread.join()
+
+    @property
+    def endpoint(self) -> str:
+        host, port = self._listening.getsockname()
+        return f"http://{host}:{port}"
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listening.accept()
+                server = socket.create_connection(self._upstream)
+                self._open += [client, server]
+                threading.Thread(target=self._relay, args=(client, server), daemon=True).start()
+                threading.Thread(target=self._relay, args=(server, client), daemon=True).start()
+
+    def _loses(self) -> bool:
+        if self._left_to_pass:
+            self._left_to_pass -= 1
+            return False
+        lost = self.left_to_lose > 0
+        self.left_to_lose -= lost
+        return lost
+
+    def _relay(self, source: socket.socket, destination: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(1 << 16):
+                if data.startswith(b"HTTP/1.1 200") and self._loses():
+                    break
+                destination.sendall(data)
+        for connection in (source, destination):
+            _hang_up(connection)
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
