@@ -21,8 +21,8 @@ from fedtier.wire import WireSum, wire_chunks, wire_layout
 
 PARTIAL_KEY: Final = "partial"
 _HEADER_SLACK: Final = 1 << 16
-PARTIAL_HEADER_LIMIT: Final = 100_000_000
-"""What the safetensors package takes at the most: some 400,000 contributors."""
+PARTIAL_HEADER_LIMIT: Final = 16 << 20
+"""Some 80,000 contributors; parsing a header takes up to twenty times its length in memory."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,177 @@
+"""What a client trains: the `Task` protocol, NumPy in and NumPy out, and how one is found.
+
+No framework is imported here. A task is a class that is called with the path of its
+data; `client.tasks.torch_task.TorchTask` makes one of a torch module.
+
+Examples
+--------
+A complete task, for ``--task path/to/this_file.py:Mean``:
+
+>>> import numpy as np
+>>> class Mean:
+...     def __init__(self, data):
+...         self.values = np.array([1.0, 3.0], np.float32)
+...
+...     def initial_model(self, seed):
+...         return {"mean": np.zeros(1, np.float32)}
+...
+...     def fit(self, arrays, config):
+...         mean = arrays["mean"] + np.float32(config.lr) * (self.values.mean() - arrays["mean"])
+...         return {"mean": mean}, len(self.values), {}
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from fedtier.problems import StartupError
+from fedtier.tensors import Array
+
+BUILT_IN: Final[Mapping[str, str]] = MappingProxyType({"mnist_cnn": "client.tasks.mnist_cnn:MnistCnn"})
+"""Names of the tasks that come with the client, and where each lies."""
+
+
+@dataclass(frozen=True, slots=True)
+class FitConfig:
+    """How one fit is to be done.
+
+    Parameters
+    ----------
+    round : int
+    epochs : int
+        Passes over the client's examples.
+    batch_size : int
+    lr : float
+        Learning rate.
+    optimizer : str
+        ``sgd``.
+    momentum : float
+    seed : int
+        In [0, 2**63); of this run, client and round: a fit that draws from it only
+        gives the same result each time.
+    """
+
+    round: int
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str
+    momentum: float
+    seed: int
+
+
+class FitResult(NamedTuple):
+    """What a fit made; a plain tuple of these three does as well.
+
+    Parameters
+    ----------
+    arrays : Mapping of str to ndarray
+        Names, shapes and dtypes as they were handed in.
+    num_examples : int
+        The client's weight in the mean, at least 1.
+    metrics : Mapping of str to float
+        Finite numbers; ``loss`` and ``accuracy`` are reserved for what they say.
+    """
+
+    arrays: Mapping[str, Array]
+    num_examples: int
+    metrics: Mapping[str, float]
+
+
+FitOutcome: TypeAlias = FitResult | tuple[Mapping[str, Array], int, Mapping[str, float]]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A model and the data to train it on."""
+
+    def initial_model(self, seed: int) -> dict[str, Array]:
+        """Return an untrained model; the same seed gives the same one."""
+
+    def fit(self, arrays: Mapping[str, Array], config: FitConfig) -> FitOutcome:
+        """Train from `arrays`, which may be written to; BF16 tensors come and go as float32."""
+
+
+@runtime_checkable
+class EvaluatingTask(Task, Protocol):
+    """A task that can also say how good a model is."""
+
+    def evaluate(self, arrays: Mapping[str, Array]) -> Mapping[str, float]:
+        """Return at least ``loss`` and ``accuracy`` of a model on the task's data."""
+
+
+def load_task(spec: str, data: Path) -> Task:
+    """Find a task and hand it its data.
+
+    Parameters
+    ----------
+    spec : str
+        A built-in name, ``package.module:Name`` or ``path/to/file.py:Name``.
+    data : Path
+        What `Name` is called with.
+
+    Raises
+    ------
+    StartupError
+        There is no such task, it cannot be imported, it is none, or it refuses the data.
+    """
+    where, _, name = BUILT_IN.get(spec, spec).rpartition(":")
+    if not where or not name:
+        known = ", ".join(sorted(BUILT_IN))
+        raise StartupError(
+            f"the task {spec!r} is neither built in ({known}) nor of the form "
+            "package.module:Name or path/to/file.py:Name"
+        )
+    factory = getattr(_import(spec, where), name, None)
+    if not callable(factory):
+        raise StartupError(f"the task {spec!r} cannot be loaded: {where} has no class or function {name!r}")
+    task = factory(data)
+    if not isinstance(task, Task):
+        missing = [method for method in ("initial_model", "fit") if not hasattr(task, method)]
+        raise StartupError(f"{spec!r} is no task: it has no {' and no '.join(missing)}")
+    return task
+
+
+def require_evaluating(task: Task) -> EvaluatingTask:
+    """Return a task that can evaluate.
+
+    Raises
+    ------
+    StartupError
+    """
+    if not isinstance(task, EvaluatingTask):
+        raise StartupError(f"the task {type(task).__name__} cannot evaluate a model: it has no method evaluate")
+    return task
+
+
+def _import(spec: str, where: str) -> ModuleType:
+    try:
+        return _import_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+    except FileNotFoundError:
+        raise StartupError(f"the task {spec!r} cannot be loaded: there is no file {where}") from None
+    except ImportError as error:
+        hint = "; install the client extra, which has torch" if error.name == "torch" else ""
+        raise StartupError(f"the task {spec!r} cannot be loaded: {error}{hint}") from error
+
+
+def _import_file(path: Path) -> ModuleType:
+    name = f"client_task_{path.stem}"
+    found = importlib.util.spec_from_file_location(name, path)
+    if found is None or found.loader is None:
+        raise ImportError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(found)
+    # Dataclasses look their module up by name.
+    sys.modules[name] = module
+    try:
+        found.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module

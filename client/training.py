@@ -1,0 +1,115 @@
+"""Takes a task through one round: the round's model in, a checked update out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from client.task import EvaluatingTask, FitConfig, FitResult, Task
+from fedtier.kinds import check_update
+from fedtier.problems import BadRequest, SchemaMismatch
+from fedtier.rounds import ClientSettings, RoundPlan, parse_metrics, parse_num_examples
+from fedtier.tensors import Array, TensorFile, TensorSpec, as_stored, widen
+
+
+def fit_config(plan: RoundPlan, *, client_id: str, run_seed: int, epochs: int | None) -> FitConfig:
+    """Return how a client is to train in a round.
+
+    Parameters
+    ----------
+    plan : RoundPlan
+    client_id : str
+    run_seed : int
+    epochs : int or None
+        Instead of the round's.
+    """
+    settings: ClientSettings = plan.client
+    return FitConfig(
+        round=plan.round,
+        epochs=settings.epochs if epochs is None else epochs,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        optimizer=settings.optimizer,
+        momentum=settings.momentum,
+        seed=fit_seed(run_seed, client_id, plan.round),
+    )
+
+
+def fit_seed(run_seed: int, client_id: str, round_number: int) -> int:
+    """Return the seed of one fit, in [0, 2**63): the same on every machine, unrelated between fits."""
+    text = json.dumps([run_seed, client_id, round_number])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def task_arrays(model: TensorFile) -> dict[str, Array]:
+    """Return a model's tensors as a task gets them: writable copies, BF16 as float32."""
+    return {spec.name: np.array(widen(model.array(spec.name), spec.dtype)) for spec in model.header.specs}
+
+
+def evaluate_model(task: EvaluatingTask, model: TensorFile) -> dict[str, float]:
+    """Return a task's metrics of a model file."""
+    return {name: float(value) for name, value in task.evaluate(task_arrays(model)).items()}
+
+
+def train_update(task: Task, model: TensorFile, plan: RoundPlan, config: FitConfig) -> FitResult:
+    """Fit a task to a round's model.
+
+    Returns
+    -------
+    FitResult
+        The arrays as they are stored: BF16 tensors are uint16 bit patterns.
+
+    Raises
+    ------
+    SchemaMismatch, NotFinite, OutOfRange, BadRequest
+        The task's result cannot be an update of this round; says why, before it is sent.
+    """
+    arrays, num_examples, metrics = task.fit(task_arrays(model), config)
+    stored = stored_arrays(arrays, [tensor.spec for tensor in plan.tensors])
+    check_update(plan.sums, stored)
+    return FitResult(stored, parse_num_examples(str(num_examples)), _checked_metrics(metrics))
+
+
+def stored_arrays(arrays: Mapping[str, Array], specs: list[TensorSpec]) -> dict[str, Array]:
+    """Return a task's arrays as the round's schema stores them.
+
+    Raises
+    ------
+    SchemaMismatch
+        Names the first tensor that is missing, unknown, or of another dtype or shape.
+    """
+    unknown = set(arrays) - {spec.name for spec in specs}
+    if unknown:
+        raise _misfit(f"it has a tensor {min(unknown)!r}, which the round does not know")
+    return {spec.name: _stored(arrays, spec) for spec in specs}
+
+
+def _stored(arrays: Mapping[str, Array], spec: TensorSpec) -> Array:
+    if spec.name not in arrays:
+        raise _misfit(f"tensor {spec.name!r} is missing")
+    value: Any = arrays[spec.name]
+    if not isinstance(value, np.ndarray | np.generic):
+        raise _misfit(f"tensor {spec.name!r} is a {type(value).__name__}, wanted a NumPy array")
+    try:
+        return as_stored(np.asarray(value), spec)
+    except ValueError as error:
+        raise _misfit(str(error)) from None
+
+
+def _misfit(what: str) -> SchemaMismatch:
+    return SchemaMismatch(f"the task's result does not fit the round: {what}")
+
+
+def _checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    for name, value in metrics.items():
+        try:
+            finite = bool(np.isfinite(float(value)))
+        except (TypeError, ValueError):
+            finite = False
+        if not finite:
+            raise BadRequest(f"the task's metric {name!r} is {value!r}, wanted a finite number")
+    return parse_metrics(json.dumps({str(name): float(value) for name, value in metrics.items()}))

@@ -1,0 +1,172 @@
+"""Asks the server one tier up, and asks again while that can help.
+
+Tried again, all of them safe to repeat: no answer, 429 and 5xx, and bytes that do
+not match their digest. Everything else is an answer and goes to the caller. The
+pauses grow exponentially with full jitter (Brooker, "Exponential Backoff And
+Jitter", AWS Architecture Blog, 2015), behind what `Retry-After` asks for.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import stamina
+from pydantic import ValidationError
+
+from client.events import SavedUpdate
+from client.participant import is_transient
+from fedtier.problems import BadRequest, DigestMismatch, Problem, StartupError
+from fedtier.rounds import BaseRound, RoundStatus, UpdateReceipt, first_error
+from fedtier.upstream import Unreachable, Upstream
+
+DEFAULT_WAIT: Final = 300.0
+DEFAULT_RETRY_BUDGET: Final = 600.0
+_FIRST_PAUSE: Final = 0.1
+_LONGEST_PAUSE: Final = 10.0
+
+Answer = TypeVar("Answer")
+
+
+class Transport:
+    """The requests of one client, with retries.
+
+    Parameters
+    ----------
+    upstream : Upstream
+    client_id : str
+    wait : float
+        Seconds that the server may take to be there when it is asked for the first time.
+    retry_budget : float
+        Seconds that every later request may go on, its retries included.
+    clock : callable
+        Monotonic seconds.
+    rng : random.Random
+        Draws the jitter.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        client_id: str,
+        *,
+        wait: float = DEFAULT_WAIT,
+        retry_budget: float = DEFAULT_RETRY_BUDGET,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._upstream = upstream
+        self._client_id = client_id
+        self._wait = wait
+        self._retry_budget = retry_budget
+        self._clock = clock
+        self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+
+    def first_status(self) -> RoundStatus:
+        """Wait for the server, then return the round.
+
+        Raises
+        ------
+        StartupError
+            No server was there within the wait.
+        Problem
+            It refused.
+        """
+        try:
+            return self._retrying(self._upstream.round_status, self._wait)
+        except Unreachable as error:
+            reason = str(error)
+        except Problem as problem:
+            if not is_transient(problem):
+                raise
+            reason = f"{self._upstream.url} is not ready: {problem.detail}"
+        raise StartupError(
+            f"no server after waiting {self._wait:g} s: {reason}; start it, or check --server and --wait"
+        )
+
+    def round_status(self) -> RoundStatus:
+        """Return the round.
+
+        Raises
+        ------
+        Unreachable, Problem
+            What the last try ended with, here and in the other requests.
+        """
+        return self._retrying(self._upstream.round_status, self._retry_budget)
+
+    def fetch_model(self, base: BaseRound, destination: Path) -> None:
+        """Download and verify a model; `destination` appears when it is complete.
+
+        Raises
+        ------
+        Unreachable, Problem, OSError
+        """
+        self._retrying(lambda: self._upstream.download_model(base, destination), self._retry_budget)
+
+    def upload(self, update: SavedUpdate, body: Path) -> UpdateReceipt:
+        """Send an update's file; return when the master has counted it.
+
+        Raises
+        ------
+        Unreachable, Problem, OSError
+        """
+        path = f"/v1/rounds/{update.round}/updates/{self._client_id}"
+
+        def send() -> UpdateReceipt:
+            return _receipt(self._upstream.put_file(path, body, sha256=update.sha256))
+
+        return self._retrying(send, self._retry_budget)
+
+    def _retrying(self, request: Callable[[], Answer], budget: float) -> Answer:
+        backoff = Backoff(deadline=self._clock() + budget, clock=self._clock, rng=self._rng)
+        for attempt in stamina.retry_context(on=backoff, attempts=None, timeout=None):
+            with attempt:
+                return request()
+        raise AssertionError("stamina ends with an answer or an exception")
+
+
+def _receipt(document: dict[str, Any]) -> UpdateReceipt:
+    try:
+        return UpdateReceipt.model_validate(document)
+    except ValidationError as error:
+        raise BadRequest(f"the server's answer to an update is no receipt: {first_error(error)}") from None
+
+
+class Backoff:
+    """Decides after each failed try how long to pause, or that it was the last.
+
+    Parameters
+    ----------
+    deadline : float
+        On the clock; no pause ends behind it.
+    clock : callable
+    rng : random.Random
+    """
+
+    def __init__(self, *, deadline: float, clock: Callable[[], float], rng: random.Random) -> None:
+        self._deadline = deadline
+        self._clock = clock
+        self._rng = rng
+        self._failures = 0
+
+    def __call__(self, error: Exception) -> bool | float:
+        """Return the seconds to pause before the next try, or False."""
+        if not _worth_another_try(error):
+            return False
+        ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures, 30))
+        self._failures += 1
+        asked = getattr(error, "retry_after", None) or 0.0
+        left = self._deadline - self._clock()
+        if left <= 0 or asked > left:
+            return False
+        pause: float = asked + self._rng.uniform(0.0, ceiling)
+        return min(pause, left)
+
+
+def _worth_another_try(error: Exception) -> bool:
+    if isinstance(error, Problem):
+        return is_transient(error) or isinstance(error, DigestMismatch)
+    return isinstance(error, Unreachable)

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from client.task import FitConfig, load_task, require_evaluating
+from client.tasks import torch_task
+from client.tasks.torch_task import Examples, TorchTask
+from fedtier.problems import SchemaMismatch, StartupError
+
+CONFIG = FitConfig(round=1, epochs=20, batch_size=8, lr=0.5, optimizer="sgd", momentum=0.5, seed=1)
+
+
+def own_task(tmp_path: Path) -> Path:
+    """Write the example of the module's docstring to a file, as a user would."""
+    lines = (torch_task.__doc__ or "").split("::\n", 1)[1].splitlines()
+    path = tmp_path / "own_task.py"
+    path.write_text("\n".join(line.removeprefix("    ") for line in lines))
+    return path
+
+
+def test_the_ten_lines_of_the_documentation_are_a_task_that_learns(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    inputs = draw.normal(size=(120, 4))
+    data = tmp_path / "table.csv"
+    np.savetxt(data, np.column_stack([inputs, inputs[:, :3].argmax(axis=1)]), delimiter=",")
+
+    task = require_evaluating(load_task(f"{own_task(tmp_path)}:MyTask", data))
+    initial = task.initial_model(0)
+    arrays, num_examples, _ = task.fit(initial, CONFIG)
+
+    assert num_examples == 120
+    assert task.evaluate(arrays)["accuracy"] > 0.85
+    assert task.evaluate(arrays)["loss"] < task.evaluate(initial)["loss"]
+
+
+class Line(TorchTask):
+    """A regression in bfloat16 with dropout and running statistics: all that makes a fit hard to repeat."""
+
+    def build_model(self) -> torch.nn.Module:
+        return torch.nn.Sequential(
+            torch.nn.Linear(1, 4), torch.nn.BatchNorm1d(4), torch.nn.Dropout(0.5), torch.nn.Linear(4, 1)
+        ).bfloat16()
+
+    def load_examples(self, data: Path) -> Examples:
+        values = torch.linspace(-1, 1, int(data.name)).unsqueeze(1).bfloat16()
+        return Examples(values, 2 * values)
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.mse_loss(outputs, targets)
+
+    def scores(self, outputs: torch.Tensor, targets: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {}
+
+
+def test_a_model_with_dropout_and_running_statistics_trains_to_the_same_bits() -> None:
+    task = Line(Path("32"), device="cpu")
+    initial = task.initial_model(0)
+
+    first, second = (task.fit(initial, CONFIG) for _ in range(2))
+
+    assert list(first.arrays) == list(initial)
+    for name, array in first.arrays.items():
+        np.testing.assert_array_equal(array, second.arrays[name])
+        assert (array.dtype, array.shape) == (initial[name].dtype, initial[name].shape)
+    assert first.arrays["1.num_batches_tracked"] == 20 * 4
+    assert set(first.metrics) == {"loss"}
+
+
+def test_a_model_of_another_task_names_the_tensor_that_differs() -> None:
+    task = Line(Path("8"))
+    arrays = task.initial_model(0)
+
+    with pytest.raises(SchemaMismatch, match=r"'0.bias' is absent in the model and \[4\] in the task"):
+        task.fit({name: array for name, array in arrays.items() if name != "0.bias"}, CONFIG)
+    with pytest.raises(SchemaMismatch, match=r"'0.bias' is \[5\] in the model and \[4\] in the task"):
+        task.evaluate({**arrays, "0.bias": np.zeros(5, np.float32)})
+
+
+def test_data_without_examples_is_one_clear_sentence() -> None:
+    with pytest.raises(StartupError, match="0 inputs"):
+        Line(Path("0"))

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import random
+import socket
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.events import SavedUpdate
+from client.transport import Backoff, Transport
+from fedtier.problems import (
+    BadRequest,
+    DigestMismatch,
+    Problem,
+    RoundOver,
+    SlowDown,
+    StartupError,
+    Unauthenticated,
+    Unavailable,
+)
+from fedtier.rounds import UpdateReceipt
+from fedtier.upstream import Unreachable, Upstream, content_digest, file_sha256
+from tests.client.federation import make_status, model_bytes
+from tests.client.loopback import Reply, Request, json_reply, problem_reply, serve
+
+ARRAYS = {"w": np.arange(3, dtype=np.float32)}
+STATUS = make_status(ARRAYS)
+ROUND = Reply(200, STATUS.to_json())
+BROKEN_OFF = Reply(0)
+
+
+class Script:
+    """Answers with one reply after the other, the last one for ever, and notes what it was asked."""
+
+    def __init__(self, *replies: Reply) -> None:
+        self.replies = list(replies)
+        self.requests: list[Request] = []
+
+    def __call__(self, request: Request) -> Reply:
+        self.requests.append(request)
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+
+def transport(url: str, **settings: float) -> Transport:
+    return Transport(Upstream(url), "client-3", **{"wait": 30.0, "retry_budget": 30.0, **settings})  # type: ignore[arg-type]  # floats only
+
+
+def busy(kind: type[Problem] = Unavailable, after: str = "0.01") -> Reply:
+    return problem_reply(kind("come again"), Retry_After=after)
+
+
+@pytest.fixture
+def update(tmp_path: Path) -> tuple[SavedUpdate, Path]:
+    path = tmp_path / "update.safetensors"
+    path.write_bytes(model_bytes(ARRAYS))
+    return SavedUpdate(1, STATUS.base.sha256, file_sha256(path), 600, {}), path
+
+
+def test_what_may_pass_is_asked_again_until_there_is_an_answer() -> None:
+    script = Script(busy(), busy(SlowDown), BROKEN_OFF, Reply(502, b"<html>bad gateway"), ROUND)
+    with serve(script) as url:
+        assert transport(url).round_status() == STATUS
+    assert len(script.requests) == 5
+
+
+@pytest.mark.parametrize("kind", [Unauthenticated, BadRequest, RoundOver])
+def test_an_answer_that_stays_the_same_is_not_asked_for_again(kind: type[Problem]) -> None:
+    script = Script(problem_reply(kind("no")))
+    with serve(script) as url, pytest.raises(kind, match="no"):
+        transport(url).round_status()
+    assert len(script.requests) == 1
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with ExitStack() as servers:
+        patient = Transport(
+            Upstream(f"http://127.0.0.1:{port}"),
+            "client-3",
+            wait=60.0,
+            rng=_Calls(lambda: servers.enter_context(serve(Script(busy(), ROUND), port))),
+        )
+        assert patient.first_status() == STATUS
+
+
+class _Calls(random.Random):
+    """Does something when the first pause is drawn, that is, after the first failure."""
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        super().__init__(0)
+        self._action: Callable[[], object] | None = action
+
+    def uniform(self, a: float, b: float) -> float:
+        action, self._action = self._action, None
+        if action is not None:
+            action()
+        return super().uniform(a, b)
+
+
+def test_a_server_that_never_comes_is_one_clear_sentence() -> None:
+    with socket.socket() as bound_but_not_listening:
+        bound_but_not_listening.bind(("127.0.0.1", 0))
+        port = bound_but_not_listening.getsockname()[1]
+        with pytest.raises(StartupError) as caught:
+            transport(f"http://127.0.0.1:{port}", wait=0.0).first_status()
+    assert f"http://127.0.0.1:{port}" in str(caught.value)
+    assert "--wait" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_server_that_never_gets_ready_is_one_clear_sentence() -> None:
+    with (
+        serve(Script(problem_reply(Unavailable("S3 is away")))) as url,
+        pytest.raises(StartupError, match="S3 is away"),
+    ):
+        transport(url, wait=0.0).first_status()
+
+
+def test_a_server_that_refuses_at_first_is_not_waited_for() -> None:
+    with serve(Script(problem_reply(Unauthenticated("no token")))) as url, pytest.raises(Unauthenticated):
+        transport(url).first_status()
+
+
+def test_a_spent_budget_ends_with_what_the_last_try_met() -> None:
+    with serve(Script(BROKEN_OFF)) as url, pytest.raises(Unreachable):
+        transport(url, retry_budget=0.0).round_status()
+
+
+def test_a_model_that_arrives_damaged_is_fetched_again(tmp_path: Path) -> None:
+    whole = model_bytes(ARRAYS)
+    script = Script(Reply(200, bytes([whole[0]]) + bytes(len(whole) - 1)), Reply(200, whole))
+    with serve(script) as url:
+        transport(url).fetch_model(STATUS.base, tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").read_bytes() == whole
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_an_upload_is_repeated_byte_for_byte_until_it_is_counted(update: tuple[SavedUpdate, Path]) -> None:
+    saved, path = update
+    counted = UpdateReceipt(round=1, attempt=1, client_id="client-3", sha256=saved.sha256)
+    script = Script(busy(), problem_reply(DigestMismatch("damaged")), BROKEN_OFF, Reply(200, counted.to_json()))
+    with serve(script) as url:
+        assert transport(url).upload(saved, path) == counted
+    assert len(script.requests) == 4
+    assert {(request.method, request.path) for request in script.requests} == {("PUT", "/v1/rounds/1/updates/client-3")}
+    assert {request.body for request in script.requests} == {path.read_bytes()}
+    assert script.requests[-1].headers["Content-Digest"] == content_digest(saved.sha256)
+
+
+def test_an_answer_that_is_no_receipt_counts_nothing(update: tuple[SavedUpdate, Path]) -> None:
+    with serve(Script(json_reply({"round": 1}))) as url, pytest.raises(BadRequest, match="attempt"):
+        transport(url).upload(*update)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Highest(random.Random):
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def test_pauses_double_up_to_ten_seconds() -> None:
+    backoff = Backoff(deadline=1e6, clock=Clock(), rng=Highest())
+
+    assert [backoff(Unreachable("gone")) for _ in range(9)] == pytest.approx(
+        [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    )
+
+
+def test_pauses_are_drawn_from_zero_on() -> None:
+    drawn = [Backoff(deadline=1e6, clock=Clock(), rng=random.Random(seed))(Unreachable("gone")) for seed in range(50)]
+
+    assert 0 <= min(drawn) < 0.01
+    assert 0.09 < max(drawn) <= 0.1
+    assert len(set(drawn)) == 50
+
+
+def test_retry_after_is_a_lower_bound() -> None:
+    backoff = Backoff(deadline=1e6, clock=Clock(), rng=Highest())
+
+    assert backoff(Unavailable("busy", retry_after=7.0)) == pytest.approx(7.1)
+
+
+def test_no_pause_ends_behind_the_deadline() -> None:
+    clock = Clock()
+    backoff = Backoff(deadline=0.05, clock=clock, rng=Highest())
+
+    assert backoff(Unreachable("gone")) == pytest.approx(0.05)
+    assert backoff(Unavailable("busy", retry_after=1.0)) is False
+    clock.now = 0.05
+    assert backoff(Unreachable("gone")) is False

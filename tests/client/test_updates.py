@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from client.events import SavedUpdate
+from client.updates import SavedUpdates
+from fedtier.tensors import TensorSpec
+from fedtier.upstream import file_sha256
+
+BASE = "b" * 64
+SPECS = [TensorSpec("w", "F32", (2,)), TensorSpec("half", "BF16", (1,))]
+ARRAYS = {"half": np.array([1.5], np.float32), "w": np.array([1, 2], np.float32)}
+
+
+def save(directory: Path, number: int = 7) -> SavedUpdate:
+    return SavedUpdates(directory).save((number, BASE), ARRAYS, SPECS, num_examples=600, metrics={"loss": 0.31})
+
+
+def test_an_update_is_a_safetensors_file_with_its_examples_and_metrics(tmp_path: Path) -> None:
+    update = save(tmp_path)
+
+    path = tmp_path / f"update-7-{BASE}.safetensors"
+    assert SavedUpdates(tmp_path).path(update) == path
+    assert update.sha256 == file_sha256(path)
+    with safe_open(path, framework="np") as file:
+        assert file.metadata()["num_examples"] == "600"
+        assert json.loads(file.metadata()["metrics"]) == {"loss": 0.31}
+        np.testing.assert_array_equal(file.get_tensor("w"), ARRAYS["w"])
+        assert list(file.keys()) == ["half", "w"]
+
+
+def test_an_update_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+
+    def note(name: str) -> None:
+        real = getattr(os, name)
+
+        def noted(*given: object) -> None:
+            calls.append(name)
+            real(*given)
+
+        monkeypatch.setattr(os, name, noted)
+
+    note("fsync")
+    note("replace")
+    save(tmp_path)
+
+    assert calls == (["fsync", "replace"] if os.name == "nt" else ["fsync", "replace", "fsync"])
+
+
+def test_another_process_finds_what_was_saved(tmp_path: Path) -> None:
+    updates = [save(tmp_path, 7), save(tmp_path, 8)]
+
+    assert SavedUpdates(tmp_path).found() == updates
+
+
+def test_what_a_crash_left_half_written_is_cleared_away(tmp_path: Path) -> None:
+    path = SavedUpdates(tmp_path).path(save(tmp_path))
+    unfinished = path.with_name(f"update-8-{BASE}.safetensors.partly-written")
+    unfinished.write_bytes(path.read_bytes()[:50])
+
+    assert [update.round for update in SavedUpdates(tmp_path).found()] == [7]
+    assert not unfinished.exists()
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_a_file_that_the_disk_cut_short_is_no_update(tmp_path: Path, keep: int) -> None:
+    path = SavedUpdates(tmp_path).path(save(tmp_path))
+    path.write_bytes(path.read_bytes()[:keep])
+
+    assert SavedUpdates(tmp_path).found() == []
+    assert not path.exists()
+
+
+def test_other_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "update-x.safetensors").write_text("mine too")
+
+    assert SavedUpdates(tmp_path).found() == []
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_settled_update_is_deleted_and_deleting_it_twice_is_fine(tmp_path: Path) -> None:
+    update = save(tmp_path)
+    updates = SavedUpdates(tmp_path)
+
+    updates.discard(update)
+    updates.discard(update)
+
+    assert list(tmp_path.iterdir()) == []
