@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import stamina.instrumentation
 
 from client.run import ClientOptions, run_client
 from fedtier.flags import bearer_token, command, json_flag
@@ -36,6 +37,7 @@ _INTERRUPTED = 130
 def client(**flags: Any) -> None:
     """Train on data that stays here, and upload the update of every round."""
     configure_logging("client")
+    stamina.instrumentation.set_on_retry_hooks([])  # the transport's own lines say what is waited for
     if not flags["server"].startswith(("http://", "https://")):
         raise StartupError(f"--server {flags['server']!r} is no address; write it as http://host:port")
     options = ClientOptions(
@@ -49,7 +51,7 @@ def client(**flags: Any) -> None:
         wait=flags["wait"],
         seed=flags["seed"],
         token=bearer_token(),
-        report=_print_json if flags["as_json"] else _print_line,
+        report=_print_json if flags["as_json"] else None,  # without it, the log says the same
     )
     try:
         status = run_client(options)
@@ -60,8 +62,3 @@ def client(**flags: Any) -> None:
 
 def _print_json(fact: Mapping[str, Any]) -> None:
     print(json.dumps(dict(fact)), flush=True)
-
-
-def _print_line(fact: Mapping[str, Any]) -> None:
-    rest = "  ".join(f"{name} {value}" for name, value in fact.items() if name not in {"event", "client_id"})
-    print(f"{fact.get('client_id', '')} {fact['event']}: {rest}", flush=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import stamina
+import structlog
 from pydantic import ValidationError
 
 from client.events import SavedUpdate
@@ -151,6 +152,8 @@ class Backoff:
         self._clock = clock
         self._rng = rng
         self._failures = 0
+        self._said = ""
+        self._log = structlog.get_logger()
 
     def __call__(self, error: Exception) -> bool | float:
         """Return the seconds to pause before the next try, or False."""
@@ -162,8 +165,15 @@ class Backoff:
         left = self._deadline - self._clock()
         if left <= 0 or asked > left:
             return False
+        self._say(str(error), left)
         pause: float = asked + self._rng.uniform(0.0, ceiling)
         return min(pause, left)
+
+    def _say(self, reason: str, left: float) -> None:
+        """Log what is waited for, once for each reason and not for each try."""
+        if reason != self._said:
+            self._log.warning("trying again", reason=reason, for_seconds=round(left))
+        self._said = reason
 
 
 def _worth_another_try(error: Exception) -> bool:

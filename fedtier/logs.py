@@ -26,7 +26,9 @@ def configure_logging(program: str, *, level: int = logging.INFO) -> None:
         return event
 
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if terminal
+        else structlog.processors.JSONRenderer()
     )
     structlog.configure(
         processors=[
@@ -34,10 +36,16 @@ def configure_logging(program: str, *, level: int = logging.INFO) -> None:
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             name_program,
-            structlog.processors.dict_tracebacks if not terminal else structlog.processors.StackInfoRenderer(),
+            *([] if terminal else [_tracebacks()]),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _tracebacks() -> structlog.typing.Processor:
+    """Return what writes exceptions without the values of variables, which may be tokens."""
+    transform = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+    return structlog.processors.ExceptionRenderer(transform)

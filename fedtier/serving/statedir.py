@@ -30,7 +30,8 @@ class StateDirectory:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        # Flask reads a relative path from the place of the app's package.
+        self.path = path = path.absolute()
         self.spool = path / "spool"
         self.models = path / "models"
         try:
@@ -49,6 +50,10 @@ class StateDirectory:
                 "stop the other one, or give this one a --state-dir of its own"
             ) from None
         self._trouble: str | None = None
+
+    def close(self) -> None:
+        """Let another process have the folder."""
+        os.close(self._lock)
 
     def clear_spool(self) -> None:
         """Delete what an earlier process left behind unfinished; nothing there was promised to anyone."""
