@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from fedtier.problems import NotSelected, RoundNotOpen, RoundOver, Unavailable
@@ -26,5 +27,21 @@ def refuse_by_address(plan: RoundPlan, state: State, round_number: int, client_i
         raise RoundOver(f"round {round_number} is closed and being published", **now)
     if state == "paused":
         raise Unavailable("the operator paused the round", retry_after=5)
-    if client_id is not None and not plan.selects(client_id):
-        raise NotSelected(f"client {client_id!r} is not in the cohort of round {round_number}", **now)
+    if client_id is not None:
+        refuse_unselected(plan, (client_id,))
+
+
+def refuse_unselected(plan: RoundPlan, client_ids: Iterable[str]) -> None:
+    """Refuse clients that are not in the round's cohort.
+
+    Raises
+    ------
+    NotSelected
+    """
+    unselected = [client_id for client_id in client_ids if not plan.selects(client_id)]
+    if unselected:
+        raise NotSelected(
+            f"client {min(unselected)!r} is not in the cohort of round {plan.round}",
+            round=plan.round,
+            attempt=plan.attempt,
+        )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Never, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -28,6 +30,17 @@ class Command(click.Command):
             fail(str(error))
 
 
+class FiniteRange(click.FloatRange):
+    """Floats between bounds, without NaN and infinity, which compare their way past them."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number, or refuse it as click does."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 def fail(sentence: str) -> Never:
     """End the program with a sentence on standard error and status 1."""
     click.echo(f"Error: {sentence}", err=True)
@@ -47,7 +60,25 @@ def command(name: str) -> Callable[[Callable[..., Any]], Command]:
 
 def json_flag(function: _Decorated) -> _Decorated:
     """Add ``--json``: facts as JSON lines on standard output."""
-    return click.option("--json", "as_json", is_flag=True, help="Print facts as JSON lines.")(function)
+    return click.option(
+        "--json", "as_json", is_flag=True, envvar=f"{ENVIRONMENT_PREFIX}_JSON", help="Print facts as JSON lines."
+    )(function)
+
+
+def require_address(url: str, flag: str) -> None:
+    """Check that a flag's value is the address of a server.
+
+    Raises
+    ------
+    StartupError
+    """
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise StartupError(f"{flag} {url!r} is no address; write it as http://host:port")
 
 
 def read_text(value: str, what: str) -> str:

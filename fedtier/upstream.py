@@ -53,7 +53,7 @@ class Upstream:
         self.url = url.rstrip("/")
         self._timeouts = timeouts or Timeouts()
         self._session = requests.Session()
-        self._session.auth = _BearerToken(token)
+        self._session.auth = _BearerToken(token, self.url + "/")
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, _LargeBlocks())
         self._etag: str | None = None
@@ -177,21 +177,23 @@ class Upstream:
             response = self._session.request(
                 method, url, timeout=(self._timeouts.connect, self._timeouts.read), **options
             )
+            if response.status_code < 400:
+                return response
+            problem = _problem(response)
         except requests.RequestException as error:
             raise Unreachable(f"{self.url} does not answer: {_reason(error)}") from error
-        if response.status_code < 400:
-            return response
-        raise _problem(response)
+        raise problem
 
 
 class _BearerToken(AuthBase):
-    """Adds the token, and keeps requests from taking a password out of a netrc file."""
+    """Adds the token for one server, and keeps requests from taking a password out of a netrc file."""
 
-    def __init__(self, token: str | None) -> None:
+    def __init__(self, token: str | None, server: str) -> None:
         self._token = token
+        self._server = server
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token is not None:
+        if self._token is not None and str(request.url).startswith(self._server):
             request.headers["Authorization"] = f"Bearer {self._token}"
         return request
 
@@ -218,7 +220,7 @@ def _problem(response: requests.Response) -> Problem:
     with response:
         document = json_object(response.content)
     after = response.headers.get("Retry-After", "")
-    retry_after = float(after) if after.replace(".", "", 1).isdigit() else None
+    retry_after = float(after) if after.isascii() and after.replace(".", "", 1).isdigit() else None
     if not document:
         problem = Problem(f"{response.url} answered {response.status_code} {response.reason}", retry_after=retry_after)
     else:

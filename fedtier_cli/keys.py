@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from fedtier.flags import command, json_flag, read_text
+from fedtier.flags import FiniteRange, command, json_flag, read_text
 from fedtier.problems import StartupError
 from fedtier.tokens import ROLES, Bearer, Role, generate_keys, make_token
 
@@ -45,7 +45,7 @@ def keygen(folder: Path, as_json: bool) -> None:
 @command("token")
 @click.option("--role", type=click.Choice(ROLES), required=True, help="What its bearer may do.")
 @click.option("--subject", required=True, help="Who its bearer is: a client's id, or a name for a worker or operator.")
-@click.option("--days", type=click.FloatRange(min=0, min_open=True, max=3650), default=30, help="How long it is good.")
+@click.option("--days", type=FiniteRange(min=0, min_open=True, max=3650), default=30, help="How long it is good.")
 @json_flag
 def token(role: Role, subject: str, days: float, as_json: bool) -> None:
     """Sign a token with the key in FEDTIER_SIGNING_KEY (PEM text or a path)."""

@@ -28,6 +28,7 @@ from fedtier.bucket import Bucket, connect
 from fedtier.bucket_errors import StoreUnavailable
 from fedtier.problems import StartupError
 from fedtier_cli.seaweed_credentials import Credentials
+from fedtier_cli.tethered import tethered
 
 HOST: Final = "127.0.0.1"
 REGION: Final = "us-east-1"
@@ -174,7 +175,7 @@ class Seaweed:
         self._owns_ports = True
         self._log_start = self._log.stat().st_size
         self._process = subprocess.Popen(
-            [str(find_weed()), "-logtostderr=true", "mini", *self._flags()],
+            tethered([str(find_weed()), "-logtostderr=true", "mini", *self._flags()]),
             cwd=self._directory,
             env=self._own_environment(),
             stdin=subprocess.DEVNULL,

@@ -2,8 +2,9 @@
 
 In: partials from workers and updates from clients. Out: one round model after the
 other in S3. `planning` opens rounds, `coordinator` is the core (what is counted, when
-the round closes), `journal` makes what was counted durable, `recorder` is the thread
-that journals and adds, `server_update` turns the sum into a model, `publisher` is the
-thread that closes and publishes rounds, `recovery` finds out at start where an earlier
-process stopped, `aggregator` ties them together and `app` is the HTTP side.
+the round closes), `journal` makes what was counted durable (`records` are its JSON
+files), `recorder` is the thread that journals and adds, `server_update` turns the sum
+into a model, `publisher` is the thread that closes and publishes rounds, `recovery`
+finds out at start where an earlier process stopped, `aggregator` ties them together and
+`app` is the HTTP side.
 """

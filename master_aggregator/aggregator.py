@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from fedtier.rounds import (
 )
 from fedtier.serving.models import ModelShelf
 from fedtier.serving.pacing import FASTEST
-from fedtier.serving.shell import ModelElsewhere, ModelFile
+from fedtier.serving.shell import ModelElsewhere, ModelFile, Upload
 from fedtier.serving.statedir import StateDirectory
 from fedtier.serving.waiting import WaitingRoom
 from fedtier.store import RoundStore, StoreCorrupt, StoreUnavailable
@@ -65,7 +65,7 @@ class Surroundings:
     die : callable
         Ends the process with a sentence.
     finished : callable
-        Is told once the last round is published.
+        Is told once the last round is published, its copy included.
     """
 
     clock: Callable[[], datetime]
@@ -95,7 +95,7 @@ class MasterAggregator:
         self._lock = threading.Lock()
         self._waiting = WaitingRoom()
         self._recorder = Recorder(state, self._tell, surroundings.die)
-        self._publisher = Publisher(store, self._workshop, self._take_over)
+        self._publisher = Publisher(store, self._workshop, self._take_over, surroundings.finished)
         self._opened: OpenRound | None = None
         self._status: RoundStatus | None = None
         self._published: dict[int, tuple[str, ModelDigest]] = {}
@@ -116,7 +116,9 @@ class MasterAggregator:
         if self._pause_mark.exists():
             self._tell(PauseAsked(True))
         self._take_over(recovered.opened, recovered.counted, closed=recovered.close is not None)
-        if recovered.close is not None:
+        if recovered.close is None:
+            self._publisher.settle(recovered.opened)
+        else:
             self._publisher.resume(recovered.opened, recovered.close)
 
     # What the HTTP side asks.
@@ -141,18 +143,17 @@ class MasterAggregator:
         refuse_by_address(plan, state, round_number, client_id)
         return plan
 
-    @contextmanager
-    def receiving(self) -> Iterator[Callable[[], None]]:
+    def receiving(self) -> AbstractContextManager[Upload]:
         """Do nothing: the master holds nothing back while bytes come."""
-        yield lambda: None
+        return nullcontext(_Unwatched())
 
-    def settle_update(self, entry: Entry) -> UpdateReceipt:
+    def settle_update(self, entry: Entry, upload: Upload) -> UpdateReceipt:
         """Count an update; returns when it is durable."""
         outcome = self._settle(entry)
         client_id = entry.contributors[0].client_id
         return UpdateReceipt(round=outcome.round, attempt=outcome.attempt, client_id=client_id, sha256=outcome.sha256)
 
-    def settle_partial(self, entry: Entry, batch_id: str) -> PartialReceipt:
+    def settle_partial(self, entry: Entry, upload: Upload, batch_id: str) -> PartialReceipt:
         """Count a partial; returns when it is durable."""
         outcome = self._settle(entry)
         return PartialReceipt(
@@ -169,6 +170,8 @@ class MasterAggregator:
             return ModelFile(self._shelf.path(base), base.sha256)
         except (StoreUnavailable, StoreCorrupt) as error:
             raise Unavailable(str(error), retry_after=2) from error
+        except OSError as error:
+            raise self._state.refuse(error) from error
 
     def manifest(self, round_number: int) -> bytes:
         """Return a published round's manifest."""
@@ -186,6 +189,12 @@ class MasterAggregator:
         if round_number != plan.round:
             kind = RoundOver if round_number < plan.round else RoundNotOpen
             raise kind(f"round {plan.round} is open, not {round_number}", round=plan.round, attempt=plan.attempt)
+        if plan.state == "finished":
+            raise RoundNotOpen(
+                f"the last round, {plan.final_round}, is published; no further one opens",
+                round=plan.round,
+                attempt=plan.attempt,
+            )
         self._tell(CloseAsked())
         return self.status()
 
@@ -246,8 +255,6 @@ class MasterAggregator:
         self._tell(Opened(plan, counted, closed))
         if plan.deadline is not None:
             self._wait_for(plan.deadline)
-        if plan.finished:
-            self._outside.finished()
 
     def _wait_for(self, deadline: datetime) -> None:
         """Send the core a `Tick` at the deadline, by this machine's clock."""
@@ -269,13 +276,24 @@ class MasterAggregator:
             raise NotFound(f"round {round_number} is not published; the newest is {newest}")
         if round_number not in self._published:
             try:
-                self._published.update(
-                    (published.round, (published.manifest_sha256, published.manifest.model))
-                    for published in self._store.history()
-                )
+                self._published.update(self._published_since())
             except (StoreUnavailable, StoreCorrupt) as error:
                 raise Unavailable(str(error), retry_after=2) from error
         return self._published[round_number]
+
+    def _published_since(self) -> dict[int, tuple[str, ModelDigest]]:
+        """Follow the manifests from the newest back to one that is known, all the way or not at all."""
+        found: dict[int, tuple[str, ModelDigest]] = {}
+        for published in self._store.history():
+            if published.round in self._published:
+                break
+            found[published.round] = published.manifest_sha256, published.manifest.model
+        return found
+
+
+class _Unwatched:
+    def bytes_came(self) -> None:
+        pass
 
 
 def _status(plan: RoundPlan, core: Coordinator) -> RoundStatus:

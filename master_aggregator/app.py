@@ -71,9 +71,7 @@ def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
         options.rules,
         Surroundings(clock=lambda: datetime.now(UTC), die=stop_at_once, finished=finished),
     )
-    gate = Gate(options.verifier)
-    app = create_app(__name__, tier, gate, state, threads=options.threads)
-    _add_operator_routes(app, tier, gate)
+    app = master_app(tier, Gate(options.verifier), state, threads=options.threads)
     tier.start()
     return app, ended.set
 
@@ -83,7 +81,10 @@ def _exit_later(ended: threading.Event) -> None:
         stop_gracefully()
 
 
-def _add_operator_routes(app: Flask, tier: MasterAggregator, gate: Gate) -> None:
+def master_app(tier: MasterAggregator, gate: Gate, state: StateDirectory, *, threads: int) -> Flask:
+    """Build the app around a master; see `fedtier.serving.shell.create_app`."""
+    app = create_app(__name__, tier, gate, state, threads=threads)
+
     def require_operator() -> None:
         gate.require(request.headers.get("Authorization"), roles={"operator"})
 
@@ -101,6 +102,8 @@ def _add_operator_routes(app: Flask, tier: MasterAggregator, gate: Gate) -> None
     def resume() -> Response:
         require_operator()
         return _status(tier.pause(False))
+
+    return app
 
 
 def _status(status: RoundStatus) -> Response:

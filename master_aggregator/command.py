@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fedtier.flags import command, json_flag, token_verifier
+from fedtier.flags import FiniteRange, command, json_flag, token_verifier
 from fedtier.logs import configure_logging
 from fedtier.problems import StartupError
 from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, ClientSettings
@@ -19,6 +19,9 @@ from master_aggregator.app import MasterOptions, create_master
 from master_aggregator.initial import publish_initial_model
 from master_aggregator.planning import Rules
 
+_COUNT = click.IntRange(1, 1_000_000_000)
+_LONGEST_DEADLINE = 1e9
+"""Seconds; some thirty years, which a date can still hold."""
 _HIGHEST_WEIGHT_LIMIT = 1 << 48
 """Beyond it the weights leave fewer than 14 bits of an int64 to the values."""
 
@@ -29,24 +32,24 @@ _HIGHEST_WEIGHT_LIMIT = 1 << 48
     "--bucket-key", required=True, help="Key of the newest model's copy; without extension, the prefix of all."
 )
 @click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Folder of this master's own.")
-@click.option("--threshold", type=click.IntRange(min=1), help="Clients at which a round closes. [default: the cohort]")
+@click.option("--threshold", type=_COUNT, help="Clients at which a round closes. [default: the cohort]")
 @click.option("--web-model", help="Path or URL of the initial model; used only when nothing is published.")
 @click.option("--rounds", type=click.IntRange(min=0), help="The last round; none by default.")
 @click.option(
     "--min-clients",
     "--min",
     "min_clients",
-    type=click.IntRange(min=1),
+    type=_COUNT,
     default=1,
     help="Clients that a round needs at its deadline.",
 )
 @click.option(
-    "--deadline", type=click.FloatRange(min=0, min_open=True), help="Seconds a round stays open; no limit by default."
+    "--deadline",
+    type=FiniteRange(0, _LONGEST_DEADLINE, min_open=True),
+    help="Seconds a round stays open; no limit by default.",
 )
-@click.option(
-    "--clients", type=click.IntRange(min=1), help="Select each round's cohort from client-0 ... client-<K-1>."
-)
-@click.option("--fraction", type=click.FloatRange(0, 1), default=1.0, help="The part of them that is selected.")
+@click.option("--clients", type=_COUNT, help="Select each round's cohort from client-0 ... client-<K-1>.")
+@click.option("--fraction", type=FiniteRange(0, 1), default=1.0, help="The part of them that is selected.")
 @click.option("--seed", type=int, default=0, help="Seed of the selection.")
 @click.option(
     "--weight-limit",
@@ -54,11 +57,11 @@ _HIGHEST_WEIGHT_LIMIT = 1 << 48
     default=DEFAULT_WEIGHT_LIMIT,
     help="The most examples that one round counts.",
 )
-@click.option("--batch-max", type=click.IntRange(min=1), default=64, help="The workers' --batch-max.")
-@click.option("--epoch", "epoch", type=click.IntRange(min=1), default=1, help="Epochs a client trains per round.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Samples in a client's training batch.")
-@click.option("--lr", type=click.FloatRange(min=0, min_open=True), default=0.05, help="Clients' learning rate.")
-@click.option("--momentum", type=click.FloatRange(0, 1, max_open=True), default=0.5, help="Clients' momentum.")
+@click.option("--batch-max", type=_COUNT, default=64, help="The workers' --batch-max.")
+@click.option("--epoch", "epoch", type=_COUNT, default=1, help="Epochs a client trains per round.")
+@click.option("--batch-size", type=_COUNT, default=32, help="Samples in a client's training batch.")
+@click.option("--lr", type=FiniteRange(min=0, min_open=True), default=0.05, help="Clients' learning rate.")
+@click.option("--momentum", type=FiniteRange(0, 1, max_open=True), default=0.5, help="Clients' momentum.")
 @click.option("--exit-when-finished", is_flag=True, help="Exit 0 once the last round is published.")
 @server_flags(port=5000)
 @json_flag
@@ -97,7 +100,7 @@ def master(**flags: Any) -> None:
 def _rules(flags: dict[str, Any]) -> Rules:
     if flags["threshold"] is None and flags["clients"] is None:
         raise StartupError("--threshold is missing: say how many clients close a round, or give --clients")
-    return Rules(
+    rules = Rules(
         threshold=flags["threshold"],
         min_clients=flags["min_clients"],
         deadline=flags["deadline"],
@@ -114,3 +117,21 @@ def _rules(flags: dict[str, Any]) -> Rules:
             momentum=flags["momentum"],
         ),
     )
+    _require_reachable(rules)
+    return rules
+
+
+def _require_reachable(rules: Rules) -> None:
+    """Check that a round can get as many clients as close it."""
+    threshold = rules.threshold or 0
+    cohort = rules.cohort_size
+    if cohort is not None and threshold > cohort:
+        raise StartupError(
+            f"--threshold {threshold} is more than the {cohort} clients that a round selects; "
+            "lower it, or raise --clients or --fraction"
+        )
+    if max(threshold, cohort or 0) > rules.weight_limit:
+        raise StartupError(
+            f"--weight-limit {rules.weight_limit} has no room for {max(threshold, cohort or 0)} clients "
+            "with one example each; raise it"
+        )

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from fedtier.admission import refuse_by_address
+from fedtier.admission import refuse_by_address, refuse_unselected
 from fedtier.entries import Counted, Entry, Outcome
 from fedtier.problems import AlreadyCounted, AttemptOver, Problem, Unavailable, WeightLimit
 from fedtier.rounds import Contributor, RoundPlan, State
@@ -122,7 +122,6 @@ class Coordinator:
         self._claims: dict[int, Entry] = {}
         self._waiting: deque[tuple[int, Entry]] = deque()
         self._paused = False
-        self._closing = False
         self._overdue = False
         self._close_sent = False
 
@@ -141,7 +140,7 @@ class Coordinator:
         """The round's state, as `GET /v1/round` shows it."""
         if self._plan is not None and self._plan.finished:
             return "finished"
-        if self._closing:
+        if self._is_closing():
             return "publishing"
         return "paused" if self._paused else "collecting"
 
@@ -170,7 +169,7 @@ class Coordinator:
         self._counted = {contributor.client_id: contributor for contributor in counted}
         self._weight = sum(contributor.num_examples for contributor in counted)
         self._overdue = False
-        self._closing = self._close_sent = closed
+        self._close_sent = closed
 
     def _judge(self, ticket: int, entry: Entry) -> list[Action]:
         """Refuse an entry, let it wait, or claim its contributors."""
@@ -184,23 +183,35 @@ class Coordinator:
         known = sorted(entry.client_ids & self._counted.keys())
         if known:
             return self._settle_counted(ticket, entry, plan, known)
-        claimed = sum(claim.total_weight for claim in self._claims.values())
-        in_doubt = any(entry.client_ids & claim.client_ids for claim in self._claims.values())
         if self._weight + entry.total_weight > plan.weight_limit:
             self._overdue = True
             return _refuse(ticket, entry, _too_heavy(entry, plan, self._weight))
-        if in_doubt or self._weight + claimed + entry.total_weight > plan.weight_limit:
+        if self._is_in_doubt(plan, entry):
             self._waiting.append((ticket, entry))
             return []
         self._claims[ticket] = entry
         return [Record(ticket, entry)]
 
+    def _is_in_doubt(self, plan: RoundPlan, entry: Entry) -> bool:
+        """Return whether what becomes of an entry depends on claims whose outcome is open."""
+        claims = self._claims.values()
+        weight = self._weight + sum(claim.total_weight for claim in claims)
+        contributors = len(self._counted) + sum(len(claim.contributors) for claim in claims)
+        return (
+            any(entry.client_ids & claim.client_ids for claim in claims)
+            or weight + entry.total_weight > plan.weight_limit
+            or contributors >= self._quorum(plan)  # the claims close the round: only the last may carry it further
+        )
+
+    def _quorum(self, plan: RoundPlan) -> int:
+        """Return how many contributors close the round as things stand."""
+        return min(plan.min_clients, plan.threshold) if self._overdue else plan.threshold
+
     def _require_open(self, plan: RoundPlan, entry: Entry) -> None:
         if entry.round == plan.round and entry.attempt != plan.attempt:
             raise _other_attempt(entry, plan)
-        state: State = "publishing" if self._close_sent or self._closing else self.state
-        for client_id in sorted(entry.client_ids):
-            refuse_by_address(plan, state, entry.round, client_id)
+        refuse_by_address(plan, self.state, entry.round, None)
+        refuse_unselected(plan, entry.client_ids)
 
     def _settle_counted(self, ticket: int, entry: Entry, plan: RoundPlan, known: list[str]) -> list[Action]:
         if entry.kind == "update":
@@ -246,17 +257,16 @@ class Coordinator:
     def _close_when_due(self) -> list[Action]:
         """Close at the threshold, or past the deadline with enough; claims are counted first."""
         plan = self._plan
-        if plan is None or plan.finished or self._close_sent:
-            return []
-        quorum = plan.min_clients if self._overdue else plan.threshold
-        if len(self._counted) < min(quorum, plan.threshold):
-            return []
-        self._closing = True
-        if self._claims:
+        if plan is None or plan.finished or self._close_sent or self._claims or not self._is_closing():
             return []
         self._close_sent = True
         by_id: Mapping[str, Contributor] = self._counted
         return [Close(plan, tuple(by_id[client_id] for client_id in sorted(by_id)))]
+
+    def _is_closing(self) -> bool:
+        """Return whether the round takes nothing more; once true, it stays so until the next round opens."""
+        plan = self._plan
+        return self._close_sent or (plan is not None and len(self._counted) >= self._quorum(plan))
 
 
 def _refuse(ticket: int, entry: Entry, problem: Problem) -> list[Action]:

@@ -22,18 +22,18 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NoReturn
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from fedtier.entries import Entry, Received, write_sum
 from fedtier.exact import ExactSum
-from fedtier.rounds import Contributor, Head, Moment, RoundPlan, sha256_hex
+from fedtier.rounds import Contributor, RoundPlan
 from fedtier.serving.statedir import sync_directory
 from fedtier.upstream import file_sha256
+from master_aggregator.records import CloseRecord, CommitRecord, Damaged, EntryRecord, PlanRecord, read_record, sealed
 
 _FOLDER: Final = re.compile(r"round-([0-9]{6,})-attempt-([0-9]+)")
 _COMMIT: Final = re.compile(r"commit-([0-9]{8})\.json")
@@ -43,50 +43,8 @@ _PLAN: Final = "plan.json"
 _CLOSE: Final = "close.json"
 SNAPSHOT_AFTER: Final = 4
 """A snapshot is made when the entries since the last one take so many times its size."""
-_SNAPSHOT_FLOOR: Final = 64 << 20
-
-
-class Damaged(Exception):
-    """A file of the journal is not what was written; the journal is lost."""
-
-
-class _Record(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class _EntryRecord(_Record):
-    kind: str
-    name: str
-    sha256: str
-    total_weight: int
-    contributors: tuple[Contributor, ...]
-
-
-class _CommitRecord(_Record):
-    snapshot: bool
-    entries: tuple[_EntryRecord, ...]
-
-
-class _PlanRecord(_Record):
-    plan: RoundPlan
-    opened_at: Moment
-
-
-class CloseRecord(_Record):
-    """The exact bytes that publish the round.
-
-    Parameters
-    ----------
-    manifest : str
-        The manifest's JSON text.
-    head : Head
-        What head becomes.
-    model_sha256 : str
-    """
-
-    manifest: str
-    head: Head
-    model_sha256: str
+SNAPSHOT_FLOOR: Final = 64 << 20
+"""Bytes up to which the entries are left as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,25 +78,44 @@ class Journal:
     die : callable
         Ends the process: after a rename that may or may not have reached the disk,
         nobody can say what is durable.
+    snapshot_floor : int
+        Bytes of entries up to which no snapshot is wanted.
     """
 
-    def __init__(self, folder: Path, plan: RoundPlan, opened_at: datetime, die: Callable[[str], NoReturn]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        plan: RoundPlan,
+        opened_at: datetime,
+        die: Callable[[str], NoReturn],
+        *,
+        snapshot_floor: int = SNAPSHOT_FLOOR,
+    ) -> None:
         self.folder = folder
         self.plan = plan
         self.opened_at = opened_at
         self._die = die
+        self._snapshot_floor = snapshot_floor
         self._next_commit = 1
         self._since_snapshot = 0
 
     @classmethod
-    def create(cls, root: Path, plan: RoundPlan, opened_at: datetime, die: Callable[[str], NoReturn]) -> Journal:
+    def create(
+        cls,
+        root: Path,
+        plan: RoundPlan,
+        opened_at: datetime,
+        die: Callable[[str], NoReturn],
+        *,
+        snapshot_floor: int = SNAPSHOT_FLOOR,
+    ) -> Journal:
         """Make the journal of a new round durable, with its plan."""
         folder = root / f"round-{plan.round:06d}-attempt-{plan.attempt}"
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir(mode=0o700)
-        journal = cls(folder, plan, opened_at, die)
-        record = _PlanRecord(plan=plan, opened_at=opened_at)
+        journal = cls(folder, plan, opened_at, die, snapshot_floor=snapshot_floor)
+        record = PlanRecord(plan=plan, opened_at=opened_at)
         journal._write_record(_PLAN, record.model_dump_json(by_alias=True).encode())
         sync_directory(root)
         return journal
@@ -181,7 +158,7 @@ class Journal:
 
     def wants_snapshot(self, sum_bytes: int) -> bool:
         """Return whether the entries since the last snapshot take more disk than they are worth."""
-        return self._since_snapshot > max(SNAPSHOT_AFTER * sum_bytes, _SNAPSHOT_FLOOR)
+        return self._since_snapshot > max(SNAPSHOT_AFTER * sum_bytes, self._snapshot_floor)
 
     def snapshot(self, total: ExactSum) -> None:
         """Replace all entries by their sum; they are deleted when it is durable.
@@ -193,10 +170,10 @@ class Journal:
 
         Raises
         ------
-        OSError
-            It could not be written; the entries stay.
+        OSError, Damaged
+            It could not be written, or the entries cannot be read; they stay.
         """
-        covered = [(number, self._read_commit(number)) for number in self._commits()]
+        covered = self._live()
         contributors = tuple(c for _, commit in covered for entry in commit.entries for c in entry.contributors)
         path = self.folder / f"snapshot-{self._next_commit:08d}.safetensors"
         try:
@@ -208,10 +185,7 @@ class Journal:
             path.unlink(missing_ok=True)
             raise
         self._since_snapshot = 0
-        for number, commit in covered:
-            for record in commit.entries:
-                (self.folder / record.name).unlink(missing_ok=True)
-            self._commit_path(number).unlink()
+        self._sweep()
 
     def close(self, record: CloseRecord) -> None:
         """Make durable what is going to be published; the model must lie at `model_path`."""
@@ -231,25 +205,53 @@ class Journal:
         Damaged
         """
         try:
-            record = _PlanRecord.model_validate_json(_read_record(folder / _PLAN))
+            record = read_record(folder / _PLAN, PlanRecord)
             journal = cls(folder, record.plan, record.opened_at, die)
             entries = journal._replay()
             close = folder / _CLOSE
-            closed = CloseRecord.model_validate_json(_read_record(close)) if close.exists() else None
-        except (OSError, ValidationError) as error:
+            closed = read_record(close, CloseRecord) if close.exists() else None
+        except OSError as error:
             raise Damaged(f"{folder}: {error}") from None
         return journal, Contents(tuple(entries), closed)
 
     def _replay(self) -> list[Entry]:
-        numbers = self._commits()
-        commits = [(number, self._read_commit(number)) for number in numbers]
-        start = max((index for index, (_, commit) in enumerate(commits) if commit.snapshot), default=0)
-        entries = [self._restore(record) for _, commit in commits[start:] for record in commit.entries]
-        self._next_commit = max(numbers, default=0) + 1
+        live = self._live()
+        entries = [self._restore(record) for _, commit in live for record in commit.entries]
+        self._next_commit = live[-1][0] + 1 if live else 1
         self._since_snapshot = sum(entry.body.path.stat().st_size for entry in entries)
+        self._sweep()
         return entries
 
-    def _restore(self, record: _EntryRecord) -> Entry:
+    def _live(self) -> list[tuple[int, CommitRecord]]:
+        """Return the commits that make up the sum: the newest snapshot, if there is one, and all after it.
+
+        Raises
+        ------
+        Damaged
+            One of them is missing, or is not what was written.
+        """
+        live: list[tuple[int, CommitRecord]] = []
+        for number in reversed(self._commits()):
+            if live and number != live[-1][0] - 1:
+                raise Damaged(f"{self._commit_path(live[-1][0] - 1)} is missing")
+            live.append((number, self._read_commit(number)))
+            if live[-1][1].snapshot:
+                return live[::-1]
+        if live and live[-1][0] != 1:
+            raise Damaged(f"{self._commit_path(live[-1][0] - 1)} is missing")
+        return live[::-1]
+
+    def _sweep(self) -> None:
+        """Delete what no commit needs: entries that a snapshot covers, and what a crash left half written."""
+        needed = {_PLAN, _CLOSE, _MODEL, _BASE}
+        for number, commit in self._live():
+            needed |= {self._commit_path(number).name, *(record.name for record in commit.entries)}
+        with suppress(OSError):  # what stays does no harm but to the disk
+            for path in self.folder.iterdir():
+                if path.name not in needed:
+                    path.unlink(missing_ok=True)
+
+    def _restore(self, record: EntryRecord) -> Entry:
         path = self.folder / record.name
         if path.parent != self.folder or record.kind not in {"update", "partial"}:
             raise Damaged(f"{path}: not a name of this journal")
@@ -280,7 +282,7 @@ class Journal:
 
     def _commit(self, entries: Iterable[Entry], *, snapshot: bool) -> None:
         records = tuple(
-            _EntryRecord(
+            EntryRecord(
                 kind=entry.kind,
                 name=entry.body.path.name,
                 sha256=entry.body.sha256,
@@ -289,7 +291,9 @@ class Journal:
             )
             for entry in entries
         )
-        data = _CommitRecord(snapshot=snapshot, entries=records).model_dump_json().encode()
+        # The names of the bodies are durable before the commit that names them can be.
+        sync_directory(self.folder)
+        data = CommitRecord(snapshot=snapshot, entries=records).model_dump_json().encode()
         self._write_record(self._commit_path(self._next_commit).name, data)
         self._next_commit += 1
 
@@ -299,14 +303,14 @@ class Journal:
     def _commit_path(self, number: int) -> Path:
         return self.folder / f"commit-{number:08d}.json"
 
-    def _read_commit(self, number: int) -> _CommitRecord:
-        return _CommitRecord.model_validate_json(_read_record(self._commit_path(number)))
+    def _read_commit(self, number: int) -> CommitRecord:
+        return read_record(self._commit_path(number), CommitRecord)
 
     def _write_record(self, name: str, data: bytes) -> None:
         """Write a record that appears whole or not at all."""
         temporary = self.folder / f"{name}.tmp"
         try:
-            temporary.write_bytes(sha256_hex(data).encode() + b"\n" + data)
+            temporary.write_bytes(sealed(data))
             sync_file(temporary)
         except OSError:
             temporary.unlink(missing_ok=True)
@@ -328,10 +332,3 @@ def sync_file(path: Path) -> None:
     """Make a file's content durable."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _read_record(path: Path) -> bytes:
-    digest, newline, data = path.read_bytes().partition(b"\n")
-    if not newline or digest.decode("ascii", "replace") != sha256_hex(data):
-        raise Damaged(f"{path}: its SHA-256 is not the one it starts with")
-    return data

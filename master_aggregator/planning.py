@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from fedtier.kinds import TensorPlan, plan_tensor
-from fedtier.problems import OutOfRange, StartupError
+from fedtier.problems import NotSafetensors, OutOfRange, StartupError
 from fedtier.rounds import BaseRound, ClientSettings, RoundPlan
 from fedtier.tensors import TensorFile
 
@@ -52,11 +52,16 @@ class Rules:
     seed: int
     client: ClientSettings
 
+    @property
+    def cohort_size(self) -> int | None:
+        """How many clients a round selects: max(C*K, 1) (McMahan et al. 2017, algorithm 1); None for anyone."""
+        return None if self.clients is None else max(round(self.fraction * self.clients), 1)
+
     def cohort(self, round_number: int) -> tuple[str, ...] | None:
-        """Return the clients selected for a round: max(C*K, 1) of them (McMahan et al. 2017, algorithm 1)."""
-        if self.clients is None:
+        """Return the clients selected for a round, sorted by number."""
+        size = self.cohort_size
+        if self.clients is None or size is None:
             return None
-        size = max(round(self.fraction * self.clients), 1)
         # A string seeds through SHA-512, the same in every process and version.
         chosen = random.Random(f"{self.seed}:{round_number}").sample(range(self.clients), size)  # noqa: S311
         return tuple(f"client-{number}" for number in sorted(chosen))
@@ -118,6 +123,10 @@ def require_summable(model: Path, weight_limit: int) -> None:
     """
     try:
         tensors = plan_tensors(model, weight_limit)
+    except OSError as error:
+        raise StartupError(f"the model {model} cannot be read ({error.strerror}); name a file that can") from None
+    except NotSafetensors as problem:
+        raise StartupError(f"the model {model} is {problem.detail}; name a safetensors file") from None
     except OutOfRange as problem:
         raise StartupError(f"the model {model} cannot be aggregated: {problem.detail}") from None
     if not any(tensor.sum_length for tensor in tensors):

@@ -14,20 +14,23 @@ import random
 import threading
 from collections.abc import Callable
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 import structlog
 
 from fedtier.problems import Problem
 from fedtier.rounds import Contributor, Head, ModelDigest, RoundManifest, RoundPlan, sha256_hex
 from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
-from master_aggregator.journal import CloseRecord, Journal, sync_file
+from master_aggregator.journal import Journal, sync_file
 from master_aggregator.opening import OpenRound, Workshop
+from master_aggregator.records import CloseRecord
 from master_aggregator.server_update import write_mean
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 10.0
 _Result = TypeVar("_Result")
+_Work: TypeAlias = tuple[OpenRound, CloseRecord | tuple[Contributor, ...] | None]
+"""A round and what is to be published of it; None where it goes on and only the round before is to be settled."""
 
 
 class Publisher:
@@ -40,13 +43,22 @@ class Publisher:
         Opens the next round.
     opened : callable
         Takes the round that is open now.
+    finished : callable
+        Is told when nothing is left to be done after the last round.
     """
 
-    def __init__(self, store: RoundStore, workshop: Workshop, opened: Callable[[OpenRound], None]) -> None:
+    def __init__(
+        self,
+        store: RoundStore,
+        workshop: Workshop,
+        opened: Callable[[OpenRound], None],
+        finished: Callable[[], None],
+    ) -> None:
         self._store = store
         self._workshop = workshop
         self._opened = opened
-        self._work: queue.SimpleQueue[tuple[OpenRound, CloseRecord | tuple[Contributor, ...]]] = queue.SimpleQueue()
+        self._finished = finished
+        self._work: queue.SimpleQueue[_Work] = queue.SimpleQueue()
         self._trouble: str | None = None
         self._log = structlog.get_logger()
 
@@ -62,6 +74,10 @@ class Publisher:
         """Queue a round that an earlier process closed; returns at once."""
         self._work.put((opened, record))
 
+    def settle(self, opened: OpenRound) -> None:
+        """Queue what an earlier process may have left undone of the round before the open one; returns at once."""
+        self._work.put((opened, None))
+
     def trouble(self) -> str | None:
         """Return why publishing does not get on, or None."""
         return self._trouble
@@ -70,11 +86,20 @@ class Publisher:
         while True:
             opened, work = self._work.get()
             try:
-                self._publish(opened, work)
+                self._settle(opened if work is None else self._publish(opened, work))
             except (Problem, StoreCorrupt) as error:
                 self._workshop.die(f"round {opened.plan.round} cannot be published: {error}")
 
-    def _publish(self, opened: OpenRound, work: CloseRecord | tuple[Contributor, ...]) -> None:
+    def _settle(self, opened: OpenRound) -> None:
+        """Renew the copy of the newest model, which opened the round."""
+        base, shelf = opened.plan.base, self._workshop.shelf
+        # From the shelf anew each time: it may let go of the file while S3 is away.
+        self._insist(lambda: self._store.refresh_copy(base.round, base.sha256, shelf.path(base)))
+        if opened.plan.finished:
+            self._finished()
+
+    def _publish(self, opened: OpenRound, work: CloseRecord | tuple[Contributor, ...]) -> OpenRound:
+        """Publish a round and return the one that is open then."""
         log = self._log.bind(round=opened.plan.round, attempt=opened.plan.attempt)
         record = work if isinstance(work, CloseRecord) else self._insist(lambda: self._close(opened, work))
         path = opened.journal.model_path
@@ -84,11 +109,11 @@ class Publisher:
         self._insist(lambda: self._store.put_manifest(round_number, record.manifest.encode()))
         head = StoredHead(record.head, self._insist(lambda: self._swap(opened, record.head)))
         log.info("round published", sha256=record.model_sha256, contributors=len(manifest.contributors))
-        kept = self._workshop.shelf.adopt(path, record.model_sha256)
+        self._insist(lambda: self._workshop.shelf.adopt(path, record.model_sha256))
         following = self._insist(lambda: self._workshop.open_after(head, manifest.model))
         self._opened(following)
         Journal.remove(opened.journal.folder)
-        self._insist(lambda: self._store.refresh_copy(round_number, record.model_sha256, kept))
+        return following
 
     def _close(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> CloseRecord:
         """Write the model and make durable what is going to be published."""

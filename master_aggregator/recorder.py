@@ -17,6 +17,7 @@ from fedtier.problems import Problem
 from fedtier.serving.statedir import StateDirectory
 from master_aggregator.coordinator import Event, NotRecorded, Record, Recorded
 from master_aggregator.opening import OpenRound
+from master_aggregator.records import Damaged
 
 _LARGEST_GROUP: Final = 64
 
@@ -87,5 +88,5 @@ class Recorder:
             return
         try:
             opened.journal.snapshot(opened.total)
-        except OSError as error:
+        except (OSError, Damaged) as error:
             self._log.warning("no snapshot could be written", reason=str(error))

@@ -20,12 +20,13 @@ from fedtier.entries import add_entry
 from fedtier.exact import ExactSum
 from fedtier.problems import StartupError
 from fedtier.rounds import Contributor, Head, ModelDigest, parse_manifest
-from fedtier.serving.statedir import StateDirectory
+from fedtier.serving.statedir import StateDirectory, sync_directory
 from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
 from fedtier.upstream import file_sha256
-from master_aggregator.journal import CloseRecord, Contents, Damaged, Journal, find_journals
+from master_aggregator.journal import Contents, Journal, find_journals
 from master_aggregator.opening import OpenRound, Workshop
 from master_aggregator.publisher import write_model
+from master_aggregator.records import CloseRecord, Damaged
 
 _CLAIM_TRIES: Final = 5
 
@@ -78,10 +79,12 @@ def _recover(store: RoundStore, state: StateDirectory, workshop: Workshop) -> Re
     if loaded is None:
         _require_no_other(journals, here, before, head, state.path)
         log.warning("no usable journal of the open round: a new attempt begins")
+        _forget(journals, state.path)
         return Recovered(_claim(store, head, model, workshop))
     journal, contents = loaded
     if journal.plan.pair == here:
         if _may_go_on(journal, workshop):
+            _forget(journals, state.path)
             return Recovered(_claim(store, head, model, workshop))
         log.info("the journal of the open round is replayed", entries=len(contents.entries))
         return _replay(journal, contents, head, workshop)
@@ -132,6 +135,13 @@ def _require_no_other(
 ) -> None:
     if journals.keys() - {here, before}:
         raise _taken_over(head, path)
+
+
+def _forget(journals: dict[tuple[int, int], Path], root: Path) -> None:
+    """Delete journals before their attempt is given up: found again after it, they would be another master's."""
+    for folder in journals.values():
+        Journal.remove(folder)
+    sync_directory(root)
 
 
 def _taken_over(head: StoredHead, path: Path) -> StartupError:

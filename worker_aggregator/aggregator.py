@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from fedtier.problems import (
 )
 from fedtier.rounds import BaseRound, PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt, parse_manifest
 from fedtier.serving.models import ModelShelf
-from fedtier.serving.shell import ModelElsewhere, ModelFile
+from fedtier.serving.shell import ModelElsewhere, ModelFile, Upload
 from fedtier.serving.statedir import StateDirectory
 from fedtier.serving.waiting import WaitingRoom
 from fedtier.upstream import Unreachable, Upstream
@@ -55,6 +56,17 @@ NEWS_WITHIN: Final = 1.0
 """Seconds a request waits for news of the first or the next round."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Incoming:
+    """An upload that the core knows by its number."""
+
+    number: int
+    tell: Callable[[Event], None]
+
+    def bytes_came(self) -> None:
+        self.tell(BytesCame(self.number))
+
+
 class WorkerAggregator:
     """The worker's side of `fedtier.serving.shell.Tier`.
 
@@ -68,6 +80,7 @@ class WorkerAggregator:
 
     def __init__(self, connect: Callable[[], Upstream], state: StateDirectory, batcher: Batcher) -> None:
         self._connect = connect
+        self._state = state
         self._core = batcher
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
@@ -128,24 +141,24 @@ class WorkerAggregator:
         return plan
 
     @contextmanager
-    def receiving(self) -> Iterator[Callable[[], None]]:
+    def receiving(self) -> Iterator[Upload]:
         """Hold the open batch back while bytes come."""
-        upload = next(self._uploads)
-        self._tell(BytesCame(upload))
+        upload = _Incoming(next(self._uploads), self._tell)
+        upload.bytes_came()
         try:
-            yield lambda: self._tell(BytesCame(upload))
+            yield upload
         finally:
-            self._tell(UploadEnded(upload))
+            self._tell(UploadEnded(upload.number))
 
-    def settle_update(self, entry: Entry) -> UpdateReceipt:
+    def settle_update(self, entry: Entry, upload: Upload) -> UpdateReceipt:
         """Count an update; returns on the upstream's answer."""
-        outcome = self._settle(entry)
+        outcome = self._settle(entry, upload)
         client_id = entry.contributors[0].client_id
         return UpdateReceipt(round=outcome.round, attempt=outcome.attempt, client_id=client_id, sha256=outcome.sha256)
 
-    def settle_partial(self, entry: Entry, batch_id: str) -> PartialReceipt:
+    def settle_partial(self, entry: Entry, upload: Upload, batch_id: str) -> PartialReceipt:
         """Count a partial of a worker further down; returns on the upstream's answer."""
-        outcome = self._settle(entry)
+        outcome = self._settle(entry, upload)
         return PartialReceipt(
             round=outcome.round, attempt=outcome.attempt, batch_id=batch_id, counted=len(entry.contributors)
         )
@@ -158,21 +171,22 @@ class WorkerAggregator:
         if round_number >= status.round:
             raise NotFound(f"round {round_number} is not published; the newest is {status.base.round}")
         base = status.base if round_number == status.base.round else self._published(round_number)
-        return ModelFile(self._shelf.path(base), base.sha256)
+        try:
+            return ModelFile(self._shelf.path(base), base.sha256)
+        except OSError as error:
+            raise self._state.refuse(error) from error
 
     def manifest(self, round_number: int) -> bytes:
         """Return a published round's manifest, as the upstream has it."""
-        try:
-            with self._connect() as upstream:
-                return upstream.manifest(round_number)
-        except Unreachable as error:
-            raise Unavailable(str(error), retry_after=2) from error
+        with self._asking() as upstream:
+            return upstream.manifest(round_number)
 
     # How it comes about.
 
-    def _settle(self, entry: Entry) -> Counted:
+    def _settle(self, entry: Entry, upload: Upload) -> Counted:
+        assert isinstance(upload, _Incoming), "uploads come from `receiving`"
         ticket = self._waiting.enter()
-        self._tell(Offered(ticket, entry))
+        self._tell(Offered(ticket, entry, upload.number))
         return self._waiting.wait(ticket, ANSWER_WITHIN)
 
     def _tell(self, event: Event) -> None:
@@ -227,11 +241,21 @@ class WorkerAggregator:
             self._log.warning("the model could not be fetched ahead", round=base.round, reason=str(error))
 
     def _fetch_model(self, base: BaseRound, destination: Path) -> None:
+        with self._asking() as upstream:
+            upstream.download_model(base, destination)
+
+    @contextmanager
+    def _asking(self) -> Iterator[Upstream]:
+        """Connect to the upstream; of its refusals only that there is nothing is one of what was asked here."""
         try:
             with self._connect() as upstream:
-                upstream.download_model(base, destination)
+                yield upstream
         except Unreachable as error:
             raise Unavailable(str(error), retry_after=1) from error
+        except NotFound:
+            raise
+        except Problem as problem:
+            raise Unavailable(f"the upstream refuses: {problem.detail}", retry_after=2) from problem
 
     def _published(self, round_number: int) -> BaseRound:
         model = parse_manifest(self.manifest(round_number)).model

@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from fedtier.admission import refuse_unselected
 from fedtier.entries import Counted, Entry, Outcome
-from fedtier.problems import AlreadyCounted, AttemptOver, Problem, RoundOver, Unavailable
+from fedtier.problems import AlreadyCounted, AttemptOver, NotSelected, Problem, RoundOver, Unavailable
 from fedtier.rounds import RoundPlan
 
 STALLED_AFTER: Final = 0.2
@@ -47,10 +48,14 @@ class UploadEnded:
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A checked entry wants to be counted; `ticket` names it from here on."""
+    """A checked entry wants to be counted; `ticket` names it from here on.
+
+    Its upload ends with it: the batch that was held open for it takes it.
+    """
 
     ticket: int
     entry: Entry
+    upload: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +214,9 @@ class Batcher:
                 self._uploads[upload] = now
             case UploadEnded(upload):
                 self._uploads.pop(upload, None)
-            case Offered(ticket, entry):
+            case Offered(ticket, entry, finished):
+                if finished is not None:
+                    self._uploads.pop(finished, None)
                 actions += self._offer(ticket, entry)
             case FoldFailed(ticket, problem):
                 actions += self._drop_unfolded(ticket, problem)
@@ -249,20 +256,25 @@ class Batcher:
             return self._finish(ticket, entry, Unavailable("the round is not known yet", retry_after=1))
         if (entry.round, entry.attempt) != plan.pair:
             return self._finish(ticket, entry, _stale(entry, plan))
-        leader = self._update_of(entry)
+        try:
+            refuse_unselected(plan, entry.client_ids)
+        except NotSelected as problem:
+            return self._finish(ticket, entry, problem)
+        leader = self._repeated_by(entry)
         if leader is not None:
             self._joined.setdefault(leader, []).append(ticket)
             return [DropBody(entry)]
         self._waiting.append((ticket, entry))
         return []
 
-    def _update_of(self, entry: Entry) -> int | None:
-        """Return the ticket of the unsettled update that a repeated update joins."""
-        if entry.kind != "update":
-            return None
+    def _repeated_by(self, entry: Entry) -> int | None:
+        """Return the ticket of the unsettled entry that this one repeats: the same client's, or the same partial."""
         for ticket, other in self._unsettled_entries():
-            if other.kind == "update" and other.client_ids == entry.client_ids and other.round == entry.round:
-                return ticket if other.attempt == entry.attempt else None
+            same_round = (other.round, other.attempt) == (entry.round, entry.attempt)
+            if not same_round or other.kind != entry.kind or other.client_ids != entry.client_ids:
+                continue
+            if entry.kind == "update" or other.body.sha256 == entry.body.sha256:
+                return ticket
         return None
 
     def _unsettled_entries(self) -> list[tuple[int, Entry]]:
@@ -386,7 +398,13 @@ def _already(entry: Entry, plan: RoundPlan, counted: Mapping[str, str]) -> Outco
 
 
 def _counted_digests(problem: AlreadyCounted) -> dict[str, str]:
-    return {str(item["client_id"]): str(item["sha256"]) for item in problem.members.get("counted", ())}
+    """Return what counted, by client; an item of another form names nobody."""
+    items = problem.members.get("counted", ())
+    return {
+        item["client_id"]: item["sha256"]
+        for item in (items if isinstance(items, list | tuple) else ())
+        if isinstance(item, Mapping) and isinstance(item.get("client_id"), str) and isinstance(item.get("sha256"), str)
+    }
 
 
 def _stale(entry: Entry, plan: RoundPlan) -> Problem:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from fedtier.flags import bearer_token, command, json_flag, token_verifier
+from fedtier.flags import FiniteRange, bearer_token, command, json_flag, require_address, token_verifier
 from fedtier.logs import configure_logging
-from fedtier.problems import StartupError
 from fedtier.serving.access import require_loopback
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
@@ -21,7 +20,7 @@ from worker_aggregator.app import WorkerOptions, create_worker
 @click.option("--batch-max", type=click.IntRange(min=1), default=64, help="Contributors at which a batch is sent.")
 @click.option(
     "--batch-age",
-    type=click.FloatRange(min=0),
+    type=FiniteRange(min=0),
     default=0.25,
     help="Seconds after which a batch is sent while more updates still come in.",
 )
@@ -42,8 +41,7 @@ def worker(
 ) -> None:
     """Check updates, add them up, and forward one partial sum per batch."""
     configure_logging("worker")
-    if not master.startswith(("http://", "https://")):
-        raise StartupError(f"--master {master!r} is no address; write it as http://host:port")
+    require_address(master, "--master")
     verifier = token_verifier()
     if verifier is None:
         require_loopback(host)

@@ -85,6 +85,9 @@ class Forwarder:
         except OSError as error:
             self._tell(BatchRefused(self._state.refuse(error)))
             return
+        except Problem as problem:
+            self._tell(BatchRefused(problem))
+            return
         finally:
             for entry in removed:
                 entry.body.path.unlink(missing_ok=True)
@@ -138,4 +141,6 @@ class Forwarder:
 
     def _put(self, batch: Batch, body: Received) -> None:
         path = f"/v1/rounds/{batch.plan.round}/partials/{batch.batch_id}"
-        self._upstream.put_file(path, body.path, sha256=body.sha256)
+        answer = self._upstream.put_file(path, body.path, sha256=body.sha256)
+        if (answer.get("round"), answer.get("attempt")) != batch.plan.pair:
+            raise Unreachable(f"{self._upstream.url} answered a partial with no receipt of its round and attempt")

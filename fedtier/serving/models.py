@@ -30,13 +30,14 @@ class ModelShelf:
         self._capacity = capacity
         self._lock = threading.Lock()
         self._held: OrderedDict[str, None] = OrderedDict()
+        self._fetching: dict[str, threading.Lock] = {}
         for leftover in folder.iterdir():
             leftover.unlink()
 
     def path(self, base: BaseRound) -> Path:
         """Return the file of a model, fetching it when it is not there.
 
-        One thread fetches at a time; others that want the same model wait for it.
+        One thread fetches it; others that want the same model wait for it, and nobody else.
 
         Raises
         ------
@@ -45,9 +46,16 @@ class ModelShelf:
         """
         path = self._folder / f"{base.sha256}.safetensors"
         with self._lock:
-            if base.sha256 not in self._held:
-                self._fetch(base, path)
-            self._remember(base.sha256)
+            if self._is_held(base.sha256):
+                return path
+            fetching = self._fetching.setdefault(base.sha256, threading.Lock())
+        with fetching:
+            with self._lock:
+                if self._is_held(base.sha256):
+                    return path
+            self._fetch(base, path)
+            with self._lock:
+                self._remember(base.sha256)
         return path
 
     def adopt(self, path: Path, sha256: str) -> Path:
@@ -58,6 +66,11 @@ class ModelShelf:
             os.link(path, kept)
             self._remember(sha256)
         return kept
+
+    def _is_held(self, sha256: str) -> bool:
+        if sha256 in self._held:
+            self._held.move_to_end(sha256)
+        return sha256 in self._held
 
     def _remember(self, sha256: str) -> None:
         self._held[sha256] = None

@@ -6,12 +6,14 @@ arbiter, so that a killed aggregator leaves nothing behind that holds its port.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
@@ -19,12 +21,18 @@ from typing import Any, Final, NoReturn
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.workers.gthread import ThreadWorker
 
 from fedtier.problems import StartupError
 
 _BOOT_FAILED: Final = 4
 """gunicorn's arbiter stops for good, with this status, when its process exits with it."""
 _PR_SET_PDEATHSIG: Final = 1
+_MALLOC_SETTINGS: Final = {
+    -8: 2,  # M_ARENA_MAX
+    -3: 2 << 20,  # M_MMAP_THRESHOLD: sums are given back when they are freed, the blocks of bodies are used again
+    -1: 4 << 20,  # M_TRIM_THRESHOLD
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,9 @@ def serve(options: ServerOptions, build: Callable[[], tuple[Flask, Callable[[], 
     StartupError
         The address cannot be listened on.
     """
-    _Gunicorn(options, listen(options), build).run()
+    listener = listen(options)
+    _bound_free_memory()
+    _Gunicorn(options, listener, build).run()
     sys.exit(0)
 
 
@@ -112,6 +122,20 @@ def stop_at_once(reason: str) -> NoReturn:
     os._exit(_BOOT_FAILED)
 
 
+class _Worker(ThreadWorker):
+    """A gunicorn worker that stops listening as soon as it is told to end.
+
+    gunicorn's own keeps its socket until the last request is answered: new connections would
+    wait there for nobody, on a shared port too, where another process could have had them.
+    """
+
+    def set_accept_enabled(self, enabled: bool | None) -> None:
+        super().set_accept_enabled(enabled)
+        if not enabled and not self.alive:
+            for listener in self.sockets:
+                listener.close()
+
+
 class _Gunicorn(BaseApplication):
     def __init__(
         self,
@@ -129,7 +153,7 @@ class _Gunicorn(BaseApplication):
     def load_config(self) -> None:
         settings = {
             "bind": f"fd://{self._listener.detach()}",
-            "worker_class": "gthread",
+            "worker_class": _Worker,
             "workers": 1,
             "threads": self._options.threads,
             "worker_connections": 4096,
@@ -146,6 +170,7 @@ class _Gunicorn(BaseApplication):
             self.cfg.set(name, value)
 
     def load(self) -> Any:
+        threading.excepthook = _end_with_thread
         try:
             app, self._close = self._build()
         except StartupError as error:
@@ -166,6 +191,13 @@ class _Gunicorn(BaseApplication):
             print(f"fedtier {program} listening on {self._url}", flush=True)
 
 
+def _end_with_thread(lost: threading.ExceptHookArgs) -> None:
+    """End the process, for gunicorn to start anew: without one of its threads it would take work and never answer."""
+    thread = lost.thread.name if lost.thread else "unknown"
+    structlog.get_logger().critical("a thread was lost", thread=thread, exc_info=lost.exc_value)
+    os._exit(1)
+
+
 def _url(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
@@ -174,3 +206,11 @@ def _url(listener: socket.socket) -> str:
 def _end_with_parent() -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _bound_free_memory() -> None:
+    """Keep glibc from holding freed memory in every thread's arena, so that it does not grow with uploads served."""
+    with contextlib.suppress(AttributeError, OSError):  # other C libraries have other allocators
+        mallopt = ctypes.CDLL(None).mallopt
+        for parameter, value in _MALLOC_SETTINGS.items():
+            mallopt(parameter, value)

@@ -1,13 +1,12 @@
 """The Flask app around a tier: what both aggregators answer in the same way.
 
 A tier knows nothing of HTTP: it is asked for documents and files, and gets checked
-entries to count. Everything it refuses is a `Problem`, and becomes an answer here.
+entries to count. Everything it refuses is a `Problem`, and becomes an answer in `answers`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import threading
 import time
@@ -17,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-import structlog
 from flask import Flask, Response, redirect, request, send_file
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
@@ -31,12 +29,8 @@ from fedtier.entries import (
     update_size_limit,
 )
 from fedtier.problems import (
-    MEDIA_TYPE,
     BadRequest,
-    MethodNotAllowed,
-    NotFound,
     Problem,
-    RangeNotSatisfiable,
     Unavailable,
 )
 from fedtier.rounds import (
@@ -48,12 +42,12 @@ from fedtier.rounds import (
     sha256_hex,
 )
 from fedtier.serving.access import Gate
+from fedtier.serving.answers import answer_bug, answer_http_exception, answer_problem, limit_silence
 from fedtier.serving.intake import BodyHeaders, UploadSlots, read_body_headers, receive_body
 from fedtier.serving.pacing import PollPacer
 from fedtier.serving.statedir import StateDirectory
 from fedtier.upstream import content_digest
 
-DRAIN_LIMIT: Final = 1 << 20
 SPARE_THREADS: Final = 8
 _ROUND: Final = re.compile(r"[0-9]{1,9}")
 
@@ -73,6 +67,14 @@ class ModelElsewhere:
     url: str
 
 
+class Upload(Protocol):
+    """An upload that is coming in."""
+
+    def bytes_came(self) -> None:
+        """Say that it does not stand still."""
+        ...
+
+
 class Tier(Protocol):
     """What the app asks of an aggregator. Every call may raise a `Problem`."""
 
@@ -88,15 +90,15 @@ class Tier(Protocol):
         """Return the plan that an upload for a round is checked against, or refuse it by its address alone."""
         ...
 
-    def receiving(self) -> AbstractContextManager[Callable[[], None]]:
-        """Tell the tier that an upload is coming in; the callable says that bytes came."""
+    def receiving(self) -> AbstractContextManager[Upload]:
+        """Tell the tier that an upload is coming in, until its entry is given to be settled or it breaks off."""
         ...
 
-    def settle_update(self, entry: Entry) -> UpdateReceipt:
+    def settle_update(self, entry: Entry, upload: Upload) -> UpdateReceipt:
         """Count an update; returns when it is counted."""
         ...
 
-    def settle_partial(self, entry: Entry, batch_id: str) -> PartialReceipt:
+    def settle_partial(self, entry: Entry, upload: Upload, batch_id: str) -> PartialReceipt:
         """Count a partial; returns when it is counted."""
         ...
 
@@ -128,8 +130,10 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
     uploads = Uploads(tier, gate, state, UploadSlots(max(1, threads - SPARE_THREADS)))
 
     app.register_error_handler(Problem, answer_problem)
-    app.register_error_handler(HTTPException, _answer_http_exception)
-    app.register_error_handler(Exception, _answer_bug)
+    app.register_error_handler(HTTPException, answer_http_exception)
+    app.register_error_handler(Exception, answer_bug)
+
+    app.before_request(lambda: limit_silence(request.environ))
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
@@ -207,8 +211,9 @@ class Uploads:
         with self._slots.take():
             plan = self._tier.admit(round_number, client_id)
             expected = read_body_headers(request.headers, limit=update_size_limit(plan))
-            entry = self._receive(expected, lambda body: read_update(plan, client_id, body))
-            return self._tier.settle_update(entry)
+            with self._tier.receiving() as upload:
+                entry = self._receive(expected, upload, lambda body: read_update(plan, client_id, body))
+                return self._tier.settle_update(entry, upload)
 
     def partial(self, number: str, batch_id: str) -> PartialReceipt:
         """Take a worker's partial."""
@@ -217,18 +222,18 @@ class Uploads:
         with self._slots.take():
             plan = self._tier.admit(round_number, None)
             expected = read_body_headers(request.headers, limit=partial_size_limit(plan))
-            entry = self._receive(expected, lambda body: read_partial(plan, body))
-            return self._tier.settle_partial(entry, batch_id)
+            with self._tier.receiving() as upload:
+                entry = self._receive(expected, upload, lambda body: read_partial(plan, body))
+                return self._tier.settle_partial(entry, upload, batch_id)
 
-    def _receive(self, expected: BodyHeaders, check: Callable[[Received], Entry]) -> Entry:
+    def _receive(self, expected: BodyHeaders, upload: Upload, check: Callable[[Received], Entry]) -> Entry:
         """Bring the body to disk and check it; a tier owns the file from the entry on."""
-        with self._tier.receiving() as on_bytes:
-            body = receive_body(request.stream, expected, self._state, on_bytes)
-            try:
-                return check(body)
-            except BaseException:
-                body.path.unlink(missing_ok=True)
-                raise
+        body = receive_body(request.stream, expected, self._state, upload.bytes_came)
+        try:
+            return check(body)
+        except BaseException:
+            body.path.unlink(missing_ok=True)
+            raise
 
 
 def parse_round(number: str) -> int:
@@ -241,45 +246,6 @@ def parse_round(number: str) -> int:
     if not _ROUND.fullmatch(number):
         raise BadRequest(f"the round {number[:40]!r} is not a number of at most nine digits")
     return int(number)
-
-
-def answer_problem(problem: Problem) -> Response:
-    """Return a problem as the answer of RFC 9457; what is left of the body is dropped after it was sent."""
-    response = Response(json.dumps(problem.document()), status=problem.status, content_type=MEDIA_TYPE)
-    if problem.retry_after is not None:
-        response.headers["Retry-After"] = str(max(1, round(problem.retry_after)))
-    if problem.status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    stream = request.environ["wsgi.input"]
-    response.call_on_close(lambda: _drain(stream))
-    return response
-
-
-def _drain(stream: object) -> None:
-    """Read what the sender still sends, so that it sees the answer and not a reset connection."""
-    left = DRAIN_LIMIT
-    try:
-        while left > 0 and (block := stream.read(min(left, 1 << 16))):  # type: ignore[attr-defined]  # WSGI's input
-            left -= len(block)
-    except Exception:
-        structlog.get_logger().debug("sender gone before its body was drained")
-
-
-def _answer_http_exception(error: HTTPException) -> BaseResponse:
-    if error.code == 404:
-        return answer_problem(NotFound(f"there is nothing at {request.path[:200]}"))
-    if error.code == 405:
-        return answer_problem(MethodNotAllowed(f"{request.path[:200]} does not take {request.method}"))
-    if error.code == 416:
-        return answer_problem(RangeNotSatisfiable(f"the range {request.headers.get('Range', '')[:100]!r} is not there"))
-    if error.code is not None and 300 <= error.code < 400:
-        return error.get_response()
-    return answer_problem(BadRequest(error.description or error.name))
-
-
-def _answer_bug(error: Exception) -> Response:
-    structlog.get_logger().error("a request failed", method=request.method, path=request.path, exc_info=error)
-    return answer_problem(Problem("the server failed; its log says more", retry_after=1))
 
 
 def _json(body: bytes) -> Response:
@@ -303,6 +269,8 @@ def _serve_model(model: ModelFile | ModelElsewhere) -> BaseResponse:
         conditional=True,
         max_age=31_536_000,
     )
+    response.cache_control.public = False
+    response.cache_control.private = True  # a cache between must not hand it to whoever has no token
     digest = content_digest(model.sha256)
     response.headers["Repr-Digest"] = digest
     if response.status_code == 200:

@@ -56,4 +56,6 @@ class WaitingRoom:
 
 def _again(problem: Problem) -> Problem:
     """Return a copy to raise: several waiters may share one outcome, and a raised exception keeps its traceback."""
-    return type(problem)(problem.detail, retry_after=problem.retry_after, **problem.members)
+    copy = type(problem)(problem.detail, retry_after=problem.retry_after)
+    copy.members.update(problem.members)
+    return copy

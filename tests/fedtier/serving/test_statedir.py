@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import errno
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from fedtier.problems import StartupError
+from fedtier.serving.statedir import StateDirectory
+
+
+def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path / "a" / "b")
+    for folder in (state.path, state.spool, state.models):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_folder_is_one_processs(tmp_path: Path) -> None:
+    first = StateDirectory(tmp_path)
+    script = (
+        "import sys; from pathlib import Path; from fedtier.serving.statedir import StateDirectory\n"
+        "StateDirectory(Path(sys.argv[1]))"
+    )
+    other = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert "is in use by another process" in other.stderr
+    first.close()
+    StateDirectory(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StartupError, match=r"cannot be used: .* choose another with --state-dir"):
+        StateDirectory(tmp_path / "file" / "state")
+
+
+def test_spool_files_have_names_that_nobody_can_guess(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    names = {state.new_spool_file() for _ in range(100)}
+    assert len(names) == 100
+    assert all(path.parent == state.spool and len(path.name) == 32 for path in names)
+
+
+def test_what_an_earlier_process_was_receiving_is_deleted(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    state.new_spool_file().write_bytes(b"half")
+    state.clear_spool()
+    assert list(state.spool.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "disk .* is full"), (errno.EDQUOT, "disk .* is full"), (errno.EIO, "cannot be written")],
+)
+def test_a_failed_write_is_said_until_writing_works_again(tmp_path: Path, number: int, words: str) -> None:
+    state = StateDirectory(tmp_path)
+    assert state.unready() is None
+    refusal = state.refuse(OSError(number, "the reason"))
+    assert refusal.retry_after is not None
+    assert refusal.status == 503
+    assert re.search(words, refusal.detail)
+    assert state.unready() is None, "the disk works, so the trouble is over"
+    assert list(state.spool.iterdir()) == []
+
+
+def test_trouble_stays_while_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    state = StateDirectory(tmp_path)
+    state.refuse(OSError(errno.ENOSPC, "No space left on device"))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        assert state.unready() == "the disk of the state directory is full"
+        assert state.unready() is not None
+    assert state.unready() is None

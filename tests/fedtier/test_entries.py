@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fedtier.entries import (
+    Entry,
+    add_entry,
+    partial_size_limit,
+    read_partial,
+    read_update,
+    remove_entry,
+    update_size_limit,
+    write_partial,
+)
+from fedtier.exact import ExactSum
+from fedtier.problems import NotSafetensors, WeightLimit
+from tests.builders import make_plan, partial_bytes, received, safetensors, sum_of, trained, update_bytes
+
+PLAN = make_plan()
+
+
+def update(folder: Path, seed: int) -> Entry:
+    body = received(folder / f"update-{seed}", update_bytes(trained(seed), seed + 1, {"loss": seed}))
+    return read_update(PLAN, f"client-{seed}", body)
+
+
+def partial(folder: Path, *seeds: int) -> Entry:
+    members = {f"client-{seed}": (trained(seed), seed + 1) for seed in seeds}
+    name = "partial-" + "-".join(map(str, seeds))
+    return read_partial(PLAN, received(folder / name, partial_bytes(PLAN, members)))
+
+
+def total_of(*seeds: int) -> ExactSum:
+    return sum_of(PLAN, [(trained(seed), seed + 1) for seed in seeds])
+
+
+def test_an_update_says_who_stands_in_it(tmp_path: Path) -> None:
+    entry = update(tmp_path, 3)
+    (contributor,) = entry.contributors
+    assert (entry.kind, entry.round, entry.attempt, entry.total_weight) == ("update", 1, 1, 4)
+    assert (contributor.client_id, contributor.num_examples, contributor.metrics) == ("client-3", 4, {"loss": 3.0})
+    assert contributor.sha256 == hashlib.sha256(entry.body.path.read_bytes()).hexdigest()
+
+
+def test_what_was_added_can_be_taken_out_again_exactly(tmp_path: Path) -> None:
+    total = ExactSum(PLAN.sums)
+    entries = [update(tmp_path, 1), partial(tmp_path, 2, 3), update(tmp_path, 4), partial(tmp_path, 5)]
+    for entry in entries:
+        add_entry(total, entry)
+    assert total == total_of(1, 2, 3, 4, 5)
+    remove_entry(total, entries[1])
+    remove_entry(total, entries[0])
+    assert total == total_of(4, 5)
+
+
+def test_a_written_partial_is_read_back_as_the_same_sum_and_contributors(tmp_path: Path) -> None:
+    entries = [partial(tmp_path, 7, 2), update(tmp_path, 4)]
+    body = write_partial(total_of(7, 2, 4), entries, 1, tmp_path / "written")
+    entry = read_partial(PLAN, body)
+    assert [c.client_id for c in entry.contributors] == ["client-2", "client-4", "client-7"]
+    assert entry.total_weight == 8 + 3 + 5
+    assert body.sha256 == hashlib.sha256((tmp_path / "written").read_bytes()).hexdigest()
+    total = ExactSum(PLAN.sums)
+    add_entry(total, entry)
+    assert total == total_of(7, 2, 4)
+
+
+def test_a_partial_never_overwrites_a_file(tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        write_partial(total_of(1), [update(tmp_path, 1)], 1, tmp_path / "there")
+
+
+def test_a_sum_without_room_is_left_as_it_was(tmp_path: Path) -> None:
+    entry = update(tmp_path, 9)
+    small = make_plan(weight_limit=9)
+    total = ExactSum(small.sums)
+    with pytest.raises(WeightLimit):
+        add_entry(total, entry)
+    assert total == ExactSum(small.sums)
+
+
+def test_the_size_limits_take_every_valid_body(tmp_path: Path) -> None:
+    metrics = '{"loss": 1' + " " * 4000 + "}"
+    spaced = update_bytes(trained(1), PLAN.max_examples, metrics)
+    assert len(spaced) <= update_size_limit(PLAN)
+    assert len(partial_bytes(PLAN, {f"client-{k}": (trained(1), 1) for k in range(100)})) <= partial_size_limit(PLAN)
+
+
+def test_an_updates_header_cannot_be_longer_than_the_rounds_allows(tmp_path: Path) -> None:
+    body = safetensors(trained(1), {"num_examples": "1", "more": "x" * 100_000})
+    with pytest.raises(NotSafetensors, match="more than"):
+        read_update(PLAN, "a", received(tmp_path / "long", body))
+
+
+def test_a_partial_of_another_attempt_is_read_but_not_judged_by_this_rounds_bounds(tmp_path: Path) -> None:
+    wild = {"conv.weight": np.full((2, 3), 1 << 62, np.int64)}
+    header = (
+        '{"attempt":9,"total_weight":1,"contributors":'
+        f'[{{"client_id":"a","num_examples":1,"sha256":"{"a" * 64}","metrics":{{}}}}]}}'
+    )
+    entry = read_partial(PLAN, received(tmp_path / "wild", safetensors(wild, {"partial": header})))
+    assert entry.attempt == 9

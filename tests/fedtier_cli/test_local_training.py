@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from client.datasets.mnist import load_mnist, public_sources
+from tests.fedtier_cli.runs import (
+    CLIENTS,
+    FOR_EVER,
+    LABEL,
+    TASK,
+    await_end,
+    call,
+    environment,
+    facts_of,
+    fedtier,
+    running,
+    sessions_alive,
+    tiny_flags,
+    train_tiny,
+    write_points,
+)
+
+pytestmark = pytest.mark.system
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_points(tmp_path / "points")
+
+
+def test_rounds_are_trained_continued_and_said_to_be_reached(tmp_path: Path, data: Path) -> None:
+    first = train_tiny(tmp_path, data, rounds=2)
+    assert [(fact["round"], fact["clients"]) for fact in first] == [(1, CLIENTS), (2, CLIENTS)]
+
+    second = train_tiny(tmp_path, data, rounds=4)
+    assert [fact["round"] for fact in second] == [3, 4]
+
+    third = call(tmp_path, "train", *tiny_flags(data, rounds=3))
+    assert third.returncode == 0
+    assert "round 3 is reached already: round 4 is the newest published" in third.stdout
+    assert f"--round {4 + 2}" in third.stdout
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [LABEL]
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """What a Ctrl-C left of a run that was in the middle of a round."""
+
+    home: Path
+    status: int
+    processes: dict[str, int]
+    before: int
+    left: list[str]
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
+    home = tmp_path_factory.mktemp("home")
+    with running(home, "train", *tiny_flags(write_points(home / "points"), rounds=FOR_EVER)) as run:
+        run.await_fact("published", round=2)
+        before = len(sessions_alive(list(run.pids.values())))
+        run.process.send_signal(signal.SIGINT)
+        status = run.end()
+        return Interrupted(home, status, run.pids, before, sessions_alive(list(run.pids.values())))
+
+
+def test_ctrl_c_ends_every_process(interrupted: Interrupted) -> None:
+    names = {"s3", "master", "worker-0", "worker-1", "client-0", "client-1", "client-2"}
+    assert set(interrupted.processes) == names
+    assert interrupted.before >= len(names)
+    assert interrupted.left == []
+    assert interrupted.status == 130
+
+
+def test_an_interrupted_run_goes_on_where_it_was_until_sigterm_ends_it(interrupted: Interrupted) -> None:
+    with running(interrupted.home, "train", *tiny_flags(interrupted.home / "points", rounds=FOR_EVER)) as run:
+        assert run.await_fact("published")["round"] > 2
+        run.process.send_signal(signal.SIGTERM)
+        assert run.end() == 143
+        assert sessions_alive(list(run.pids.values())) == []
+
+
+def test_a_round_opened_for_more_clients_is_not_waited_for(interrupted: Interrupted) -> None:
+    flags = tiny_flags(interrupted.home / "points", rounds=FOR_EVER, clients=2)
+    result = call(interrupted.home, "train", *flags)
+    assert result.returncode == 1
+    assert f"closes at {CLIENTS} clients, more than the 2 there are; call with --clients {CLIENTS}" in result.stderr
+
+
+def test_a_run_directory_of_another_task_is_refused(interrupted: Interrupted) -> None:
+    result = call(interrupted.home, "train", "--run-dir", f"runs/{LABEL}")
+    assert result.returncode == 1
+    assert f"belongs to the task {TASK}, not mnist_cnn; choose another --run-dir" in result.stderr
+
+
+def test_the_model_depends_on_the_seed_and_not_on_the_number_of_workers(tmp_path: Path, data: Path) -> None:
+    one = train_tiny(tmp_path, data, "--workers", 1, "--run-dir", "one", rounds=3)
+    three = train_tiny(tmp_path, data, "--workers", 3, "--run-dir", "three", rounds=3)
+    other_seed = train_tiny(tmp_path, data, "--seed", 7, "--run-dir", "seven", rounds=1)
+    assert [fact["sha256"] for fact in one] == [fact["sha256"] for fact in three]
+    assert other_seed[0]["sha256"] != one[0]["sha256"]
+
+
+def test_the_callers_settings_and_folders_do_not_reach_the_tiers(tmp_path: Path, data: Path) -> None:
+    (tmp_path / "client").mkdir()
+    (tmp_path / "client" / "__init__.py").write_text("raise SystemExit('the wrong package')")
+    settings = {
+        "FEDTIER_PORT": "1",
+        "FEDTIER_DEADLINE": "0.001",
+        "FEDTIER_VERIFY_KEYS": "none",
+        "AWS_PROFILE": "not-there",
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "HTTP_PROXY": "http://127.0.0.1:9",
+        "http_proxy": "http://127.0.0.1:9",
+    }
+    result = call(tmp_path, "train", *tiny_flags(data, rounds=1), "--json", **settings)
+    assert result.returncode == 0, result.stderr
+    assert [fact["clients"] for fact in facts_of(result.stdout, "published")] == [CLIENTS]
+
+
+@pytest.mark.parametrize("name", ["client-1", "worker-1", "master", "s3"])
+def test_a_process_that_dies_ends_the_run_by_name(tmp_path: Path, data: Path, name: str) -> None:
+    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER)) as run:
+        run.await_fact("published", round=1)
+        os.kill(run.pids[name], signal.SIGKILL)
+        error = run.error()
+        assert run.process.returncode == 1
+        assert error.startswith(f"Error: {name} ")
+        assert f"logs/{name}.log" in error
+        assert sessions_alive(list(run.pids.values())) == []
+
+
+def test_a_client_that_fails_ends_the_run_with_its_own_words(tmp_path: Path, data: Path) -> None:
+    (data / "client-1.csv").write_text("1,nan\n")
+    result = call(tmp_path, "train", *tiny_flags(data, rounds=1))
+    assert result.returncode == 1
+    assert result.stderr.startswith("Error: client-1 ended with status 1; its log ")
+    assert "'line'" in result.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux: elsewhere nothing ends with its parent")
+def test_nothing_outlives_a_launcher_that_is_killed(tmp_path: Path, data: Path) -> None:
+    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER)) as run:
+        run.await_fact("published", round=1)
+        run.process.kill()
+        run.process.wait()
+        assert await_end(list(run.pids.values()))
+        assert sessions_alive(list(run.pids.values())) == []
+
+
+def test_two_runs_side_by_side_have_folders_of_their_own(tmp_path: Path, data: Path) -> None:
+    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER)) as run:
+        run.await_fact("published", round=1)
+
+        beside = call(tmp_path, "train", *tiny_flags(data, rounds=2))
+        assert beside.returncode == 0, beside.stderr
+        assert f"runs/{LABEL} is in use by a running federation; this run takes " in beside.stdout
+        assert (tmp_path / "runs" / f"{LABEL}-2" / "evaluation.csv").exists()
+
+        into_it = call(tmp_path, "train", *tiny_flags(data, rounds=2), "--run-dir", f"runs/{LABEL}")
+        assert into_it.returncode == 1
+        assert f"in use by a running federation (process {run.process.pid}); end it" in into_it.stderr
+
+        tested = call(tmp_path, "evaluate", "--run-dir", f"runs/{LABEL}", "--maxlen", 1, "--json")
+        assert [fact["round"] for fact in facts_of(tested.stdout, "score")] == [0, 1], tested.stderr
+        assert run.process.poll() is None
+
+
+def test_a_task_that_cannot_evaluate_is_trained_and_not_tested(tmp_path: Path, data: Path) -> None:
+    task = TASK.replace(":Line", ":Untested")
+    result = call(tmp_path, "train", "--round", 1, "--clients", 2, "--model", task, "--data-dir", data)
+    assert result.returncode == 0, result.stderr
+    assert "has no method evaluate, so its models are not tested" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["--threshold", "0"], "0 is not in the range"),
+        (["--threshold", "11"], "--threshold 11 is more than the 10 clients there are"),
+        (["--clients", "0"], "0 is not in the range"),
+        (["--model", "nowhere.py:Net"], "there is no file nowhere.py"),
+        (["--model", "nothing"], "the task nothing needs its data; name the folder that holds it with --data-dir"),
+        (["--model", "nothing", "--data-dir", "."], "'nothing' is neither built in (mnist_cnn) nor of the form"),
+        (["--data-dir", "nowhere"], "nowhere is no folder; name the folder that holds the data"),
+        (["--data-dir", "."], "MNIST cannot be had"),
+        (["--model", TASK, "--data-dir", "points"], "but not for client-3; add it, or choose fewer --clients"),
+        (["--run-dir", "points"], "holds other files; name an empty or a new --run-dir"),
+        (["--run-dir", "points/test.csv"], "points/test.csv cannot be used"),
+    ],
+)
+def test_a_flag_that_cannot_be_is_one_sentence(tmp_path: Path, data: Path, flags: list[str], sentence: str) -> None:
+    result = call(tmp_path, "train", *flags)
+    assert result.returncode != 0
+    assert sentence in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_clients_join_a_federation_that_is_up_by_the_line_it_prints(tmp_path: Path, data: Path) -> None:
+    flags = [
+        "--task",
+        TASK,
+        "--clients",
+        "2",
+        "--threshold",
+        "1",
+        "--data-dir",
+        str(data),
+        "--port",
+        "0",
+        "--run-dir",
+        "up",
+    ]
+    with running(tmp_path, "up", *flags, "--port", 0) as servers:
+        serving = servers.await_fact("serving")
+        assert serving["a_client_joins_by"].startswith("fedtier client --server http://127.0.0.1:")
+        join = serving["a_client_joins_by"].split()[2:]
+        join[join.index("YOUR_DATA")] = str(data / "client-0.csv")
+        client = call(tmp_path, "client", *join, "--rounds", "2")
+        assert client.returncode == 0, client.stderr
+
+        servers.process.send_signal(signal.SIGINT)
+        assert servers.end() == 0
+        assert sessions_alive(list(servers.pids.values())) == []
+    identities = json.loads((tmp_path / "up" / "s3" / "s3-identities.json").read_text())
+    assert identities["identities"][0]["credentials"][0]["secretKey"] not in json.dumps(serving)
+
+
+@pytest.mark.timeout(900)
+def test_mnist_reaches_97_percent_in_three_rounds(tmp_path: Path) -> None:
+    cache = CHECKOUT / ".fedtier" / "data"
+    load_mnist(cache=cache, sources=public_sources(os.environ))
+    result = subprocess.run(
+        fedtier("train", "--round", 3, "--epoch", 1, "--data-dir", cache),
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=880,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    table = [line.split() for line in result.stdout.splitlines()]
+    rows = {int(row[0]): row for row in table if len(row) >= 6 and row[0].isdecimal()}
+    assert sorted(rows) == [0, 1, 2, 3]
+    assert float(rows[3][2].removesuffix("%")) >= 97
+    assert rows[3][3:5] == ["10", "60000"]
+    scores = np.genfromtxt(tmp_path / "runs" / "mnist_cnn" / "evaluation.csv", delimiter=",", names=True, dtype=None)
+    assert f"{scores['accuracy'][3]:.2%}" == rows[3][2]

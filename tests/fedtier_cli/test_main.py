@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from fedtier_cli.main import main
+
+COMMANDS = main.list_commands(click.Context(main))
+
+
+def test_the_help_lists_every_command() -> None:
+    output = CliRunner().invoke(main, ["--help"]).output
+    for name in COMMANDS:
+        assert f"  {name} " in output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself(name: str) -> None:
+    done = CliRunner().invoke(main, [name, "--help"])
+    assert done.exit_code == 0, done.output
+    assert "Usage:" in done.output
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_takes_its_flags_from_variables_of_one_prefix(name: str) -> None:
+    context = click.Context(main)
+    command = main.get_command(context, name)
+    assert command is not None
+    inner = command.context_class(command, parent=context, info_name=name, **command.context_settings)
+    assert inner.auto_envvar_prefix == "FEDTIER"
+
+
+def test_an_unknown_command_is_refused() -> None:
+    done = CliRunner().invoke(main, ["conquer"])
+    assert (done.exit_code, "Traceback" in done.output) == (2, False)
+    assert "conquer" in done.output
+
+
+@pytest.mark.parametrize("module", ["master_aggregator", "worker_aggregator"])
+def test_a_tier_can_be_started_as_a_module(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True)
+    assert f"fedtier {module.removesuffix('_aggregator')}" in done.stdout
+
+
+@pytest.mark.parametrize(("name", "absent"), [("token", ["flask", "boto3", "torch"]), ("client", ["flask", "boto3"])])
+def test_a_command_imports_no_other_tiers_libraries(name: str, absent: list[str]) -> None:
+    script = (
+        "import sys, click; from fedtier_cli.main import main; "
+        f"main.get_command(click.Context(main), {name!r}); "
+        f"print([module for module in {absent} if module in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

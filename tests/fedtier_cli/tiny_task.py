@@ -1,0 +1,43 @@
+"""A task without a framework, small enough that a round takes milliseconds: a line through points."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from client.task import FitConfig
+from fedtier.tensors import Array
+
+STEP = np.float32(0.01)
+
+
+class Untested:
+    """Fits ``y = slope * x + offset`` to the rows of a CSV file; a random step makes the seed count."""
+
+    def __init__(self, data: Path) -> None:
+        self.points = np.loadtxt(data, delimiter=",", dtype=np.float32, ndmin=2)
+
+    def initial_model(self, seed: int) -> dict[str, Array]:
+        return {"line": np.random.default_rng(seed).normal(size=2).astype(np.float32)}
+
+    def fit(
+        self, arrays: Mapping[str, Array], config: FitConfig
+    ) -> tuple[Mapping[str, Array], int, Mapping[str, float]]:
+        slope, offset = arrays["line"]
+        x, y = self.points.T
+        error = slope * x + offset - y
+        step = np.array([(error * x).mean(), error.mean()], np.float32) * np.float32(config.lr)
+        noise = STEP * np.random.default_rng(config.seed).normal(size=2).astype(np.float32)
+        return {"line": arrays["line"] - step + noise}, len(x), {"loss": float(np.square(error).mean())}
+
+
+class Line(Untested):
+    """The same, and it can say how good a line is."""
+
+    def evaluate(self, arrays: Mapping[str, Array]) -> Mapping[str, float]:
+        slope, offset = arrays["line"]
+        x, y = self.points.T
+        error = np.abs(slope * x + offset - y)
+        return {"loss": float(np.square(error).mean()), "accuracy": float((error < 1).mean())}

@@ -1,0 +1,160 @@
+"""Masters in this process, around a real S3 server: what they serve, and how they end."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flask.testing import FlaskClient
+from werkzeug.test import TestResponse
+
+from fedtier.bucket import connect
+from fedtier.rounds import ClientSettings
+from fedtier.serving.access import Gate
+from fedtier.serving.statedir import StateDirectory
+from fedtier.store import RoundStore
+from fedtier.tensors import Array
+from fedtier.tokens import TokenVerifier
+from master_aggregator.aggregator import MasterAggregator, Surroundings
+from master_aggregator.app import master_app
+from master_aggregator.planning import Rules
+from tests.builders import WEIGHT_LIMIT, model_arrays, safetensors
+from tests.s3_servers import S3Server
+
+PATIENCE = 30.0
+"""Seconds until a test that waits gives up."""
+
+
+class Died(SystemExit):
+    """A master's process would have ended; threads end with it in silence."""
+
+
+def rules(**changes: Any) -> Rules:
+    """Return rules: threshold 2, no deadline, no last round unless told."""
+    fields: dict[str, Any] = {
+        "threshold": 2,
+        "min_clients": 1,
+        "deadline": None,
+        "weight_limit": WEIGHT_LIMIT,
+        "batch_max": 4,
+        "final_round": None,
+        "clients": None,
+        "fraction": 1.0,
+        "seed": 0,
+        "client": ClientSettings(),
+    }
+    return Rules(**fields | changes)
+
+
+def publish_initial(store: RoundStore, folder: Path, model: Mapping[str, Array] | None = None) -> bytes:
+    """Publish round 0 and return its model."""
+    content = safetensors(model_arrays() if model is None else model)
+    path = folder / "initial.safetensors"
+    path.write_bytes(content)
+    store.publish_initial(path)
+    return content
+
+
+def store_of(server: S3Server) -> RoundStore:
+    """Return a store under a key of its own."""
+    variables = server.environment
+    client = connect(
+        endpoint=server.endpoint,
+        access_key=variables["AWS_ACCESS_KEY_ID"],
+        secret_key=variables["AWS_SECRET_ACCESS_KEY"],
+        region=variables["AWS_REGION"],
+    )
+    return RoundStore(server.bucket, f"tests/{uuid.uuid4().hex}/model.safetensors", client=client)
+
+
+class Master:
+    """A master and its app; `deaths` holds the reasons for which its process would have ended."""
+
+    def __init__(
+        self,
+        store: RoundStore,
+        folder: Path,
+        chosen: Rules | None = None,
+        *,
+        verifier: TokenVerifier | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.deaths: queue.Queue[str] = queue.Queue()
+        self.finished = threading.Event()
+        self.state = StateDirectory(folder)
+        self.state.clear_spool()
+        around = Surroundings(clock=clock, die=self._die, finished=self.finished.set)
+        self.tier = MasterAggregator(store, self.state, chosen or rules(), around)
+        self.app = master_app(self.tier, Gate(verifier), self.state, threads=16)
+
+    def start(self) -> Master:
+        try:
+            self.tier.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Give the folder back, as a killed process does; its threads never get work again."""
+        with suppress(OSError):
+            self.state.close()
+
+    def __enter__(self) -> Master:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def http(self) -> FlaskClient:
+        return self.app.test_client()
+
+    def get_round(self) -> dict[str, Any]:
+        document: dict[str, Any] = json.loads(self.http.get("/v1/round").data)
+        return document
+
+    def send_update(self, client_id: str, body: bytes, number: int = 1, **options: Any) -> TestResponse:
+        return put(self.http, f"/v1/rounds/{number}/updates/{client_id}", body, **options)
+
+    def send_partial(self, body: bytes, number: int = 1, batch_id: str = "batch", **options: Any) -> TestResponse:
+        return put(self.http, f"/v1/rounds/{number}/partials/{batch_id}", body, **options)
+
+    def await_round(self, number: int) -> None:
+        """Wait until a round is open and its predecessor's copy is written or on its way."""
+        wait_until(lambda: self.get_round()["round"] >= number or not self.deaths.empty())
+        assert self.deaths.empty(), self.deaths.get_nowait()
+
+    @property
+    def leftovers(self) -> list[str]:
+        """Names in the spool."""
+        return [path.name for path in self.state.spool.iterdir()]
+
+    def _die(self, reason: str) -> NoReturn:
+        self.deaths.put(reason)
+        raise Died(reason)
+
+
+def put(http: FlaskClient, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> TestResponse:
+    """Send a body as the protocol wants it; `headers` adds to that or changes it."""
+    wanted = {"Content-Type": "application/octet-stream", **(headers or {})}
+    # An empty body gets no length from the test client, but has one on the wire.
+    length = {} if body else {"CONTENT_LENGTH": "0"}
+    return http.put(path, data=body, headers=wanted, environ_overrides=length)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Ask until the answer is true."""
+    pause = threading.Event()
+    for _ in range(int(PATIENCE / 0.005)):
+        if condition():
+            return
+        pause.wait(0.005)
+    raise AssertionError("waited too long")
