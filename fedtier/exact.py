@@ -89,8 +89,23 @@ class ExactSum:
 
     __hash__ = None  # type: ignore[assignment]  # a sum changes in place
 
-    def clear(self) -> None:
-        """Make this the sum of nothing, keeping its memory for the next batch."""
+    def clear(self, plan: SumPlan | None = None) -> None:
+        """Make this the sum of nothing, keeping its memory for the next batch or round.
+
+        Parameters
+        ----------
+        plan : SumPlan, optional
+            The plan from now on, where it changes.
+        """
+        if plan is not None:
+            before = self._sums
+            self.plan = plan
+            self._sums = {
+                tensor.name: kept
+                if (kept := before.get(tensor.name)) is not None and kept.size == tensor.sum_length
+                else np.zeros(tensor.sum_length, np.int64)
+                for tensor in plan.summed
+            }
         self.total_weight = self.contributors = 0
         for values in self._sums.values():
             values.fill(0)

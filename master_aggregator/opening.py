@@ -67,8 +67,16 @@ class Workshop:
     clock: Callable[[], datetime]
     die: Callable[[str], NoReturn]
 
-    def open_after(self, head: StoredHead, model: ModelDigest) -> OpenRound:
+    def open_after(self, head: StoredHead, model: ModelDigest, total: ExactSum | None = None) -> OpenRound:
         """Open the round after the one that head names, under head's attempt.
+
+        Parameters
+        ----------
+        head : StoredHead
+        model : ModelDigest
+            Of the round that head names.
+        total : ExactSum, optional
+            That round's sum, which nobody needs any more: its memory serves the new one.
 
         Raises
         ------
@@ -87,7 +95,10 @@ class Workshop:
         )
         journal = Journal.create(self.root, plan, now, self.die)
         os.link(path, journal.base_path)
-        return OpenRound(journal, ExactSum(plan.sums), head)
+        if total is None:
+            return OpenRound(journal, ExactSum(plan.sums), head)
+        total.clear(plan.sums)
+        return OpenRound(journal, total, head)
 
 
 def base_round(round_number: int, model: ModelDigest) -> BaseRound:

@@ -110,7 +110,7 @@ class Publisher:
         head = StoredHead(record.head, self._insist(lambda: self._swap(opened, record.head)))
         log.info("round published", sha256=record.model_sha256, contributors=len(manifest.contributors))
         self._insist(lambda: self._workshop.shelf.adopt(path, record.model_sha256))
-        following = self._insist(lambda: self._workshop.open_after(head, manifest.model))
+        following = self._insist(lambda: self._workshop.open_after(head, manifest.model, opened.total))
         self._opened(following)
         Journal.remove(opened.journal.folder)
         return following

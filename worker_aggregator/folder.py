@@ -16,6 +16,7 @@ import structlog
 
 from fedtier.entries import Entry, Received, add_entry, write_partial
 from fedtier.exact import ExactSum
+from fedtier.kinds import SumPlan
 from fedtier.problems import Problem, Unavailable
 from fedtier.serving.statedir import StateDirectory
 from worker_aggregator.batch import Batch, BatchRefused, DropBody, Event, Fold, FoldFailed, Seal, StartSum
@@ -68,7 +69,7 @@ class Folder:
             work = self._work.get()
             match work:
                 case StartSum(plan):
-                    self._start_sum(ExactSum(plan.sums))
+                    self._start_sum(plan.sums)
                 case Fold(ticket, entry):
                     self._fold(ticket, entry)
                 case Seal(batch):
@@ -76,8 +77,10 @@ class Folder:
                 case DropBody(entry):
                     entry.body.path.unlink(missing_ok=True)
 
-    def _start_sum(self, empty: ExactSum) -> None:
-        self._sum = empty
+    def _start_sum(self, plan: SumPlan) -> None:
+        if self._sum is None:
+            self._sum = ExactSum(plan)
+        self._sum.clear(plan)
         self._failed.clear()
 
     def _fold(self, ticket: int, entry: Entry) -> None:

@@ -300,6 +300,17 @@ def test_the_sum_of_nothing_is_neutral(drawn: Round) -> None:
     assert total == nothing == ExactSum(drawn.plan)
 
 
+@given(rounds(), rounds())
+@few
+def test_a_sum_cleared_for_another_plan_is_as_good_as_new(drawn: Round, following: Round) -> None:
+    total = drawn.sum_of(range(len(drawn.updates)))
+    total.clear(following.plan)
+    assert total == ExactSum(following.plan)
+    everyone = following.sum_of(range(len(following.updates)))
+    total.merge(everyone)
+    assert total == everyone
+
+
 def test_sums_that_differ_in_one_unit_are_not_equal() -> None:
     plan = one_tensor(Tensor("I64", (2,), bytes(16)))
     a, b = (fold_all(plan, [(tensor_of(np.array([1, value]), "I64"), 1)]) for value in (5, 6))

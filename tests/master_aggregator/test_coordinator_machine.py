@@ -30,7 +30,7 @@ from master_aggregator.coordinator import (
 from tests.builders import make_plan, noon, partial_entry, update_entry
 
 CLIENTS = st.sampled_from("abcdefgh")
-THRESHOLD, LIMIT = 4, 100
+THRESHOLD, LIMIT = 4, 70
 
 
 class Master(RuleBasedStateMachine):
