@@ -19,9 +19,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from fedtier.dtypes import STORAGE, TensorSpec
 from fedtier.exact import ExactSum, check_sum
 from fedtier.kinds import SumPlan, check_update, plan_tensor
-from fedtier.tensors import STORAGE, TensorSpec
 from fedtier.wire import WireSum, wire_chunks, wire_layout
 
 NUM_EXAMPLES = 600

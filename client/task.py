@@ -31,8 +31,8 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
+from fedtier.dtypes import Array
 from fedtier.problems import StartupError
-from fedtier.tensors import Array
 
 BUILT_IN: Final[Mapping[str, str]] = MappingProxyType({"mnist_cnn": "client.tasks.mnist_cnn:MnistCnn"})
 """Names of the tasks that come with the client, and where each lies."""

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from client.task import EvaluatingTask, FitConfig, FitResult, Task
+from fedtier.dtypes import Array, TensorSpec, as_stored, widen
 from fedtier.kinds import check_update
 from fedtier.problems import BadRequest, SchemaMismatch
 from fedtier.rounds import ClientSettings, RoundPlan, parse_metrics, parse_num_examples
-from fedtier.tensors import Array, TensorFile, TensorSpec, as_stored, widen
+from fedtier.tensors import TensorFile
 
 
 def fit_config(plan: RoundPlan, *, client_id: str, run_seed: int, epochs: int | None) -> FitConfig:

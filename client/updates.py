@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from client.events import SavedUpdate
+from fedtier.dtypes import Array, TensorSpec
 from fedtier.problems import Problem
 from fedtier.rounds import parse_metrics, parse_num_examples
-from fedtier.tensors import Array, TensorFile, TensorSpec, write_arrays
+from fedtier.tensors import TensorFile, write_arrays
 from fedtier.upstream import file_sha256
 
 _NAME: Final = re.compile(r"update-([1-9][0-9]*)-([0-9a-f]{64})\.safetensors")

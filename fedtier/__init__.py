@@ -1,7 +1,9 @@
 """What the tiers share; imports no tier.
 
-In: bytes of safetensors files and JSON documents. Out: checked tensors
-(`tensors`), exact sums of them (`exact`), the documents that travel and are
-published (`rounds`), the S3 side (`store`), refusals (`problems`), signed
-tokens (`tokens`), the HTTP client (`upstream`) and server (`serving`) sides.
+In: bytes of safetensors files and JSON documents. Out: checked tensors (`tensors`,
+`header`, `dtypes`), exact sums of them (`kinds`, `exact`, `wire`), what an aggregator
+receives (`entries`, `admission`), the documents that travel and are published
+(`rounds`), the S3 side (`store`), refusals (`problems`), signed tokens (`tokens`), the
+HTTP client (`upstream`) and server (`serving`) sides, and what commands share (`flags`,
+`logs`).
 """

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from fedtier.dtypes import Array
 from fedtier.exact import ExactSum, check_sum
+from fedtier.header import encode_header
 from fedtier.kinds import SumPlan, check_update
 from fedtier.problems import BadRequest, OutOfRange, Problem, SchemaMismatch
 from fedtier.rounds import Contributor, PartialHeader, RoundPlan, parse_metrics, parse_num_examples
-from fedtier.tensors import Array, TensorFile, encode_header
+from fedtier.tensors import TensorFile
 from fedtier.wire import WireSum, wire_chunks, wire_layout
 
 PARTIAL_KEY: Final = "partial"

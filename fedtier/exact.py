@@ -14,9 +14,9 @@ from typing import Final, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fedtier.dtypes import STORAGE, Array, round_to_bfloat16, widen
 from fedtier.kinds import CHUNK, LIMBS, SUM_BITS, SumPlan, TensorPlan
 from fedtier.problems import OutOfRange, StartupError, WeightLimit
-from fedtier.tensors import STORAGE, Array, round_to_bfloat16, widen
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 

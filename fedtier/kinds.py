@@ -24,8 +24,8 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from fedtier.dtypes import FLOATS, Array, TensorSpec, widen
 from fedtier.problems import NotFinite, OutOfRange
-from fedtier.tensors import FLOATS, Array, TensorSpec, widen
 
 Kind: TypeAlias = Literal["float", "wide", "integer", "kept"]
 

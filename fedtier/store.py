@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from fedtier.bucket import BLOCK, DEFAULT_PART_BYTES, Bucket, connect, require_digest
 from fedtier.bucket_errors import ObjectMissing, PreconditionFailed, StoreCorrupt, StoreRefused, StoreUnavailable
+from fedtier.header import read_header
 from fedtier.problems import NotSafetensors, Problem, StartupError
 from fedtier.rounds import (
     Head,
@@ -25,7 +26,6 @@ from fedtier.rounds import (
     parse_manifest,
     sha256_hex,
 )
-from fedtier.tensors import read_header
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

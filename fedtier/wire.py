@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
+from fedtier.dtypes import STORAGE, Array, TensorSpec
 from fedtier.exact import ExactSum, Int64s, SumView
 from fedtier.kinds import CHUNK, SumPlan, TensorPlan
 from fedtier.problems import SchemaMismatch
-from fedtier.tensors import STORAGE, Array, TensorSpec
 
 
 class WireSum:

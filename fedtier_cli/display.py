@@ -233,7 +233,10 @@ def score_table(scores: Sequence[RoundScore]) -> Table:
     """Return scores as a table of at most 80 columns where the task has no metrics of its own."""
     names = metric_names(scores)
     table = Table(
-        box=box.SIMPLE_HEAD, title=" tested on data that nobody trains on", title_style="bold", title_justify="left"
+        box=box.SIMPLE_HEAD,
+        title=" what the task says of every published round",
+        title_style="bold",
+        title_justify="left",
     )
     for heading in ("round", *names, "clients", "examples", "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)

@@ -78,7 +78,8 @@ def _recover(store: RoundStore, state: StateDirectory, workshop: Workshop) -> Re
     loaded = _load(journals, here if here in journals else before, workshop.die)
     if loaded is None:
         _require_no_other(journals, here, before, head, state.path)
-        log.warning("no usable journal of the open round: a new attempt begins")
+        level = log.warning if journals else log.info
+        level("no usable journal of the open round: a new attempt begins")
         _forget(journals, state.path)
         return Recovered(_claim(store, head, model, workshop))
     journal, contents = loaded

@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from fedtier.dtypes import Array
 from fedtier.exact import ExactSum
+from fedtier.header import encode_header
 from fedtier.kinds import CHUNK, TensorPlan
 from fedtier.rounds import ModelDigest
-from fedtier.tensors import Array, TensorFile, encode_header
+from fedtier.tensors import TensorFile
 
 
 def write_mean(total: ExactSum, base: Path, file: BinaryIO) -> ModelDigest:

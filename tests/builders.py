@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from fedtier.dtypes import Array, spec_of
 from fedtier.entries import Entry, Received
 from fedtier.exact import ExactSum
+from fedtier.header import encode_header
 from fedtier.kinds import plan_tensor
 from fedtier.rounds import BaseRound, ClientSettings, Contributor, PartialHeader, RoundPlan
-from fedtier.tensors import Array, encode_header, spec_of, write_arrays
+from fedtier.tensors import write_arrays
 from fedtier.wire import wire_chunks, wire_layout
 
 WEIGHT_LIMIT = 1 << 20

@@ -16,11 +16,11 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from fedtier.bucket import connect
+from fedtier.dtypes import Array
 from fedtier.rounds import ClientSettings
 from fedtier.serving.access import Gate
 from fedtier.serving.statedir import StateDirectory
 from fedtier.store import RoundStore
-from fedtier.tensors import Array
 from fedtier.tokens import TokenVerifier
 from master_aggregator.aggregator import MasterAggregator, Surroundings
 from master_aggregator.app import master_app

@@ -27,9 +27,9 @@ from fedtier.serving.shell import ModelElsewhere, ModelFile, Upload
 from fedtier.serving.statedir import StateDirectory
 from fedtier.serving.waiting import WaitingRoom
 from fedtier.upstream import Unreachable, Upstream
-from worker_aggregator.batch import (
+from worker_aggregator.batch import Batcher
+from worker_aggregator.events import (
     Action,
-    Batcher,
     BytesCame,
     Discard,
     DropBody,

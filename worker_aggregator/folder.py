@@ -19,7 +19,7 @@ from fedtier.exact import ExactSum
 from fedtier.kinds import SumPlan
 from fedtier.problems import Problem, Unavailable
 from fedtier.serving.statedir import StateDirectory
-from worker_aggregator.batch import Batch, BatchRefused, DropBody, Event, Fold, FoldFailed, Seal, StartSum
+from worker_aggregator.events import Batch, BatchRefused, DropBody, Event, Fold, FoldFailed, Seal, StartSum
 
 Work: TypeAlias = StartSum | Fold | Seal | DropBody
 

@@ -16,7 +16,7 @@ from fedtier.serving.statedir import StateDirectory
 from fedtier.tensors import TensorFile
 from fedtier.upstream import Unreachable, Upstream
 from fedtier.wire import WireSum, copy_sum
-from worker_aggregator.batch import Batch, BatchCounted, BatchRefused, Discard, Event, Shrink
+from worker_aggregator.events import Batch, BatchCounted, BatchRefused, Discard, Event, Shrink
 from worker_aggregator.folder import SealedBatch
 
 Order: TypeAlias = SealedBatch | Shrink | Discard

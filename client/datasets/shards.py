@@ -17,8 +17,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from fedtier.dtypes import TensorSpec
 from fedtier.problems import NotSafetensors, StartupError
-from fedtier.tensors import TensorFile, TensorSpec, write_arrays
+from fedtier.tensors import TensorFile, write_arrays
 
 SIDE: Final = 28
 CLASSES: Final = 10

@@ -30,8 +30,8 @@ import numpy as np
 import torch
 
 from client.task import FitConfig, FitResult
+from fedtier.dtypes import Array
 from fedtier.problems import SchemaMismatch, StartupError
-from fedtier.tensors import Array
 
 _EVALUATION_BATCH: Final = 1000
 

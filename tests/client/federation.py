@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from fedtier.dtypes import Array, spec_of
 from fedtier.kinds import plan_tensor
 from fedtier.problems import NotFound, Problem, RoundNotOpen, RoundOver
 from fedtier.rounds import BaseRound, ClientSettings, RoundStatus, State, UpdateReceipt
-from fedtier.tensors import Array, TensorFile, spec_of, write_arrays
+from fedtier.tensors import TensorFile, write_arrays
 from tests.client.loopback import Reply, Request, problem_reply
 
 WEIGHT_LIMIT = 1 << 20

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from client.task import FitConfig
-from fedtier.tensors import Array
+from fedtier.dtypes import Array
 
 
 class ColumnMean:

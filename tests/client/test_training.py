@@ -9,10 +9,11 @@ import pytest
 
 from client.task import FitConfig
 from client.training import evaluate_model, fit_config, fit_seed, task_arrays, train_update
+from fedtier.dtypes import Array, TensorSpec, round_to_bfloat16
 from fedtier.kinds import plan_tensor
 from fedtier.problems import BadRequest, NotFinite, Problem, SchemaMismatch
 from fedtier.rounds import RoundPlan
-from fedtier.tensors import Array, TensorFile, TensorSpec, round_to_bfloat16, write_arrays
+from fedtier.tensors import TensorFile, write_arrays
 from tests.client.federation import WEIGHT_LIMIT, make_status
 
 SPECS = {

@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from client.events import SavedUpdate
 from client.updates import SavedUpdates
-from fedtier.tensors import TensorSpec
+from fedtier.dtypes import TensorSpec
 from fedtier.upstream import file_sha256
 
 BASE = "b" * 64

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
+from fedtier.dtypes import STORAGE, Array, TensorSpec
 from fedtier.exact import ExactSum, SumView
+from fedtier.header import encode_header, read_header
 from fedtier.kinds import SumPlan, plan_tensor
-from fedtier.tensors import STORAGE, Array, TensorSpec, encode_header, read_header
 from fedtier.wire import WireSum, wire_chunks, wire_layout
 from tests import reference
 from tests.reference import Tensor

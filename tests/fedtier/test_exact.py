@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedtier.dtypes import Array, TensorSpec
 from fedtier.exact import LIMB_BITS, MAX_CONTRIBUTORS, ExactSum, SumView, check_arithmetic, check_sum
+from fedtier.header import encode_header
 from fedtier.kinds import CHUNK, LIMBS, MAX_WEIGHT_LIMIT, SumPlan, TensorPlan, check_update, plan_tensor
 from fedtier.problems import OutOfRange, WeightLimit
-from fedtier.tensors import Array, TensorSpec, encode_header
 from fedtier.wire import WireSum, copy_sum
 from tests import reference
 from tests.fedtier.models import DTYPES, FLOATS, Round, rounds, stored, tensor_of, tensors, through_wire

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedtier.dtypes import STORAGE, Array, TensorSpec
 from fedtier.kinds import (
     CHUNK,
     MAX_WEIGHT_LIMIT,
@@ -21,7 +22,6 @@ from fedtier.kinds import (
     value_limit,
 )
 from fedtier.problems import NotFinite, OutOfRange
-from fedtier.tensors import STORAGE, Array, TensorSpec
 from tests import reference
 from tests.fedtier.models import DTYPES, FLOATS, stored, tensor_of, tensors
 from tests.reference import Tensor

@@ -18,21 +18,10 @@ import safetensors
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fedtier.dtypes import STORAGE, TensorSpec, as_stored, round_to_bfloat16, spec_of, widen
+from fedtier.header import Header, encode_header, parse_header, read_header
 from fedtier.problems import NotSafetensors
-from fedtier.tensors import (
-    STORAGE,
-    Header,
-    TensorFile,
-    TensorSpec,
-    as_stored,
-    encode_header,
-    parse_header,
-    read_header,
-    round_to_bfloat16,
-    spec_of,
-    widen,
-    write_arrays,
-)
+from fedtier.tensors import TensorFile, write_arrays
 from tests import reference
 from tests.fedtier.models import DTYPES
 from tests.hostile.make import GOOD, HERE, SUFFIX, entry, framed, hostile_files, one

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedtier.dtypes import STORAGE, Array
 from fedtier.exact import ExactSum, Int64s
 from fedtier.kinds import CHUNK, LIMBS, SumPlan, TensorPlan
 from fedtier.problems import SchemaMismatch
-from fedtier.tensors import STORAGE, Array
 from fedtier.wire import WireSum, copy_sum, wire_layout
 from tests.fedtier.models import read_wire, rounds, through_wire, write_wire
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from werkzeug.test import TestResponse
 
+from fedtier.header import encode_header
 from fedtier.rounds import RoundPlan, RoundStatus
-from fedtier.tensors import encode_header
 from tests.builders import model_arrays, partial_bytes, safetensors, sum_of, trained, update_bytes
 from tests.hostile.make import hostile_files
 from tests.masters import Master, publish_initial, put, rules, store_of, wait_until

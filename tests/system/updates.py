@@ -15,9 +15,10 @@ from typing import Final
 
 from client.events import SavedUpdate
 from client.transport import Transport
+from fedtier.dtypes import TensorSpec
+from fedtier.header import encode_header
 from fedtier.problems import Problem
 from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, RoundManifest, UpdateReceipt
-from fedtier.tensors import TensorSpec, encode_header
 from fedtier.upstream import Upstream
 from tests import reference
 from tests.reference import Tensor

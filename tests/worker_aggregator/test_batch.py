@@ -17,11 +17,11 @@ from fedtier.problems import (
     WeightLimit,
 )
 from tests.builders import digest_of, make_plan, partial_entry, update_entry
-from worker_aggregator.batch import (
+from worker_aggregator.batch import Batcher
+from worker_aggregator.events import (
     Action,
     Batch,
     BatchCounted,
-    Batcher,
     BatchRefused,
     BytesCame,
     Discard,

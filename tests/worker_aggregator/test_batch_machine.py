@@ -13,11 +13,11 @@ from fedtier.entries import Counted, Entry, Outcome
 from fedtier.problems import AlreadyCounted, AttemptOver, Problem, RoundOver, Unavailable
 from fedtier.rounds import RoundPlan
 from tests.builders import make_plan, partial_entry, update_entry
-from worker_aggregator.batch import (
+from worker_aggregator.batch import Batcher
+from worker_aggregator.events import (
     Action,
     Batch,
     BatchCounted,
-    Batcher,
     BatchRefused,
     BytesCame,
     Discard,

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from client.datasets.shards import Shard, client_shard, held_out_shard, read_shard, write_shard, write_shards
+from fedtier.dtypes import Array
 from fedtier.problems import StartupError
-from fedtier.tensors import Array, write_arrays
+from fedtier.tensors import write_arrays
 
 
 def examples(count: int, seed: int = 0) -> Shard:

@@ -10,7 +10,8 @@ import torch
 
 from client.datasets.shards import Shard, write_shard
 from client.task import EvaluatingTask, FitConfig, load_task, require_evaluating
-from fedtier.tensors import Array, write_arrays
+from fedtier.dtypes import Array
+from fedtier.tensors import write_arrays
 
 CONFIG = FitConfig(round=1, epochs=2, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.5, seed=11)
 

@@ -1,0 +1,94 @@
+"""Names, dtypes and shapes of tensors, and how their values are stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]
+
+STORAGE: Final[Mapping[str, np.dtype[Any]]] = {
+    "F64": np.dtype("<f8"),
+    "F32": np.dtype("<f4"),
+    "F16": np.dtype("<f2"),
+    "BF16": np.dtype("<u2"),  # NumPy has no bfloat16: its bit pattern
+    "I64": np.dtype("<i8"),
+    "I32": np.dtype("<i4"),
+    "I16": np.dtype("<i2"),
+    "I8": np.dtype("i1"),
+    "U64": np.dtype("<u8"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+    "BOOL": np.dtype("?"),
+}
+"""safetensors' dtype names and how each is stored."""
+
+FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """Name, dtype and shape of one tensor.
+
+    Parameters
+    ----------
+    name : str
+    dtype : str
+        safetensors' name, a key of `STORAGE`.
+    shape : tuple of int
+        Empty for a scalar.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def elements(self) -> int:
+        """How many values the tensor has."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes its data takes."""
+        return self.elements * STORAGE[self.dtype].itemsize
+
+
+def spec_of(name: str, array: Array) -> TensorSpec:
+    """Return the spec under which a NumPy array is stored as it is."""
+    for dtype, storage in STORAGE.items():
+        if storage == array.dtype and dtype != "BF16":
+            return TensorSpec(name, dtype, tuple(array.shape))
+    raise ValueError(f"tensor {name!r} has dtype {array.dtype}, which safetensors cannot hold")
+
+
+def as_stored(array: Array, spec: TensorSpec) -> Array:
+    """Return `array` in the storage dtype of `spec`, rounding to BF16 where that is asked for."""
+    if tuple(array.shape) != spec.shape:
+        raise ValueError(f"tensor {spec.name!r} has shape {list(array.shape)}, wanted {list(spec.shape)}")
+    if spec.dtype == "BF16" and array.dtype.kind == "f":
+        return round_to_bfloat16(array)
+    if array.dtype != STORAGE[spec.dtype]:
+        raise ValueError(f"tensor {spec.name!r} has dtype {array.dtype}, wanted {spec.dtype}")
+    return array
+
+
+def widen(array: Array, dtype: str) -> Array:
+    """Return a stored array as numbers: BF16 bit patterns as float32, all others as they are."""
+    if dtype != "BF16":
+        return array
+    return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def round_to_bfloat16(array: Array) -> npt.NDArray[np.uint16]:
+    """Return the BF16 bit patterns of a floating-point array, through float32, half to even; NaN stays NaN."""
+    single = np.ascontiguousarray(array, dtype=np.float32)
+    bits = single.view(np.uint32)
+    rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) >> np.uint32(16)
+    return np.where(np.isnan(single), np.uint32(0x7FC0), rounded).astype(np.uint16)
