@@ -34,6 +34,7 @@ from client.events import (
 )
 from fedtier.problems import (
     DigestMismatch,
+    NotFound,
     NotSelected,
     Problem,
     RoundNotOpen,
@@ -156,6 +157,8 @@ class Participant:
             if now is None or now >= self._newest:
                 self._give_way(problem, now)
             return self._look_again()
+        if isinstance(problem, NotFound) and self._status is not None and sent is None:
+            return self._look_again()  # the model, asked of a worker that does not know yet that it is published
         hopeless = sent is not None and status_of(problem) in (413, 422) and not isinstance(problem, DigestMismatch)
         if not hopeless or sent is None:
             return Decision(Stop(problem.detail, ok=False))

@@ -38,7 +38,7 @@ from client.training import fit_config, train_update
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT, Transport
 from client.updates import SavedUpdates
 from fedtier.problems import BadRequest, Problem, StartupError
-from fedtier.rounds import BaseRound, RoundStatus, require_client_id
+from fedtier.rounds import BaseRound, RoundStatus, require_id
 from fedtier.tensors import TensorFile
 from fedtier.upstream import Unreachable, Upstream
 
@@ -146,7 +146,7 @@ def run_client(options: ClientOptions, surroundings: Surroundings | None = None)
 
 def _require_possible(options: ClientOptions) -> None:
     try:
-        require_client_id(options.client_id)
+        require_id(options.client_id, "client")
     except BadRequest as problem:
         raise StartupError(f"{problem.detail}; choose another --client-id") from None
     parts = urlsplit(options.server)

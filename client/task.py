@@ -132,7 +132,14 @@ def load_task(spec: str, data: Path) -> Task:
     factory = getattr(_import(spec, where), name, None)
     if not callable(factory):
         raise StartupError(f"the task {spec!r} cannot be loaded: {where} has no class or function {name!r}")
-    task = factory(data)
+    try:
+        task = factory(data)
+    except StartupError:
+        raise
+    except Exception as error:
+        raise StartupError(
+            f"the task {spec!r} cannot be made with the data {data}: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(task, Task):
         missing = [method for method in ("initial_model", "fit") if not hasattr(task, method)]
         raise StartupError(f"{spec!r} is no task: it has no {' and no '.join(missing)}")

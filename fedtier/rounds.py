@@ -379,16 +379,16 @@ def parse_metrics(text: str | None) -> dict[str, float]:
         raise BadRequest("the metadata metrics is not JSON") from None
 
 
-def require_client_id(client_id: str) -> str:
-    """Return a client id that is well-formed.
+def require_id(text: str, what: str) -> str:
+    """Return the id of a client or a batch that is well-formed.
 
     Raises
     ------
     BadRequest
     """
-    if not CLIENT_ID.fullmatch(client_id):
-        raise BadRequest(f"the client id {client_id[:140]!r} does not match {CLIENT_ID.pattern}")
-    return client_id
+    if not CLIENT_ID.fullmatch(text):
+        raise BadRequest(f"the {what} id {text[:140]!r} does not match {CLIENT_ID.pattern}")
+    return text
 
 
 def json_object(data: bytes) -> dict[str, Any]:

@@ -117,6 +117,7 @@ def prepared(options: LocalOptions, surroundings: Surroundings, display: Display
         if options.task not in BUILT_IN:
             # What is wrong with a task of the user's own is told before anything runs.
             load_task(options.task, data.clients[0])
+            _require_testable(options.task, data.test)
         display.step("starting S3")
         federation = Federation(
             task=options.task, bucket=BUCKET, bucket_key=options.tiers.bucket_key, test_data=str(data.test)
@@ -126,6 +127,16 @@ def prepared(options: LocalOptions, surroundings: Surroundings, display: Display
         newest = store.newest_round()
         children = held.enter_context(Children(directory.logs, child_environment(surroundings.environment)))
         yield LocalRun(options, directory, data, store, children, newest)
+
+
+def _require_testable(task: str, data: Path) -> None:
+    """Check before hours of training that a task can be made with what its models are going to be tested on."""
+    try:
+        load_task(task, data)
+    except StartupError as error:
+        raise StartupError(
+            f"{error}. The models are tested on {data}; put test data beside the clients' as test, or test.<extension>"
+        ) from None
 
 
 def start_servers(run: LocalRun, port: int, display: Display, see: Callable[[Event], None]) -> tuple[str, str]:

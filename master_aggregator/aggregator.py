@@ -24,9 +24,10 @@ from fedtier.rounds import (
     RoundStatus,
     UpdateReceipt,
 )
+from fedtier.serving.downloads import ModelElsewhere, ModelFile
 from fedtier.serving.models import ModelShelf
 from fedtier.serving.pacing import FASTEST
-from fedtier.serving.shell import ModelElsewhere, ModelFile, Upload
+from fedtier.serving.shell import Upload
 from fedtier.serving.statedir import StateDirectory
 from fedtier.serving.waiting import WaitingRoom
 from fedtier.store import RoundStore, StoreCorrupt, StoreUnavailable
@@ -50,6 +51,8 @@ from master_aggregator.publisher import Publisher
 from master_aggregator.recorder import Recorder
 from master_aggregator.recovery import recover
 
+PRESIGNED_SECONDS: Final = 3600
+"""How long a redirect to S3 is good: time for a slow reader of a large model to come back for the rest."""
 ANSWER_WITHIN: Final = 50.0
 """Seconds an upload waits for the disk before it is asked to come again."""
 
@@ -82,10 +85,21 @@ class MasterAggregator:
     state : StateDirectory
     rules : Rules
     surroundings : Surroundings
+    redirect_models : bool
+        Send who asks for a model to S3, by a URL that is good for a while.
     """
 
-    def __init__(self, store: RoundStore, state: StateDirectory, rules: Rules, surroundings: Surroundings) -> None:
+    def __init__(
+        self,
+        store: RoundStore,
+        state: StateDirectory,
+        rules: Rules,
+        surroundings: Surroundings,
+        *,
+        redirect_models: bool = False,
+    ) -> None:
         self._store = store
+        self._redirect_models = redirect_models
         self._outside = surroundings
         self._shelf = ModelShelf(state.models, self._fetch_model)
         self._workshop = Workshop(rules, state.path, self._shelf, surroundings.clock, surroundings.die)
@@ -96,8 +110,10 @@ class MasterAggregator:
         self._waiting = WaitingRoom()
         self._recorder = Recorder(state, self._tell, surroundings.die)
         self._publisher = Publisher(store, self._workshop, self._take_over, surroundings.finished)
+        self._timer: threading.Timer | None = None
         self._opened: OpenRound | None = None
         self._status: RoundStatus | None = None
+        self._history = threading.Lock()
         self._published: dict[int, tuple[str, ModelDigest]] = {}
 
     def start(self) -> None:
@@ -167,6 +183,8 @@ class MasterAggregator:
             _, model = self._find(round_number)
             base = base_round(round_number, model)
         try:
+            if self._redirect_models:
+                return ModelElsewhere(self._store.presign_model(base.round, base.sha256, PRESIGNED_SECONDS))
             return ModelFile(self._shelf.path(base), base.sha256)
         except (StoreUnavailable, StoreCorrupt) as error:
             raise Unavailable(str(error), retry_after=2) from error
@@ -223,14 +241,15 @@ class MasterAggregator:
             self._show()
             for action in actions:
                 self._perform(action)
+        for action in actions:
+            if isinstance(action, DropBody):  # outside the lock: a large file takes its time to go
+                action.entry.body.path.unlink(missing_ok=True)
 
     def _perform(self, action: Action) -> None:
         opened = self._opened
         match action:
             case Settle(ticket, outcome):
                 self._waiting.settle(ticket, outcome)
-            case DropBody(entry):
-                entry.body.path.unlink(missing_ok=True)
             case Record():
                 assert opened is not None, "the core claims entries of an open round only"
                 self._recorder.put(opened, action)
@@ -253,6 +272,8 @@ class MasterAggregator:
         structlog.get_logger().info("round opened", round=plan.round, attempt=plan.attempt, counted=len(counted))
         self._opened = opened
         self._tell(Opened(plan, counted, closed))
+        if self._timer is not None:
+            self._timer.cancel()
         if plan.deadline is not None:
             self._wait_for(plan.deadline)
 
@@ -262,9 +283,9 @@ class MasterAggregator:
         if left <= 0:
             self._tell(Tick(self._outside.clock()))
             return
-        timer = threading.Timer(min(left, threading.TIMEOUT_MAX), self._wait_for, (deadline,))
-        timer.daemon = True
-        timer.start()
+        self._timer = threading.Timer(min(left, threading.TIMEOUT_MAX), self._wait_for, (deadline,))
+        self._timer.daemon = True
+        self._timer.start()
 
     def _fetch_model(self, base: BaseRound, destination: Path) -> None:
         self._store.download_model(base.round, base.sha256, destination)
@@ -274,12 +295,13 @@ class MasterAggregator:
         newest = self.status().base.round
         if round_number > newest:
             raise NotFound(f"round {round_number} is not published; the newest is {newest}")
-        if round_number not in self._published:
-            try:
-                self._published.update(self._published_since())
-            except (StoreUnavailable, StoreCorrupt) as error:
-                raise Unavailable(str(error), retry_after=2) from error
-        return self._published[round_number]
+        with self._history:
+            if round_number not in self._published:
+                try:
+                    self._published.update(self._published_since())
+                except (StoreUnavailable, StoreCorrupt) as error:
+                    raise Unavailable(str(error), retry_after=2) from error
+            return self._published[round_number]
 
     def _published_since(self) -> dict[int, tuple[str, ModelDigest]]:
         """Follow the manifests from the newest back to one that is known, all the way or not at all."""

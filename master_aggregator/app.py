@@ -35,7 +35,7 @@ class MasterOptions:
     bucket_name, bucket_key : str
     state_dir : Path
     rules : Rules
-    exit_when_finished : bool
+    redirect_models, exit_when_finished : bool
     threads : int
     verifier : TokenVerifier or None
     """
@@ -44,6 +44,7 @@ class MasterOptions:
     bucket_key: str
     state_dir: Path
     rules: Rules
+    redirect_models: bool
     exit_when_finished: bool
     threads: int
     verifier: TokenVerifier | None
@@ -70,6 +71,7 @@ def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
         state,
         options.rules,
         Surroundings(clock=lambda: datetime.now(UTC), die=stop_at_once, finished=finished),
+        redirect_models=options.redirect_models,
     )
     app = master_app(tier, Gate(options.verifier), state, threads=options.threads)
     tier.start()

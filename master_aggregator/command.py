@@ -62,6 +62,12 @@ _HIGHEST_WEIGHT_LIMIT = 1 << 48
 @click.option("--batch-size", type=_COUNT, default=32, help="Samples in a client's training batch.")
 @click.option("--lr", type=FiniteRange(min=0, min_open=True), default=0.05, help="Clients' learning rate.")
 @click.option("--momentum", type=FiniteRange(0, 1, max_open=True), default=0.5, help="Clients' momentum.")
+@click.option(
+    "--model-delivery",
+    type=click.Choice(["file", "redirect"]),
+    default="file",
+    help="Serve models from here, or redirect to a presigned URL of S3.",
+)
 @click.option("--exit-when-finished", is_flag=True, help="Exit 0 once the last round is published.")
 @server_flags(port=5000)
 @json_flag
@@ -82,6 +88,7 @@ def master(**flags: Any) -> None:
         bucket_key=flags["bucket_key"],
         state_dir=flags["state_dir"],
         rules=rules,
+        redirect_models=flags["model_delivery"] == "redirect",
         exit_when_finished=flags["exit_when_finished"],
         threads=flags["threads"],
         verifier=verifier,

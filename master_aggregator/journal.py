@@ -148,12 +148,13 @@ class Journal:
         try:
             for entry in entries:
                 moved.append(self._adopt(entry))
+            size = sum(entry.body.path.stat().st_size for entry in moved)
             self._commit(moved, snapshot=False)
         except OSError:
             for entry in [*entries, *moved]:
                 entry.body.path.unlink(missing_ok=True)
             raise
-        self._since_snapshot += sum(entry.body.path.stat().st_size for entry in moved)
+        self._since_snapshot += size
         return moved
 
     def wants_snapshot(self, sum_bytes: int) -> bool:

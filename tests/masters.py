@@ -85,13 +85,14 @@ class Master:
         *,
         verifier: TokenVerifier | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        redirect_models: bool = False,
     ) -> None:
         self.deaths: queue.Queue[str] = queue.Queue()
         self.finished = threading.Event()
         self.state = StateDirectory(folder)
         self.state.clear_spool()
         around = Surroundings(clock=clock, die=self._die, finished=self.finished.set)
-        self.tier = MasterAggregator(store, self.state, chosen or rules(), around)
+        self.tier = MasterAggregator(store, self.state, chosen or rules(), around, redirect_models=redirect_models)
         self.app = master_app(self.tier, Gate(verifier), self.state, threads=16)
 
     def start(self) -> Master:

@@ -22,8 +22,9 @@ from fedtier.problems import (
     Unavailable,
 )
 from fedtier.rounds import BaseRound, PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt, parse_manifest
+from fedtier.serving.downloads import ModelElsewhere, ModelFile
 from fedtier.serving.models import ModelShelf
-from fedtier.serving.shell import ModelElsewhere, ModelFile, Upload
+from fedtier.serving.shell import Upload
 from fedtier.serving.statedir import StateDirectory
 from fedtier.serving.waiting import WaitingRoom
 from fedtier.upstream import Unreachable, Upstream
@@ -168,6 +169,9 @@ class WorkerAggregator:
         if round_number == self.status().round:
             self._wait_for_round(round_number + 1)  # somebody heard sooner than this worker that it is published
         status = self.status()
+        trouble = self._follower.trouble()
+        if round_number >= status.round and trouble is not None:
+            raise Unavailable(trouble[0], retry_after=1)
         if round_number >= status.round:
             raise NotFound(f"round {round_number} is not published; the newest is {status.base.round}")
         base = status.base if round_number == status.base.round else self._published(round_number)
@@ -232,7 +236,8 @@ class WorkerAggregator:
             self._status = status
             self._news.notify_all()
         if news:
-            self._prefetch(status.base)
+            # Not by the follower itself, which would hear of nothing newer until a large model is here.
+            threading.Thread(target=self._prefetch, args=(status.base,), name="prefetch", daemon=True).start()
 
     def _prefetch(self, base: BaseRound) -> None:
         try:

@@ -11,10 +11,10 @@ from typing import Final, TypeAlias
 import structlog
 
 from fedtier.entries import PARTIAL_HEADER_LIMIT, Entry, Received, remove_entry, write_partial
-from fedtier.problems import Problem
+from fedtier.problems import DigestMismatch, Problem
 from fedtier.serving.statedir import StateDirectory
 from fedtier.tensors import TensorFile
-from fedtier.upstream import Unreachable, Upstream
+from fedtier.upstream import Unreachable, Upstream, file_sha256
 from fedtier.wire import WireSum, copy_sum
 from worker_aggregator.events import Batch, BatchCounted, BatchRefused, Discard, Event, Shrink
 from worker_aggregator.folder import SealedBatch
@@ -124,8 +124,7 @@ class Forwarder:
                 self._tell(BatchRefused(self._state.refuse(error)))
                 return
             except Problem as problem:
-                status = int(problem.members.get("status", problem.status))
-                if status not in _RETRIED and problem.name != "digest-mismatch":
+                if not self._worth_another_try(batch, body, problem):
                     log.info("the upstream refused a batch", problem=problem.name, reason=problem.detail)
                     self._tell(BatchRefused(problem))
                     return
@@ -139,8 +138,24 @@ class Forwarder:
             self._stopped.wait(max(random.uniform(0, pause), min(wanted or 0.0, LONGEST_PAUSE)))  # noqa: S311
             pause = min(2 * pause, LONGEST_PAUSE)
 
+    def _worth_another_try(self, batch: Batch, body: Received, problem: Problem) -> bool:
+        if isinstance(problem, DigestMismatch):
+            # Damaged on the way, unless the file itself is: that one would be refused for ever.
+            return file_sha256(body.path) == body.sha256
+        if _is_of_an_older_attempt(batch, problem):
+            return True
+        return int(problem.members.get("status", problem.status)) in _RETRIED
+
     def _put(self, batch: Batch, body: Received) -> None:
         path = f"/v1/rounds/{batch.plan.round}/partials/{batch.batch_id}"
         answer = self._upstream.put_file(path, body.path, sha256=body.sha256)
         if (answer.get("round"), answer.get("attempt")) != batch.plan.pair:
             raise Unreachable(f"{self._upstream.url} answered a partial with no receipt of its round and attempt")
+
+
+def _is_of_an_older_attempt(batch: Batch, problem: Problem) -> bool:
+    """Return whether a 409 speaks of an earlier round or attempt than the batch: not an answer to it."""
+    round_number, attempt = problem.members.get("round"), problem.members.get("attempt")
+    if problem.status != 409 or not isinstance(round_number, int) or not isinstance(attempt, int):
+        return False
+    return (round_number, attempt) < batch.plan.pair

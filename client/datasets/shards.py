@@ -109,11 +109,13 @@ def read_shard(path: Path) -> Shard:
     try:
         file = TensorFile(path)
     except FileNotFoundError:
-        raise StartupError(f"the shard {path} does not exist; make shards with data_splitter.py") from None
+        raise StartupError(
+            f"the shard {path} does not exist; name one that does, for example of a run's folder shards/"
+        ) from None
     except OSError as error:
         raise StartupError(f"the shard {path} cannot be read: {error}") from None
     except NotSafetensors as problem:
-        raise StartupError(f"the shard {path} is {problem.detail}; make it again with data_splitter.py") from None
+        raise StartupError(f"the shard {path} is {problem.detail}; name another") from None
     specs = {spec.name: spec for spec in file.header.specs}
     count = specs["y"].elements if "y" in specs else 0
     wanted = {"x": TensorSpec("x", "U8", (count, SIDE, SIDE)), "y": TensorSpec("y", "U8", (count,))}

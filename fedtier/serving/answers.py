@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
+import threading
 from collections.abc import Mapping
 from typing import IO, Any, Final
 
@@ -23,7 +26,7 @@ from fedtier.problems import (
 DRAIN_LIMIT: Final = 1 << 20
 SILENCE: Final = 60.0
 """Seconds that a sender or a reader may stand still before its connection is given up, and the thread is free again."""
-_DRAIN_SILENCE: Final = 2.0
+_DRAIN_SECONDS: Final = 2.0
 
 
 def answer_problem(problem: Problem) -> Response:
@@ -39,14 +42,32 @@ def answer_problem(problem: Problem) -> Response:
 
 
 def _drain(environ: Mapping[str, Any], stream: IO[bytes]) -> None:
-    """Read what the sender still sends, so that it sees the answer and not a reset connection."""
-    limit_silence(environ, _DRAIN_SILENCE)
-    left = DRAIN_LIMIT
+    """Read what the sender still sends, so that it sees the answer and not a reset connection; for a short time."""
+    limit_silence(environ, _DRAIN_SECONDS)
+    left, watchdog = DRAIN_LIMIT, _cut_off_later(environ)
     try:
         while left > 0 and (block := stream.read(min(left, 1 << 16))):
             left -= len(block)
     except Exception:
         structlog.get_logger().debug("sender gone before its body was drained")
+    finally:
+        watchdog.cancel()
+
+
+def _cut_off_later(environ: Mapping[str, Any]) -> threading.Timer:
+    """End the reading of a body that comes in drops, of which each keeps the silence short."""
+    connection: socket.socket | None = environ.get("gunicorn.socket")
+
+    def cut_off() -> None:
+        with contextlib.suppress(OSError):
+            if connection is not None:
+                connection.shutdown(socket.SHUT_RD)
+
+    watchdog = threading.Timer(_DRAIN_SECONDS, cut_off)
+    watchdog.daemon = True
+    if environ.get("CONTENT_LENGTH"):
+        watchdog.start()
+    return watchdog
 
 
 def limit_silence(environ: Mapping[str, Any], seconds: float = SILENCE) -> None:

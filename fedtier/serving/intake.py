@@ -141,21 +141,20 @@ def _read(stream: IO[bytes], size: int) -> bytes:
         return b""
 
 
-class UploadSlots:
-    """Keeps threads free for everything but uploads.
+class TransferSlots:
+    """Keeps threads free for everything but uploads and downloads.
 
     Parameters
     ----------
     slots : int
-        How many uploads may be received or waited for at once.
+        How many bodies may be received, waited for or sent at once.
     """
 
     def __init__(self, slots: int) -> None:
         self._free = threading.BoundedSemaphore(slots)
 
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        """Hold a slot.
+    def hold(self) -> Callable[[], None]:
+        """Take a slot and return what frees it, to be called once.
 
         Raises
         ------
@@ -163,8 +162,20 @@ class UploadSlots:
             All are taken.
         """
         if not self._free.acquire(blocking=False):
-            raise Unavailable("every upload slot of this server is taken", retry_after=1)
+            raise Unavailable("every transfer slot of this server is taken", retry_after=1)
+        return self._free.release
+
+    @contextmanager
+    def take(self) -> Iterator[None]:
+        """Hold a slot while the block runs.
+
+        Raises
+        ------
+        Unavailable
+            All are taken.
+        """
+        release = self.hold()
         try:
             yield
         finally:
-            self._free.release()
+            release()

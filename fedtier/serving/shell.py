@@ -12,11 +12,9 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Protocol
 
-from flask import Flask, Response, redirect, request, send_file
+from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -38,33 +36,19 @@ from fedtier.rounds import (
     RoundPlan,
     RoundStatus,
     UpdateReceipt,
-    require_client_id,
+    require_id,
     sha256_hex,
 )
 from fedtier.serving.access import Gate
 from fedtier.serving.answers import answer_bug, answer_http_exception, answer_problem, limit_silence
-from fedtier.serving.intake import BodyHeaders, UploadSlots, read_body_headers, receive_body
+from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
+from fedtier.serving.intake import BodyHeaders, TransferSlots, read_body_headers, receive_body
 from fedtier.serving.pacing import PollPacer
 from fedtier.serving.statedir import StateDirectory
 from fedtier.upstream import content_digest
 
 SPARE_THREADS: Final = 8
 _ROUND: Final = re.compile(r"[0-9]{1,9}")
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """A model to be sent from a file."""
-
-    path: Path
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModelElsewhere:
-    """A model to be fetched from another address, good for a short time."""
-
-    url: str
 
 
 class Upload(Protocol):
@@ -127,7 +111,9 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
     """
     app = Flask(name, static_folder=None)
     documents = RoundDocuments(tier)
-    uploads = Uploads(tier, gate, state, UploadSlots(max(1, threads - SPARE_THREADS)))
+    slots = TransferSlots(max(1, threads - SPARE_THREADS))
+    uploads = Uploads(tier, gate, state, slots)
+    downloads = Downloads(tier.model, slots)
 
     app.register_error_handler(Problem, answer_problem)
     app.register_error_handler(HTTPException, answer_http_exception)
@@ -154,7 +140,7 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
     @app.get("/v1/rounds/<number>/model")
     def model(number: str) -> BaseResponse:
         gate.require(request.headers.get("Authorization"))
-        return _serve_model(tier.model(parse_round(number)))
+        return downloads.model(parse_round(number))
 
     @app.get("/v1/rounds/<number>/manifest")
     def manifest(number: str) -> BaseResponse:
@@ -198,7 +184,7 @@ class RoundDocuments:
 class Uploads:
     """The way of an upload: address, token, headers, body, content, count."""
 
-    def __init__(self, tier: Tier, gate: Gate, state: StateDirectory, slots: UploadSlots) -> None:
+    def __init__(self, tier: Tier, gate: Gate, state: StateDirectory, slots: TransferSlots) -> None:
         self._tier = tier
         self._gate = gate
         self._state = state
@@ -206,7 +192,7 @@ class Uploads:
 
     def update(self, number: str, client_id: str) -> UpdateReceipt:
         """Take a client's update."""
-        round_number, client_id = parse_round(number), require_client_id(client_id)
+        round_number, client_id = parse_round(number), require_id(client_id, "client")
         self._gate.require(request.headers.get("Authorization"), roles={"client"}, subject=client_id)
         with self._slots.take():
             plan = self._tier.admit(round_number, client_id)
@@ -217,7 +203,7 @@ class Uploads:
 
     def partial(self, number: str, batch_id: str) -> PartialReceipt:
         """Take a worker's partial."""
-        round_number, batch_id = parse_round(number), require_client_id(batch_id)
+        round_number, batch_id = parse_round(number), require_id(batch_id, "batch")
         self._gate.require(request.headers.get("Authorization"), roles={"worker"})
         with self._slots.take():
             plan = self._tier.admit(round_number, None)
@@ -256,23 +242,4 @@ def _with_digests(response: Response) -> Response:
     digest = content_digest(sha256_hex(response.get_data()))
     response.headers["Repr-Digest"] = digest
     response.headers["Content-Digest"] = digest
-    return response
-
-
-def _serve_model(model: ModelFile | ModelElsewhere) -> BaseResponse:
-    if isinstance(model, ModelElsewhere):
-        return redirect(model.url, 307)
-    response = send_file(
-        model.path,
-        mimetype="application/octet-stream",
-        etag=model.sha256,
-        conditional=True,
-        max_age=31_536_000,
-    )
-    response.cache_control.public = False
-    response.cache_control.private = True  # a cache between must not hand it to whoever has no token
-    digest = content_digest(model.sha256)
-    response.headers["Repr-Digest"] = digest
-    if response.status_code == 200:
-        response.headers["Content-Digest"] = digest
     return response

@@ -27,6 +27,7 @@ from fedtier.problems import (
     DigestMismatch,
     Forbidden,
     NotFinite,
+    NotFound,
     NotSelected,
     Problem,
     RoundNotOpen,
@@ -276,6 +277,13 @@ def test_an_update_that_can_never_be_taken_is_not_kept_for_the_next_start(kind: 
 
     assert participant.handle_event(Refused(kind("why"))) == Decision(Stop("why", ok=False), (Discard(update),))
     assert participant.handle_event(RoundSeen(status())).step == FetchModel(status().base)
+
+
+def test_a_model_that_a_lagging_server_does_not_know_yet_is_asked_for_again() -> None:
+    participant = Participant("client-3")
+    assert participant.handle_event(RoundSeen(status(7, 12))).step == FetchModel(status(7, 12).base)
+    assert participant.handle_event(Refused(NotFound("round 6 is not published"))) == Decision(Poll(0.01))
+    assert participant.handle_event(RoundSeen(status(7, 12))).step == FetchModel(status(7, 12).base)
 
 
 def test_a_server_that_is_gone_stops_the_client() -> None:

@@ -90,6 +90,11 @@ def test_an_error_in_the_task_s_own_code_is_not_hidden(tmp_path: Path, numbers: 
         load_task(f"{path}:Mine", numbers)
 
 
+def test_data_that_a_task_cannot_take_is_one_clear_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"cannot be made with the data .*missing: FileNotFoundError"):
+        load_task("tests.client.numpy_task:ColumnMean", tmp_path / "missing")
+
+
 def test_a_task_that_cannot_evaluate_says_so(numbers: Path) -> None:
     with pytest.raises(StartupError, match="ColumnMean cannot evaluate"):
         require_evaluating(load_task("tests.client.numpy_task:ColumnMean", numbers))

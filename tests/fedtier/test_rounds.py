@@ -33,7 +33,7 @@ from fedtier.rounds import (
     parse_manifest,
     parse_metrics,
     parse_num_examples,
-    require_client_id,
+    require_id,
     sha256_hex,
 )
 
@@ -440,7 +440,7 @@ def test_metrics_are_limited_in_bytes() -> None:
 
 @pytest.mark.parametrize("client_id", ["a", "0", "client-3", "A.b_c-d", "a" * 128])
 def test_a_good_client_id_is_returned(client_id: str) -> None:
-    assert require_client_id(client_id) == client_id
+    assert require_id(client_id, "client") == client_id
     assert contributor(client_id).client_id == client_id
 
 
@@ -449,7 +449,7 @@ def test_a_good_client_id_is_returned(client_id: str) -> None:
 )
 def test_a_bad_client_id_is_refused(client_id: str) -> None:
     with pytest.raises(BadRequest, match=r"the client id .* does not match") as refused:
-        require_client_id(client_id)
+        require_id(client_id, "client")
     assert len(refused.value.detail.encode()) < 300
 
 

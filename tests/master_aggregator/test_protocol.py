@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import requests
 from werkzeug.test import TestResponse
 
 from fedtier.header import encode_header
@@ -94,6 +95,20 @@ def test_counting_changes_the_etag(master: Master) -> None:
 
 
 # Models and manifests
+
+
+def test_a_master_that_redirects_names_a_url_of_s3_which_needs_no_credentials(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    store = store_of(s3_server)
+    content = publish_initial(store, tmp_path)
+    redirecting = Master(store, tmp_path / "state", redirect_models=True).start()
+    try:
+        answer = redirecting.http.get("/v1/rounds/0/model")
+        assert answer.status_code == 307
+        assert requests.get(answer.headers["Location"], timeout=30).content == content
+    finally:
+        redirecting.stop()
 
 
 def test_a_model_comes_whole_with_its_digests(patient: Master) -> None:

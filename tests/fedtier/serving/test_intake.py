@@ -18,7 +18,7 @@ from fedtier.problems import (
     Unavailable,
     UnsupportedMediaType,
 )
-from fedtier.serving.intake import BLOCK, BodyHeaders, UploadSlots, read_body_headers, receive_body
+from fedtier.serving.intake import BLOCK, BodyHeaders, TransferSlots, read_body_headers, receive_body
 from fedtier.serving.statedir import StateDirectory
 
 BODY = bytes(range(256)) * (BLOCK // 256) * 2 + b"end"
@@ -132,15 +132,15 @@ def test_a_full_disk_is_503_and_leaves_nothing(state: StateDirectory, monkeypatc
 
 
 def test_uploads_beyond_the_slots_are_refused_at_once() -> None:
-    slots = UploadSlots(2)
-    with slots.take(), slots.take(), pytest.raises(Unavailable, match="every upload slot"), slots.take():
+    slots = TransferSlots(2)
+    with slots.take(), slots.take(), pytest.raises(Unavailable, match="every transfer slot"), slots.take():
         pass
     with slots.take(), slots.take():
         pass
 
 
 def test_a_slot_is_free_again_after_a_failure() -> None:
-    slots = UploadSlots(1)
+    slots = TransferSlots(1)
     with pytest.raises(ValueError, match="broken"), slots.take():
         raise ValueError("broken")
     with slots.take():
