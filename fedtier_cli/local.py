@@ -135,7 +135,7 @@ def _require_testable(task: str, data: Path) -> None:
         load_task(task, data)
     except StartupError as error:
         raise StartupError(
-            f"{error}. The models are tested on {data}; put test data beside the clients' as test, or test.<extension>"
+            f"{str(error).rstrip('.')}. The models are tested on {data}; put test data beside the clients' as test, or test.<extension>"
         ) from None
 
 

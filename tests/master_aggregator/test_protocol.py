@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -638,6 +639,22 @@ def test_a_cohort_takes_only_its_clients(s3_server: S3Server, tmp_path: Path) ->
         other = next(f"client-{k}" for k in range(10) if f"client-{k}" not in cohort)
         problem(master.send_update(other, GOOD), 409, "not-selected")
         assert master.send_update(cohort[0], GOOD).status_code == 200
+
+
+def test_rounds_that_close_before_their_deadline_leave_no_thread_waiting_for_it(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    def waiting() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+    before = len(waiting())
+    store = store_of(s3_server)
+    publish_initial(store, tmp_path)
+    with Master(store, tmp_path / "state", rules(threshold=1, deadline=3600.0)) as master:
+        for number in (1, 2, 3, 4):
+            assert master.send_update("client-a", GOOD, number).status_code == 200
+            master.await_round(number + 1)
+        wait_until(lambda: len(waiting()) <= before + 1)
 
 
 def test_the_deadline_closes_a_round(s3_server: S3Server, tmp_path: Path) -> None:
