@@ -134,8 +134,9 @@ def _require_testable(task: str, data: Path) -> None:
     try:
         load_task(task, data)
     except StartupError as error:
+        reason = str(error).rstrip(".")
         raise StartupError(
-            f"{str(error).rstrip('.')}. The models are tested on {data}; put test data beside the clients' as test, or test.<extension>"
+            f"{reason}. The models are tested on {data}; put test data beside the clients' as test, or test.<extension>"
         ) from None
 
 
