@@ -110,7 +110,7 @@ def read_shard(path: Path) -> Shard:
         file = TensorFile(path)
     except FileNotFoundError:
         raise StartupError(
-            f"the shard {path} does not exist; name one that does, for example of a run's folder shards/"
+            f"the shard {path} does not exist; make shards with ./train.sh, or name another file"
         ) from None
     except OSError as error:
         raise StartupError(f"the shard {path} cannot be read: {error}") from None
