@@ -79,6 +79,7 @@ MASTER = {
     "batch_size": "16",
     "lr": "0.1",
     "momentum": "0.2",
+    "model_delivery": "redirect",
     "exit_when_finished": "1",
     "host": "127.0.0.2",
     "port": "5999",
