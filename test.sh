@@ -5,7 +5,7 @@ set -euo pipefail
 # shellcheck source=scripts/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/scripts/setup.sh"
 
-set_up server client test
+set_up server client view test
 cd "$checkout"
 export PATH="$venv/bin:$PATH"
 # Unless mirrors are named, MNIST comes from a package registry, as the packages do.

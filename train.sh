@@ -4,6 +4,6 @@ set -euo pipefail
 # shellcheck source=scripts/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/scripts/setup.sh"
 
-set_up server client
+set_up server client view
 export FEDTIER_HOME="${FEDTIER_HOME:-$checkout}"
 exec "$venv/bin/fedtier" train "$@"

@@ -33,9 +33,40 @@ from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from fedtier.dtypes import Array
 from fedtier.problems import StartupError
+from fedtier.rounds import ClientSettings
 
-BUILT_IN: Final[Mapping[str, str]] = MappingProxyType({"mnist_cnn": "client.tasks.mnist_cnn:MnistCnn"})
-"""Names of the tasks that come with the client, and where each lies."""
+
+@dataclass(frozen=True, slots=True)
+class BuiltIn:
+    """A task that comes with the client.
+
+    Parameters
+    ----------
+    where : str
+        ``package.module:Name``.
+    dataset : str
+        In `client.datasets.catalogue`.
+    settings : ClientSettings
+        How it is trained where nobody says otherwise.
+    """
+
+    where: str
+    dataset: str
+    settings: ClientSettings
+
+
+BUILT_IN: Final[Mapping[str, BuiltIn]] = MappingProxyType(
+    {
+        "mnist_cnn": BuiltIn("client.tasks.mnist_cnn:MnistCnn", "mnist", ClientSettings()),
+        "mnist_2nn": BuiltIn("client.tasks.mnist_2nn:Mnist2nn", "mnist", ClientSettings(lr=0.1)),
+        "mnist_cnn_large": BuiltIn("client.tasks.mnist_cnn_large:MnistCnnLarge", "mnist", ClientSettings()),
+        "tabular_cnn": BuiltIn(
+            "client.tasks.tabular_cnn:TabularCnn", "tabular", ClientSettings(optimizer="adam", lr=0.001)
+        ),
+        "cifar_cnn": BuiltIn("client.tasks.cifar_cnn:CifarCnn", "cifar10", ClientSettings(lr=0.01, momentum=0.9)),
+    }
+)
+"""The tasks that come with the client, by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +82,14 @@ class FitConfig:
     lr : float
         Learning rate.
     optimizer : str
-        ``sgd``.
+        ``sgd`` or ``adam``.
     momentum : float
+        Of ``sgd``.
+    weight_decay : float
+        As PyTorch's optimizers have it.
+    prox_mu : float
+        FedProx's pull towards the arrays that came in (Li et al. 2020): half of it times the squared distance
+        is added to the loss.
     seed : int
         In [0, 2**63); of this run, client and round: a fit that draws from it only
         gives the same result each time.
@@ -64,6 +101,8 @@ class FitConfig:
     lr: float
     optimizer: str
     momentum: float
+    weight_decay: float
+    prox_mu: float
     seed: int
 
 
@@ -99,12 +138,41 @@ class Task(Protocol):
         """Train from `arrays`, which may be written to; BF16 tensors come and go as float32."""
 
 
+class Assessment(NamedTuple):
+    """How good a model is on a task's data.
+
+    Parameters
+    ----------
+    metrics : Mapping of str to float
+        At least ``loss`` and ``accuracy``.
+    examples : int
+        That it was tested on.
+    labels : tuple of str
+        Names of the classes; empty where the task does not tell classes apart.
+    confusion : ndarray of int64, shape [classes, classes], or None
+        Row: the true class; column: the class that the model says.
+    """
+
+    metrics: Mapping[str, float]
+    examples: int
+    labels: tuple[str, ...] = ()
+    confusion: Array | None = None
+
+
 @runtime_checkable
 class EvaluatingTask(Task, Protocol):
     """A task that can also say how good a model is."""
 
     def evaluate(self, arrays: Mapping[str, Array]) -> Mapping[str, float]:
         """Return at least ``loss`` and ``accuracy`` of a model on the task's data."""
+
+
+@runtime_checkable
+class AssessingTask(Task, Protocol):
+    """A task that also says which classes a model takes for which."""
+
+    def assess(self, arrays: Mapping[str, Array]) -> Assessment:
+        """Return what is to be known of a model on the task's data."""
 
 
 def load_task(spec: str, data: Path) -> Task:
@@ -122,7 +190,7 @@ def load_task(spec: str, data: Path) -> Task:
     StartupError
         There is no such task, it cannot be imported, it is none, or it refuses the data.
     """
-    where, _, name = BUILT_IN.get(spec, spec).rpartition(":")
+    where, _, name = (BUILT_IN[spec].where if spec in BUILT_IN else spec).rpartition(":")
     if not where or not name:
         known = ", ".join(sorted(BUILT_IN))
         raise StartupError(

@@ -36,6 +36,8 @@ def fit_config(plan: RoundPlan, *, client_id: str, run_seed: int, epochs: int | 
         lr=settings.lr,
         optimizer=settings.optimizer,
         momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+        prox_mu=settings.prox_mu,
         seed=fit_seed(run_seed, client_id, plan.round),
     )
 

@@ -51,6 +51,7 @@ Count = Annotated[int, Field(ge=1, le=(1 << 63) - 1, strict=True)]
 Moment = Annotated[datetime, AfterValidator(_utc)]
 Number = Annotated[float, Field(strict=True)]
 Metrics = Annotated[dict[str, Number], AfterValidator(_finite_metrics)]
+Optimizer: TypeAlias = Literal["sgd", "adam"]
 State: TypeAlias = Literal["collecting", "publishing", "paused", "finished"]
 
 
@@ -101,13 +102,29 @@ class BaseRound(Lenient):
 
 
 class ClientSettings(Lenient):
-    """How clients train, unless they override it."""
+    """How clients train in a round, unless they override it.
+
+    Parameters
+    ----------
+    epochs, batch_size : int
+    lr : float
+        Learning rate of this round.
+    optimizer : {"sgd", "adam"}
+    momentum : float
+        Of ``sgd``.
+    weight_decay : float
+        Factor of the squared norm that is added to the loss, twice over.
+    prox_mu : float
+        FedProx's pull towards the round's model (Li et al. 2020); 0 is FedAvg.
+    """
 
     epochs: Count = 1
     batch_size: Count = 32
     lr: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
-    optimizer: Literal["sgd"] = "sgd"
+    optimizer: Optimizer = "sgd"
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.5
+    weight_decay: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    prox_mu: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
 
 
 class RoundPlan(Lenient):
@@ -332,6 +349,10 @@ class RoundKeys:
     def manifest(self, round_number: int, sha256: str) -> str:
         """Return the key of a round's manifest."""
         return f"{self.prefix}/rounds/{round_number:06d}/manifest-{sha256}.json"
+
+    def evaluation(self, round_number: int, model_sha256: str) -> str:
+        """Return the key of what a round's model did on test data."""
+        return f"{self.prefix}/rounds/{round_number:06d}/evaluation-{model_sha256}.json"
 
 
 def sha256_hex(data: bytes) -> str:

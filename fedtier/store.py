@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from fedtier.bucket import BLOCK, DEFAULT_PART_BYTES, Bucket, connect, require_digest
 from fedtier.bucket_errors import ObjectMissing, PreconditionFailed, StoreCorrupt, StoreRefused, StoreUnavailable
+from fedtier.evaluations import Evaluation
 from fedtier.header import read_header
 from fedtier.problems import NotSafetensors, Problem, StartupError
 from fedtier.rounds import (
@@ -44,7 +45,7 @@ ROUND_METADATA: Final = "fedtier-round"
 """Metadata key of the copy: the round it is of, in decimal."""
 SHA256_METADATA: Final = "fedtier-sha256"
 """Metadata key of the copy: its SHA-256, in hex."""
-_COPY_TRIES: Final = 10
+_TRIES: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +198,33 @@ class RoundStore:
         require_digest(self._bucket.url(key), sha256_hex(stored.data), sha256)
         return stored.data
 
+    def read_evaluation(self, round_number: int, model_sha256: str) -> Evaluation | None:
+        """Return what a round's model did on test data, or None where nobody tested it."""
+        key = self.keys.evaluation(round_number, model_sha256)
+        stored = self._bucket.get(key)
+        if stored is None:
+            return None
+        try:
+            evaluation = Evaluation.from_json(stored.data)
+        except Problem as problem:
+            raise StoreCorrupt(f"{self._bucket.url(key)} is no evaluation: {problem.detail}") from None
+        if (evaluation.round, evaluation.model_sha256) != (round_number, model_sha256):
+            raise StoreCorrupt(f"{self._bucket.url(key)} is the evaluation of another model")
+        return evaluation
+
+    def put_evaluation(self, evaluation: Evaluation) -> None:
+        """Write what a round's model did on test data, in place of what stands there; the last writer wins."""
+        key = self.keys.evaluation(evaluation.round, evaluation.model_sha256)
+        data = evaluation.to_json()
+        for _ in range(_TRIES):
+            facts = self._bucket.facts(key)
+            try:
+                self._bucket.put(key, data, expected=None if facts is None else facts.etag)
+            except PreconditionFailed:
+                continue  # another evaluation came between
+            return
+        raise StoreUnavailable(f"{self._bucket.url(key)} keeps changing under our writes; try again")
+
     def history(self) -> Iterator[PublishedRound]:
         """Yield the published rounds, newest first, by following each manifest to its predecessor."""
         stored = self.read_head()
@@ -271,7 +299,7 @@ class RoundStore:
             The file has another digest; nothing was written.
         """
         metadata = {ROUND_METADATA: str(round_number), SHA256_METADATA: sha256}
-        for _ in range(_COPY_TRIES):
+        for _ in range(_TRIES):
             facts = self._bucket.facts(self.keys.copy)
             if facts is not None and _serves(facts.metadata, round_number, sha256):
                 return

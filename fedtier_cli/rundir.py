@@ -34,6 +34,8 @@ class Federation(Lenient):
         Path of what the task is tested on.
     endpoint : str
         Where the embedded S3 was last; empty before it ran.
+    master : str
+        Where the master was last; empty before it ran.
     """
 
     task: str
@@ -41,6 +43,7 @@ class Federation(Lenient):
     bucket_key: str
     test_data: str
     endpoint: str = ""
+    master: str = ""
 
 
 class InUse(StartupError):
@@ -80,6 +83,11 @@ class RunDirectory:
     def initial_model(self, seed: int) -> Path:
         """Return where the initial model of a seed lies."""
         return self.path / f"initial-{seed}.safetensors"
+
+    @property
+    def has_record(self) -> bool:
+        """Whether a run was ever started in it."""
+        return (self.path / _RECORD).is_file()
 
     def read_federation(self) -> Federation | None:
         """Return what the directory is for, or None where no run was started in it.
