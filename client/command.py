@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 import stamina.instrumentation
 
-from client.run import ClientOptions, run_client
+from client.options import ClientOptions
+from client.run import run_clients
 from fedtier.flags import bearer_token, command, json_flag
 from fedtier.logs import configure_logging
 from fedtier.problems import StartupError
 
-_INTERRUPTED = 130
+_INTERRUPTED: Final = 130
+_STATE: Final = Path(".fedtier")
 
 
 @command("client")
 @click.option("--server", required=True, help="Address of a worker aggregator or its load balancer: http://host:port.")
-@click.option("--client-id", required=True, help="This client's name; one per client, the same for ever.")
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="This client's data, for the task.")
-@click.option("--task", default="mnist_cnn", help="mnist_cnn, package.module:Name, or path/to/file.py:Name.")
+@click.option(
+    "--client-id",
+    multiple=True,
+    required=True,
+    help="This client's name; one per client, the same for ever. Several, each with its --data, share this process.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    required=True,
+    help="This client's data, for the task; once per --client-id, in their order.",
+)
+@click.option("--task", default="mnist_cnn", help="A built-in task, package.module:Name, or path/to/file.py:Name.")
 @click.option("--epoch", type=click.IntRange(min=1), help="Epochs per round, instead of the round's.")
 @click.option("--rounds", type=click.IntRange(min=0), help="The last round to reach; until the end by default.")
 @click.option("--wait", type=click.FloatRange(min=0), default=300.0, help="Seconds the server may take to be there.")
@@ -31,7 +44,8 @@ _INTERRUPTED = 130
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
-    help="Keeps finished updates until their round is settled. [default: .fedtier/<client-id>]",
+    help="Keeps finished updates until their round is settled; of several clients, holds a folder for each. "
+    f"[default: {_STATE}/<client-id>]",
 )
 @json_flag
 def client(**flags: Any) -> None:
@@ -40,24 +54,40 @@ def client(**flags: Any) -> None:
     stamina.instrumentation.set_on_retry_hooks([])  # the transport's own lines say what is waited for
     if not flags["server"].startswith(("http://", "https://")):
         raise StartupError(f"--server {flags['server']!r} is no address; write it as http://host:port")
-    options = ClientOptions(
-        server=flags["server"],
-        client_id=flags["client_id"],
-        data=flags["data"],
-        state_dir=flags["state_dir"] or Path(".fedtier") / flags["client_id"],
-        task=flags["task"],
-        epochs=flags["epoch"],
-        rounds=flags["rounds"],
-        wait=flags["wait"],
-        seed=flags["seed"],
-        token=bearer_token(),
-        report=_print_json if flags["as_json"] else None,  # without it, the log says the same
-    )
+    client_ids, data = flags["client_id"], flags["data"]
+    if len(client_ids) != len(data):
+        raise StartupError(
+            f"there are {len(client_ids)} --client-id but {len(data)} --data; give one --data for each --client-id, "
+            "in the same order"
+        )
+    state_dirs = _state_dirs(client_ids, flags["state_dir"])
+    clients = [
+        ClientOptions(
+            server=flags["server"],
+            client_id=client_id,
+            data=own_data,
+            state_dir=state_dir,
+            task=flags["task"],
+            epochs=flags["epoch"],
+            rounds=flags["rounds"],
+            wait=flags["wait"],
+            seed=flags["seed"],
+            token=bearer_token(),
+            report=_print_json if flags["as_json"] else None,  # without it, the log says the same
+        )
+        for client_id, own_data, state_dir in zip(client_ids, data, state_dirs, strict=True)
+    ]
     try:
-        status = run_client(options)
+        status = run_clients(clients)
     except KeyboardInterrupt:
         status = _INTERRUPTED
     sys.exit(status)
+
+
+def _state_dirs(client_ids: Sequence[str], given: Path | None) -> list[Path]:
+    if given is not None and len(client_ids) == 1:
+        return [given]
+    return [(given or _STATE) / client_id for client_id in client_ids]
 
 
 def _print_json(fact: Mapping[str, Any]) -> None:

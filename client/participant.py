@@ -1,6 +1,6 @@
 """The round loop of one client, as a state machine: events in, decisions out.
 
-It knows no network, clock or disk; `client.run` performs what it decides and feeds
+It knows no network, clock or disk; `client.performer` performs what it decides and feeds
 back what came of it. Rounds are ordered by their pair (round, attempt): what an
 older pair says is ignored, and a 200 is a promise for its own pair only. An update
 is kept until a later round is seen, so one that was saved is sent again, never

@@ -33,7 +33,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 from fedtier.dtypes import Array
 from fedtier.problems import StartupError
-from fedtier.rounds import ClientSettings
+from fedtier.rounds import ClientSettings, Optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ BUILT_IN: Final[Mapping[str, BuiltIn]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
-    """How one fit is to be done.
+    """How one fit is to be done; a task takes from it what it knows, and says what it leaves out.
 
     Parameters
     ----------
@@ -81,15 +81,14 @@ class FitConfig:
     batch_size : int
     lr : float
         Learning rate.
-    optimizer : str
-        ``sgd`` or ``adam``.
+    optimizer : {"sgd", "adam"}
     momentum : float
         Of ``sgd``.
     weight_decay : float
-        As PyTorch's optimizers have it.
+        As PyTorch's optimizers have it: this times the weights is added to the gradient.
     prox_mu : float
-        FedProx's pull towards the arrays that came in (Li et al. 2020): half of it times the squared distance
-        is added to the loss.
+        FedProx's pull towards the arrays that came in (Li et al. 2020, arXiv:1812.06127): half of it times the
+        squared distance is added to the loss.
     seed : int
         In [0, 2**63); of this run, client and round: a fit that draws from it only
         gives the same result each time.
@@ -99,7 +98,7 @@ class FitConfig:
     epochs: int
     batch_size: int
     lr: float
-    optimizer: str
+    optimizer: Optimizer
     momentum: float
     weight_decay: float
     prox_mu: float
@@ -144,9 +143,9 @@ class Assessment(NamedTuple):
     Parameters
     ----------
     metrics : Mapping of str to float
-        At least ``loss`` and ``accuracy``.
-    examples : int
-        That it was tested on.
+        Finite numbers: ``loss``, ``accuracy`` where there are classes, and what else the task measures.
+    examples : int or None
+        That it was tested on; None where the task does not say.
     labels : tuple of str
         Names of the classes; empty where the task does not tell classes apart.
     confusion : ndarray of int64, shape [classes, classes], or None
@@ -154,7 +153,7 @@ class Assessment(NamedTuple):
     """
 
     metrics: Mapping[str, float]
-    examples: int
+    examples: int | None
     labels: tuple[str, ...] = ()
     confusion: Array | None = None
 
@@ -164,7 +163,7 @@ class EvaluatingTask(Task, Protocol):
     """A task that can also say how good a model is."""
 
     def evaluate(self, arrays: Mapping[str, Array]) -> Mapping[str, float]:
-        """Return at least ``loss`` and ``accuracy`` of a model on the task's data."""
+        """Return a model's ``loss``, ``accuracy`` where there are classes, and other metrics on the task's data."""
 
 
 @runtime_checkable
@@ -172,7 +171,7 @@ class AssessingTask(Task, Protocol):
     """A task that also says which classes a model takes for which."""
 
     def assess(self, arrays: Mapping[str, Array]) -> Assessment:
-        """Return what is to be known of a model on the task's data."""
+        """Return metrics, number of examples and confusion matrix of a model on the task's data."""
 
 
 def load_task(spec: str, data: Path) -> Task:
@@ -214,15 +213,17 @@ def load_task(spec: str, data: Path) -> Task:
     return task
 
 
-def require_evaluating(task: Task) -> EvaluatingTask:
-    """Return a task that can evaluate.
+def require_evaluating(task: Task) -> EvaluatingTask | AssessingTask:
+    """Return a task that can say how good a model is.
 
     Raises
     ------
     StartupError
     """
-    if not isinstance(task, EvaluatingTask):
-        raise StartupError(f"the task {type(task).__name__} cannot evaluate a model: it has no method evaluate")
+    if not isinstance(task, EvaluatingTask | AssessingTask):
+        raise StartupError(
+            f"the task {type(task).__name__} cannot evaluate a model: it has no method evaluate and no assess; add one"
+        )
     return task
 
 

@@ -1,4 +1,4 @@
-"""Takes a task through one round: the round's model in, a checked update out."""
+"""Takes a task through one round: the round's model in, a checked update or assessment out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from client.task import EvaluatingTask, FitConfig, FitResult, Task
+from client.task import AssessingTask, Assessment, EvaluatingTask, FitConfig, FitResult, Task
 from fedtier.dtypes import Array, TensorSpec, as_stored, widen
 from fedtier.kinds import check_update
 from fedtier.problems import BadRequest, SchemaMismatch
@@ -53,9 +53,37 @@ def task_arrays(model: TensorFile) -> dict[str, Array]:
     return {spec.name: np.array(widen(model.array(spec.name), spec.dtype)) for spec in model.header.specs}
 
 
-def evaluate_model(task: EvaluatingTask, model: TensorFile) -> dict[str, float]:
-    """Return a task's metrics of a model file."""
-    return {name: float(value) for name, value in task.evaluate(task_arrays(model)).items()}
+def assess_model(task: EvaluatingTask | AssessingTask, model: TensorFile) -> Assessment:
+    """Return how good a task finds a model file.
+
+    Parameters
+    ----------
+    task : EvaluatingTask or AssessingTask
+        Asked for all it can tell: ``assess`` where it has that, else ``evaluate``.
+    model : TensorFile
+
+    Returns
+    -------
+    Assessment
+        Plain numbers; the confusion matrix, if there is one, is int64 with a row and a column per label.
+
+    Raises
+    ------
+    SchemaMismatch
+        The model is not one of the task.
+    BadRequest
+        The task's result is no assessment; names the first thing that is wrong.
+    """
+    arrays = task_arrays(model)
+    if not isinstance(task, AssessingTask):
+        return Assessment(_finite(task.evaluate(arrays)), None)
+    metrics, examples, labels, confusion = task.assess(arrays)
+    return Assessment(
+        _finite(metrics),
+        None if examples is None else parse_num_examples(str(examples)),
+        tuple(str(label) for label in labels),
+        None if confusion is None else _checked_confusion(confusion, len(labels)),
+    )
 
 
 def train_update(task: Task, model: TensorFile, plan: RoundPlan, config: FitConfig) -> FitResult:
@@ -74,7 +102,8 @@ def train_update(task: Task, model: TensorFile, plan: RoundPlan, config: FitConf
     arrays, num_examples, metrics = task.fit(task_arrays(model), config)
     stored = stored_arrays(arrays, [tensor.spec for tensor in plan.tensors])
     check_update(plan.sums, stored)
-    return FitResult(stored, parse_num_examples(str(num_examples)), _checked_metrics(metrics))
+    sent = parse_metrics(json.dumps(_finite(metrics)))
+    return FitResult(stored, parse_num_examples(str(num_examples)), sent)
 
 
 def stored_arrays(arrays: Mapping[str, Array], specs: list[TensorSpec]) -> dict[str, Array]:
@@ -107,7 +136,7 @@ def _misfit(what: str) -> SchemaMismatch:
     return SchemaMismatch(f"the task's result does not fit the round: {what}")
 
 
-def _checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
     for name, value in metrics.items():
         try:
             finite = bool(np.isfinite(float(value)))
@@ -115,4 +144,15 @@ def _checked_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
             finite = False
         if not finite:
             raise BadRequest(f"the task's metric {name!r} is {value!r}, wanted a finite number")
-    return parse_metrics(json.dumps({str(name): float(value) for name, value in metrics.items()}))
+    return {str(name): float(value) for name, value in metrics.items()}
+
+
+def _checked_confusion(confusion: Array, classes: int) -> Array:
+    counts = np.asarray(confusion)
+    whole = np.issubdtype(counts.dtype, np.integer)
+    if not whole or classes < 2 or counts.shape != (classes, classes) or (counts < 0).any():
+        raise BadRequest(
+            f"the task's confusion is {counts.dtype} {list(counts.shape)} with {classes} labels, wanted whole numbers "
+            "from 0 with a row and a column for each of at least 2 labels"
+        )
+    return counts.astype(np.int64)

@@ -32,6 +32,16 @@ _LONGEST_PAUSE: Final = 10.0
 Answer = TypeVar("Answer")
 
 
+class Outage:
+    """Since when the server does not answer, known to all clients of a process.
+
+    They take turns, so each would otherwise wait through a budget of its own, one after the other.
+    """
+
+    def __init__(self) -> None:
+        self.since: float | None = None
+
+
 class Transport:
     """The requests of one client, with retries.
 
@@ -47,6 +57,8 @@ class Transport:
         Monotonic seconds.
     rng : random.Random
         Draws the jitter.
+    outage : Outage
+        Common to clients that take turns.
     """
 
     def __init__(
@@ -58,6 +70,7 @@ class Transport:
         retry_budget: float = DEFAULT_RETRY_BUDGET,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
+        outage: Outage | None = None,
     ) -> None:
         self._upstream = upstream
         self._client_id = client_id
@@ -65,6 +78,7 @@ class Transport:
         self._retry_budget = retry_budget
         self._clock = clock
         self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self._outage = outage or Outage()
 
     def first_status(self) -> RoundStatus:
         """Wait for the server, then return the round.
@@ -122,11 +136,25 @@ class Transport:
         return self._retrying(send, self._retry_budget)
 
     def _retrying(self, request: Callable[[], Answer], budget: float) -> Answer:
-        backoff = Backoff(deadline=self._clock() + budget, clock=self._clock, rng=self._rng)
+        lost_since = self._outage.since
+        started = self._clock() if lost_since is None else lost_since
+        backoff = Backoff(deadline=started + budget, clock=self._clock, rng=self._rng)
         for attempt in stamina.retry_context(on=backoff, attempts=None, timeout=None):
             with attempt:
-                return request()
+                return self._answered(request)
         raise AssertionError("stamina ends with an answer or an exception")
+
+    def _answered(self, request: Callable[[], Answer]) -> Answer:
+        try:
+            answer = request()
+        except Unreachable:
+            self._outage.since = self._clock() if self._outage.since is None else self._outage.since
+            raise
+        except Problem:
+            self._outage.since = None
+            raise
+        self._outage.since = None
+        return answer
 
 
 def _receipt(document: dict[str, Any]) -> UpdateReceipt:

@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 
 from urllib3.exceptions import HTTPError
 
-from client.datasets.sources import KnownFile, Source, SourceFailed, Stream
+from client.datasets.sources import KnownFile, Source, SourceFailed, Stream, innermost_cause
 from fedtier.problems import StartupError
 from fedtier.upstream import file_sha256
 
@@ -72,7 +72,7 @@ class KnownFiles:
             try:
                 self._take(source, missing, cache, progress)
             except _FAILURES as error:
-                tried.append(f"{source.name} ({_innermost(error)})")
+                tried.append(f"{source.name} ({innermost_cause(error)})")
         if missing := self._missing(cache):
             raise StartupError(
                 f"{self.title} cannot be had: {', '.join(file.name for file in missing)} missing after trying "
@@ -132,10 +132,3 @@ def _is_right(path: Path, file: KnownFile) -> bool:
         return path.stat().st_size == file.size and file_sha256(path) == file.sha256
     except OSError:
         return False
-
-
-def _innermost(error: BaseException) -> str:
-    """Return the cause that a person can use."""
-    while (inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
-        error = inner
-    return str(error) or type(error).__name__

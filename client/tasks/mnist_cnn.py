@@ -7,18 +7,10 @@ document recognition", 1998, with rectified units): 431,080 parameters.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
-
 import torch
 from torch.nn import functional
 
-from client.datasets.shards import read_shard
-from client.tasks.torch_task import Examples, TorchTask
-
-# Of the 60,000 training images, as fractions of full white.
-_MEAN: Final = 0.1307
-_DEVIATION: Final = 0.3081
+from client.tasks.digits import DigitTask
 
 
 class DigitNetwork(torch.nn.Module):
@@ -41,8 +33,8 @@ class DigitNetwork(torch.nn.Module):
         return scores
 
 
-class MnistCnn(TorchTask):
-    """Trains `DigitNetwork`; its data is a shard (`client.datasets.shards`)."""
+class MnistCnn(DigitTask):
+    """Trains `DigitNetwork`."""
 
     def build_model(self) -> torch.nn.Module:
         """Return the network with fresh weights."""
@@ -50,12 +42,3 @@ class MnistCnn(TorchTask):
         # The signatures that torch declares for `to` leave memory_format alone out.
         network: torch.nn.Module = DigitNetwork().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return network
-
-    def load_examples(self, data: Path) -> Examples:
-        """Read the shard; the images stay bytes until they are used."""
-        shard = read_shard(data)
-        return Examples(torch.from_numpy(shard.images).unsqueeze(1), torch.from_numpy(shard.labels).long())
-
-    def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return bytes as numbers of mean 0 and deviation 1."""
-        return inputs.float().div_(255).sub_(_MEAN).div_(_DEVIATION)

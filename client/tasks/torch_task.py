@@ -21,15 +21,17 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
 import numpy as np
 import torch
 
-from client.task import FitConfig, FitResult
+from client.task import Assessment, FitConfig, FitResult
+from client.tasks.confusion import ConfusionCounts
+from client.tasks.descent import Descent
 from fedtier.dtypes import Array
 from fedtier.problems import SchemaMismatch, StartupError
 
@@ -66,7 +68,15 @@ class TorchTask(ABC):
         That torch may use; 1 by default, since clients often share a machine.
     device : str, optional
         As torch names it; by default a GPU when there is one.
+
+    Attributes
+    ----------
+    label_names : tuple of str
+        Of the class: names of the classes that the model's outputs tell apart. A subclass that sets it gets
+        a confusion matrix with its assessment.
     """
+
+    label_names: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, data: Path, *, threads: int = 1, device: str | None = None) -> None:
         self._threads = threads
@@ -104,38 +114,58 @@ class TorchTask(ABC):
             return _arrays_of(self.build_model())
 
     def fit(self, arrays: Mapping[str, Array], config: FitConfig) -> FitResult:
-        """Train by stochastic gradient descent; the metrics are those of the last epoch."""
+        """Train batch by batch as `Descent` does it; the metrics are those of the last epoch."""
         with self._reproducible(config.seed):
             model = self._model_from(arrays).train()
-            optimizer = torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum)
+            descent = Descent(model, config)
             order = torch.Generator().manual_seed(config.seed)
             metrics: dict[str, float] = {}
             for _ in range(config.epochs):
-                metrics = self._epoch(model, optimizer, torch.randperm(len(self._inputs), generator=order), config)
+                shuffled = torch.randperm(len(self._inputs), generator=order)
+                metrics = self._epoch(model, descent, torch.split(shuffled, config.batch_size))
             return FitResult(_arrays_of(model), len(self._inputs), metrics)
 
-    def evaluate(self, arrays: Mapping[str, Array]) -> dict[str, float]:
+    def evaluate(self, arrays: Mapping[str, Array]) -> Mapping[str, float]:
         """Return loss and scores over all examples."""
+        return self._tested(arrays).metrics
+
+    def assess(self, arrays: Mapping[str, Array]) -> Assessment:
+        """Return loss, scores and, where the classes have names, the confusion matrix over all examples.
+
+        Raises
+        ------
+        SchemaMismatch
+            The model is not one of the task.
+        StartupError
+            `label_names` does not fit the model or the targets.
+        """
+        assessment = self._tested(arrays)
+        if type(self).evaluate is TorchTask.evaluate:
+            return assessment
+        # A subclass says itself how good a model is; what it says holds, for a pass more over the examples.
+        return assessment._replace(metrics=self.evaluate(arrays))
+
+    def _tested(self, arrays: Mapping[str, Array]) -> Assessment:
         with self._reproducible(0), torch.no_grad():
             model = self._model_from(arrays).eval()
             totals = _Totals()
+            confusion = ConfusionCounts(self.label_names) if self.label_names else None
             for indices in torch.split(torch.arange(len(self._inputs)), _EVALUATION_BATCH):
                 inputs, targets = self._batch(indices)
                 outputs = model(inputs)
                 totals.add(self.loss(outputs, targets), self.scores(outputs, targets), len(indices))
-            return totals.means()
+                if confusion is not None:
+                    confusion.add(outputs, targets)
+            matrix = None if confusion is None else confusion.matrix()
+            return Assessment(totals.means(), len(self._inputs), self.label_names, matrix)
 
-    def _epoch(
-        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, order: torch.Tensor, config: FitConfig
-    ) -> dict[str, float]:
+    def _epoch(self, model: torch.nn.Module, descent: Descent, batches: Sequence[torch.Tensor]) -> dict[str, float]:
         totals = _Totals()
-        for indices in torch.split(order, config.batch_size):
+        for indices in batches:
             inputs, targets = self._batch(indices)
-            optimizer.zero_grad()
             outputs = model(inputs)
             loss = self.loss(outputs, targets)
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
+            descent.step(loss)
             totals.add(loss.detach(), self.scores(outputs.detach(), targets), len(indices))
         return totals.means()
 

@@ -72,15 +72,26 @@ class Federation:
     directory : Path
         For update files while they are read.
     threshold, final_round : int
+    cohort : tuple of str, optional
+        Of every round.
     """
 
-    def __init__(self, arrays: Mapping[str, Array], directory: Path, *, threshold: int, final_round: int) -> None:
+    def __init__(
+        self,
+        arrays: Mapping[str, Array],
+        directory: Path,
+        *,
+        threshold: int,
+        final_round: int,
+        cohort: tuple[str, ...] | None = None,
+    ) -> None:
         self.models = [dict(arrays)]
         self.attempt = 1
         self.trained: list[tuple[int, str, str]] = []
         self._directory = directory
         self._threshold = threshold
         self._final_round = final_round
+        self._cohort = cohort
         self._updates: dict[str, tuple[dict[str, Array], int]] = {}
         self._lock = threading.Lock()
 
@@ -119,6 +130,7 @@ class Federation:
             number=self.round,
             attempt=self.attempt,
             state="finished" if finished else "collecting",
+            cohort=self._cohort,
             final_round=self._final_round,
         )
 

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.run import ClientOptions, Surroundings, run_client
+from client.options import ClientOptions, Surroundings
+from client.run import run_client
 from fedtier.problems import StartupError, Unauthenticated
 from tests.client.federation import Federation
 from tests.client.loopback import Reply, Request, problem_reply, serve
@@ -226,7 +227,8 @@ import sys
 from pathlib import Path
 for name in ("torch", "flask", "boto3"):
     sys.modules[name] = None
-from client.run import ClientOptions, run_client
+from client.options import ClientOptions
+from client.run import run_client
 server, data, state_dir = sys.argv[1:]
 sys.exit(run_client(ClientOptions(
     server=server, client_id="client-3", data=Path(data), state_dir=Path(state_dir),

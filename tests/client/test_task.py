@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from client.task import EvaluatingTask, load_task, require_evaluating
+from client.task import Assessment, EvaluatingTask, load_task, require_evaluating
+from fedtier.dtypes import Array
 from fedtier.problems import StartupError
 from tests.client.numpy_task import ColumnMean
 
@@ -93,6 +95,17 @@ def test_an_error_in_the_task_s_own_code_is_not_hidden(tmp_path: Path, numbers: 
 def test_data_that_a_task_cannot_take_is_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"cannot be made with the data .*missing: FileNotFoundError"):
         load_task("tests.client.numpy_task:ColumnMean", tmp_path / "missing")
+
+
+class OnlyAssesses(ColumnMean):
+    def assess(self, arrays: Mapping[str, Array]) -> Assessment:
+        return Assessment({"loss": 0.0}, len(self.values))
+
+
+def test_a_task_that_assesses_needs_no_evaluate(numbers: Path) -> None:
+    task = OnlyAssesses(numbers)
+
+    assert require_evaluating(task) is task
 
 
 def test_a_task_that_cannot_evaluate_says_so(numbers: Path) -> None:

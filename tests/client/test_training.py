@@ -2,17 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
-from client.task import FitConfig
-from client.training import evaluate_model, fit_config, fit_seed, task_arrays, train_update
+from client.task import Assessment, FitConfig
+from client.training import assess_model, fit_config, fit_seed, task_arrays, train_update
 from fedtier.dtypes import Array, TensorSpec, round_to_bfloat16
 from fedtier.kinds import plan_tensor
 from fedtier.problems import BadRequest, NotFinite, Problem, SchemaMismatch
-from fedtier.rounds import RoundPlan
+from fedtier.rounds import ClientSettings, RoundPlan
 from fedtier.tensors import TensorFile, write_arrays
 from tests.client.federation import WEIGHT_LIMIT, make_status
 
@@ -28,7 +28,17 @@ VALUES: dict[str, Array] = {
     "steps": np.array(5, np.int64),
     "mask": np.array([-np.inf, 0], np.float32),
 }
-CONFIG = FitConfig(round=1, epochs=1, batch_size=1, lr=0.1, optimizer="sgd", momentum=0.0, seed=1)
+CONFIG = FitConfig(
+    round=1,
+    epochs=1,
+    batch_size=1,
+    lr=0.1,
+    optimizer="sgd",
+    momentum=0.0,
+    weight_decay=0.0,
+    prox_mu=0.0,
+    seed=1,
+)
 
 
 @pytest.fixture
@@ -123,8 +133,65 @@ def test_a_metric_that_is_no_finite_number_is_named(model: TensorFile, value: An
         train_update(Returns({}, metrics={"loss": value}), model, plan_of(model), CONFIG)
 
 
-def test_metrics_of_a_model_file_are_plain_numbers(model: TensorFile) -> None:
-    assert evaluate_model(Returns({}), model) == {"loss": 0.5, "accuracy": 1.0}
+def test_of_a_task_that_only_evaluates_the_metrics_are_known_as_plain_numbers(model: TensorFile) -> None:
+    assessment = assess_model(Returns({}), model)
+
+    assert assessment == Assessment({"loss": 0.5, "accuracy": 1.0}, examples=None, labels=(), confusion=None)
+    assert type(assessment.metrics["loss"]) is float
+
+
+class Assesses(Returns):
+    """A task that says of every model what it was made with."""
+
+    def __init__(self, assessment: Any) -> None:
+        super().__init__({})
+        self.assessment = assessment
+
+    def assess(self, arrays: Mapping[str, Array]) -> Assessment:
+        assert arrays.keys() == VALUES.keys()
+        return cast("Assessment", self.assessment)
+
+
+COUNTS = np.array([[3, 1], [0, 2]], np.int32)
+
+
+def test_a_task_that_assesses_is_taken_at_its_word_rather_than_evaluated(model: TensorFile) -> None:
+    task = Assesses(({"loss": np.float32(0.25)}, np.int64(6), ["cat", "dog"], COUNTS))
+
+    assessment = assess_model(task, model)
+
+    assert assessment[:3] == ({"loss": 0.25}, 6, ("cat", "dog"))
+    assert type(assessment.examples) is int
+    assert assessment.confusion is not None
+    assert assessment.confusion.dtype == np.int64
+    np.testing.assert_array_equal(assessment.confusion, COUNTS)
+
+
+@pytest.mark.parametrize(
+    ("assessment", "says"),
+    [
+        (Assessment({"loss": float("nan")}, 6), "'loss' is nan, wanted a finite number"),
+        (Assessment({"loss": 0.5}, 0), "'0'"),
+        (Assessment({}, 6, ("cat", "dog", "owl"), COUNTS), r"int32 \[2, 2\] with 3 labels"),
+        (Assessment({}, 6, ("cat", "dog"), COUNTS[0]), r"int32 \[2\] with 2 labels"),
+        (Assessment({}, 6, ("cat", "dog"), COUNTS / 6), r"float64 \[2, 2\]"),
+        (Assessment({}, 6, ("cat", "dog"), -COUNTS), "whole numbers from 0"),
+        (Assessment({}, 6, ("cat",), COUNTS[:1, :1]), "at least 2 labels"),
+    ],
+)
+def test_an_assessment_that_is_none_says_what_is_wrong_with_it(
+    model: TensorFile, assessment: Assessment, says: str
+) -> None:
+    with pytest.raises(BadRequest, match=says):
+        assess_model(Assesses(assessment), model)
+
+
+def test_an_evaluation_that_is_no_finite_number_names_the_metric(model: TensorFile) -> None:
+    task = Returns({})
+    task.evaluate = lambda arrays: {"loss": float("inf")}  # type: ignore[method-assign]
+
+    with pytest.raises(BadRequest, match="metric 'loss' is inf, wanted a finite number"):
+        assess_model(task, model)
 
 
 def test_the_round_s_settings_reach_the_task_and_epochs_may_be_overridden() -> None:
@@ -132,9 +199,14 @@ def test_the_round_s_settings_reach_the_task_and_epochs_may_be_overridden() -> N
 
     config = fit_config(plan, client_id="client-3", run_seed=7, epochs=None)
     assert (config.round, config.epochs, config.batch_size, config.lr) == (4, 1, 32, 0.05)
-    assert (config.optimizer, config.momentum) == ("sgd", 0.5)
+    assert (config.optimizer, config.momentum, config.weight_decay, config.prox_mu) == ("sgd", 0.5, 0, 0)
     assert config.seed == fit_seed(7, "client-3", 4)
     assert fit_config(plan, client_id="client-3", run_seed=7, epochs=5).epochs == 5
+    changed = plan.model_copy(
+        update={"client": ClientSettings(optimizer="adam", momentum=0.1, weight_decay=0.2, prox_mu=0.3)}
+    )
+    config = fit_config(changed, client_id="client-3", run_seed=7, epochs=None)
+    assert (config.optimizer, config.momentum, config.weight_decay, config.prox_mu) == ("adam", 0.1, 0.2, 0.3)
 
 
 def test_every_run_client_and_round_has_a_seed_of_its_own_the_same_on_every_machine() -> None:

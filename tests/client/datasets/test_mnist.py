@@ -17,12 +17,12 @@ from tests.client.loopback import Reply, Request, serve
 def test_mnist_comes_from_the_cache_as_images_and_labels(mnist_cache: Path) -> None:
     mnist = load_mnist(cache=mnist_cache)
 
-    assert mnist.train.images.shape == (60_000, 28, 28)
-    assert mnist.test.images.shape == (10_000, 28, 28)
-    assert mnist.train.images.dtype == mnist.train.labels.dtype == np.uint8
+    assert mnist.train.inputs.shape == (60_000, 28, 28)
+    assert mnist.test.inputs.shape == (10_000, 28, 28)
+    assert mnist.train.inputs.dtype == mnist.train.labels.dtype == np.uint8
     assert mnist.train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert mnist.test.labels[:5].tolist() == [7, 2, 1, 0, 4]
-    assert 33.2 < mnist.train.images.mean() < 33.4
+    assert 33.2 < mnist.train.inputs.mean() < 33.4
 
 
 def test_mnist_comes_from_a_mirror_that_the_environment_names(mnist_cache: Path, tmp_path: Path) -> None:

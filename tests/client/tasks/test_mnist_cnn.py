@@ -9,11 +9,21 @@ import pytest
 import torch
 
 from client.datasets.shards import Shard, write_shard
-from client.task import EvaluatingTask, FitConfig, load_task, require_evaluating
+from client.task import EvaluatingTask, FitConfig, load_task
 from fedtier.dtypes import Array
 from fedtier.tensors import write_arrays
 
-CONFIG = FitConfig(round=1, epochs=2, batch_size=16, lr=0.05, optimizer="sgd", momentum=0.5, seed=11)
+CONFIG = FitConfig(
+    round=1,
+    epochs=2,
+    batch_size=16,
+    lr=0.05,
+    optimizer="sgd",
+    momentum=0.5,
+    weight_decay=0.0,
+    prox_mu=0.0,
+    seed=11,
+)
 
 
 def file_bytes(arrays: Mapping[str, Array]) -> bytes:
@@ -32,7 +42,9 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> EvaluatingTask:
         image[2 * label + 4 : 2 * label + 8] = 255
     path = tmp_path_factory.mktemp("shards") / "client-0.safetensors"
     write_shard(path, Shard(images, labels))
-    return require_evaluating(load_task("mnist_cnn", path))
+    task = load_task("mnist_cnn", path)
+    assert isinstance(task, EvaluatingTask)
+    return task
 
 
 @pytest.fixture(scope="module")

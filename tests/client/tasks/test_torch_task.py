@@ -1,17 +1,29 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from client.task import FitConfig, load_task, require_evaluating
+from client.task import EvaluatingTask, FitConfig, load_task
 from client.tasks import torch_task
 from client.tasks.torch_task import Examples, TorchTask
+from fedtier.dtypes import Array
 from fedtier.problems import SchemaMismatch, StartupError
 
-CONFIG = FitConfig(round=1, epochs=20, batch_size=8, lr=0.5, optimizer="sgd", momentum=0.5, seed=1)
+CONFIG = FitConfig(
+    round=1,
+    epochs=20,
+    batch_size=8,
+    lr=0.5,
+    optimizer="sgd",
+    momentum=0.5,
+    weight_decay=0.0,
+    prox_mu=0.0,
+    seed=1,
+)
 
 
 def own_task(tmp_path: Path) -> Path:
@@ -28,7 +40,8 @@ def test_the_ten_lines_of_the_documentation_are_a_task_that_learns(tmp_path: Pat
     data = tmp_path / "table.csv"
     np.savetxt(data, np.column_stack([inputs, inputs[:, :3].argmax(axis=1)]), delimiter=",")
 
-    task = require_evaluating(load_task(f"{own_task(tmp_path)}:MyTask", data))
+    task = load_task(f"{own_task(tmp_path)}:MyTask", data)
+    assert isinstance(task, EvaluatingTask)
     initial = task.initial_model(0)
     arrays, num_examples, _ = task.fit(initial, CONFIG)
 
@@ -83,3 +96,70 @@ def test_a_model_of_another_task_names_the_tensor_that_differs() -> None:
 def test_data_without_examples_is_one_clear_sentence() -> None:
     with pytest.raises(StartupError, match="0 inputs"):
         Line(Path("0"))
+
+
+class Signs(TorchTask):
+    """Tells numbers below 0 from those above, by classes that have names."""
+
+    label_names = ("below", "above")
+    classes = 2
+
+    def build_model(self) -> torch.nn.Module:
+        return torch.nn.Linear(1, self.classes)
+
+    def load_examples(self, data: Path) -> Examples:
+        values = torch.linspace(-1, 2, 2500).unsqueeze(1)
+        return Examples(values, (values[:, 0] > 0).long())
+
+
+def test_classes_with_names_get_a_confusion_matrix_that_agrees_with_the_accuracy() -> None:
+    task = Signs(Path())
+    model = {"weight": np.array([[-1], [1]], np.float32), "bias": np.array([0.5, 0], np.float32)}
+
+    metrics, examples, labels, confusion = task.assess(model)
+
+    assert (examples, labels) == (2500, ("below", "above"))
+    # -x + 0.5 > x is said to be below: the sixth from 0 to 0.25 of [-1, 2] is taken for it.
+    said_below = int((np.linspace(-1, 2, 2500) < 0.25).sum())
+    below = int((np.linspace(-1, 2, 2500) < 0).sum())
+    np.testing.assert_array_equal(confusion, [[below, 0], [said_below - below, 2500 - said_below]])
+    assert confusion is not None
+    assert metrics["accuracy"] == np.trace(confusion) / examples
+    assert task.evaluate(model) == metrics
+
+
+def test_a_task_without_named_classes_is_assessed_without_confusion() -> None:
+    task = Line(Path("32"))
+    model = task.initial_model(0)
+
+    assert task.assess(model) == (task.evaluate(model), 32, (), None)
+    assert set(task.evaluate(model)) == {"loss"}
+
+
+class OfItsOwn(Signs):
+    """Measures something else besides."""
+
+    def evaluate(self, arrays: Mapping[str, Array]) -> Mapping[str, float]:
+        return {**super().evaluate(arrays), "bias": float(arrays["bias"].sum())}
+
+
+def test_metrics_that_a_task_adds_by_its_own_evaluate_are_in_its_assessment() -> None:
+    task = OfItsOwn(Path())
+    model = task.initial_model(0)
+
+    assessment = task.assess(model)
+
+    assert assessment.metrics == task.evaluate(model)
+    assert set(assessment.metrics) == {"loss", "accuracy", "bias"}
+    assert assessment.confusion is not None
+
+
+class TooManyOutputs(Signs):
+    classes = 3
+
+
+def test_names_that_do_not_fit_the_model_are_one_clear_sentence() -> None:
+    task = TooManyOutputs(Path())
+
+    with pytest.raises(StartupError, match=r"outputs of shape \[1000, 3\], but label_names has 2 classes"):
+        task.assess(task.initial_model(0))

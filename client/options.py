@@ -1,0 +1,101 @@
+"""What clients are told at their start, and what they take from the machine."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
+from fedtier.problems import BadRequest, StartupError
+from fedtier.rounds import require_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientOptions:
+    """What one client is told at its start.
+
+    Parameters
+    ----------
+    server : str
+        Address of the server one tier up, ``http://host:port``.
+    client_id : str
+    data : Path
+        What the task is handed, for example a shard.
+    state_dir : Path
+        This client's own; keeps updates until they are settled.
+    task : str
+        See `client.task.load_task`.
+    epochs : int, optional
+        Instead of the round's.
+    rounds : int, optional
+        The last round to reach; without it, go on until the federation is finished.
+    wait : float
+        Seconds that the server may take to be there.
+    retry_budget : float
+        Seconds that a later request may go on, its retries included.
+    seed : int
+        Of the run; every fit gets one derived from it, the client's id and the round.
+    token : str, optional
+        Presented to the server.
+    report : callable, optional
+        Gets each fact as a flat mapping that JSON can hold; ``event`` says which.
+    """
+
+    server: str
+    client_id: str
+    data: Path
+    state_dir: Path
+    task: str = "mnist_cnn"
+    epochs: int | None = None
+    rounds: int | None = None
+    wait: float = DEFAULT_WAIT
+    retry_budget: float = DEFAULT_RETRY_BUDGET
+    seed: int = 0
+    token: str | None = field(default=None, repr=False)
+    report: Callable[[Mapping[str, Any]], None] | None = None
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a client takes from the machine, so that a test can bring its own.
+
+    Parameters
+    ----------
+    sleep : callable
+        Waits some seconds.
+    clock : callable
+        Monotonic seconds.
+    rng : random.Random
+        Spreads polls and retries of many clients.
+    """
+
+    sleep: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    rng: random.Random = field(default_factory=random.Random)
+
+
+def require_possible(options: ClientOptions) -> None:
+    """Check what can be checked before anything is opened.
+
+    Raises
+    ------
+    StartupError
+    """
+    try:
+        require_id(options.client_id, "client")
+    except BadRequest as problem:
+        raise StartupError(f"{problem.detail}; choose another --client-id") from None
+    parts = urlsplit(options.server)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise StartupError(f"the server {options.server!r} is no address; give --server as http://host:port")
+    if options.epochs is not None and options.epochs < 1:
+        raise StartupError(f"--epoch is {options.epochs}; train for at least 1")
+    if options.rounds is not None and options.rounds < 0:
+        raise StartupError(f"--rounds is {options.rounds}; name a round from 0 on")
+    if not options.wait >= 0:
+        raise StartupError(f"--wait is {options.wait:g} seconds; give 0 or more")

@@ -1,0 +1,205 @@
+"""Performs what one client's `Participant` decides, with a real server, disk, clock and task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import structlog
+
+from client.events import (
+    Accepted,
+    Discard,
+    Event,
+    Failed,
+    FetchModel,
+    ModelReady,
+    Note,
+    Poll,
+    Refused,
+    RoundSeen,
+    SavedUpdate,
+    Step,
+    Stop,
+    Tell,
+    Train,
+    Trained,
+    Upload,
+)
+from client.models import BaseModels
+from client.options import ClientOptions, Surroundings
+from client.participant import Participant
+from client.task import FitResult, Task
+from client.training import fit_config, train_update
+from client.transport import Transport
+from client.updates import SavedUpdates
+from fedtier.problems import Problem
+from fedtier.rounds import BaseRound, RoundStatus
+from fedtier.tensors import TensorFile
+from fedtier.upstream import Unreachable
+
+_JITTER: Final = (0.5, 1.5)
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Nothing is to be done for so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The client has stopped; `ok` is whether it did what it was asked to."""
+
+    ok: bool
+
+
+Turn: TypeAlias = Pause | Done
+"""What a client's turn ends with."""
+
+
+class Performer:
+    """Performs decisions one after the other.
+
+    Parameters
+    ----------
+    options : ClientOptions
+    surroundings : Surroundings
+    participant : Participant
+    transport : Transport
+    updates : SavedUpdates
+    task : Task
+    """
+
+    def __init__(
+        self,
+        options: ClientOptions,
+        surroundings: Surroundings,
+        *,
+        participant: Participant,
+        transport: Transport,
+        updates: SavedUpdates,
+        task: Task,
+    ) -> None:
+        self._options = options
+        self._surroundings = surroundings
+        self._participant = participant
+        self._transport = transport
+        self._updates = updates
+        self._models = BaseModels(options.state_dir)
+        self._task = task
+        self._ask = transport.first_status
+        self._step_seconds = 0.0
+        self._published = 0
+        self._log = structlog.get_logger().bind(client_id=options.client_id)
+
+    def advance(self) -> Turn:
+        """Ask for the round, and do all there is to do until it is time to wait.
+
+        Raises
+        ------
+        StartupError
+            The first time: no server was there within the wait.
+        """
+        event: Event = self._look()
+        while True:
+            if isinstance(event, RoundSeen):
+                self._published = event.status.round - 1
+            decision = self._participant.handle_event(event)
+            for note in decision.notes:
+                self._take(note)
+            match decision.step:
+                case Stop() as stop:
+                    return self._stop(stop)
+                case Poll(after):
+                    return Pause(after * self._surroundings.rng.uniform(*_JITTER))
+                case step:
+                    event = self._perform(step)
+
+    def _look(self) -> Event:
+        ask, self._ask = self._ask, self._transport.round_status
+        return self._outcome(lambda: RoundSeen(ask()))
+
+    def _perform(self, step: Step) -> Event:
+        match step:
+            case FetchModel(base):
+                return self._outcome(lambda: self._fetch(base))
+            case Train(plan):
+                return self._train(plan)
+            case Upload(update):
+                return self._outcome(lambda: Accepted(self._transport.upload(update, self._updates.path(update))))
+        raise AssertionError(f"{step} is performed by nobody")
+
+    def _outcome(self, perform: Callable[[], Event]) -> Event:
+        started = self._surroundings.clock()
+        try:
+            return perform()
+        except Problem as problem:
+            return Refused(problem)
+        except Unreachable as error:
+            return Failed(str(error))
+        except OSError as error:
+            return Failed(f"the state directory {self._options.state_dir} cannot be used: {error}")
+        finally:
+            self._step_seconds = self._surroundings.clock() - started
+
+    def _fetch(self, base: BaseRound) -> ModelReady:
+        self._models.require(base, self._transport.fetch_model)
+        return ModelReady(base)
+
+    def _train(self, plan: RoundStatus) -> Event:
+        config = fit_config(
+            plan,
+            client_id=self._options.client_id,
+            run_seed=self._options.seed,
+            epochs=self._options.epochs,
+        )
+        self._tell("training", round=plan.round, attempt=plan.attempt, epochs=config.epochs)
+        started = self._surroundings.clock()
+        try:
+            result = train_update(self._task, TensorFile(self._models.path(plan.base)), plan, config)
+        except Problem as problem:
+            return Refused(problem)
+        except Exception as error:
+            # A task is anybody's code: what goes wrong in it ends this client, and no other that this process plays.
+            self._log.exception("the task failed", round=plan.round)
+            return Failed(
+                f"the task {self._options.task} failed in round {plan.round}: {type(error).__name__}: {error}"
+            )
+        return self._outcome(lambda: Trained(self._save(plan, result, self._surroundings.clock() - started)))
+
+    def _save(self, plan: RoundStatus, result: FitResult, seconds: float) -> SavedUpdate:
+        update = self._updates.save(
+            (plan.round, plan.base.sha256),
+            result.arrays,
+            [tensor.spec for tensor in plan.tensors],
+            num_examples=result.num_examples,
+            metrics=result.metrics,
+        )
+        self._tell("trained", attempt=plan.attempt, seconds=seconds, **_facts(update))
+        return update
+
+    def _take(self, note: Note) -> None:
+        match note:
+            case Discard(update):
+                self._updates.discard(update)
+            case Tell(event, update, attempt, detail):
+                self._tell(event, attempt=attempt, detail=detail, seconds=self._step_seconds, **_facts(update))
+
+    def _stop(self, stop: Stop) -> Done:
+        self._tell("finished", round=self._published, ok=stop.ok, detail=stop.reason)
+        return Done(stop.ok)
+
+    def _tell(self, event: str, **facts: Any) -> None:
+        if "seconds" in facts:
+            facts["seconds"] = round(facts["seconds"], 3)
+        level = self._log.info if facts.get("ok", True) else self._log.error
+        level(event, **facts)
+        if self._options.report is not None:
+            self._options.report({"event": event, "client_id": self._options.client_id, **facts})
+
+
+def _facts(update: SavedUpdate) -> dict[str, Any]:
+    return {"round": update.round, "num_examples": update.num_examples, "metrics": dict(update.metrics)}
