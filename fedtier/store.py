@@ -245,6 +245,19 @@ class RoundStore:
         except ObjectMissing:
             raise self._missing(key) from None
 
+    def download_copy(self, sha256: str, destination: Path) -> None:
+        """Fetch the copy at the bucket key into a file that appears only when it has this SHA-256.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        """
+        try:
+            self._bucket.get_file(self.keys.copy, destination, sha256=sha256)
+        except ObjectMissing:
+            raise StoreCorrupt(f"{self._bucket.url(self.keys.copy)} is missing") from None
+
     def presign_model(self, round_number: int, sha256: str, seconds: int) -> str:
         """Return a URL at which anyone can read a model for so many seconds, without credentials."""
         return self._bucket.presign(self.keys.model(round_number, sha256), seconds)

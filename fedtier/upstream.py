@@ -18,7 +18,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from fedtier.problems import DigestMismatch, Problem, problem_from_document
+from fedtier.problems import DigestMismatch, Problem, Unavailable, problem_from_document
 from fedtier.rounds import BaseRound, RoundStatus, json_object
 
 BLOCK: Final = 1 << 20
@@ -92,6 +92,49 @@ class Upstream:
         Unreachable, Problem
         """
         return self._request("GET", f"/v1/rounds/{round_number}/manifest").content
+
+    def unready(self) -> str | None:
+        """Return why the server cannot take work (`GET /readyz`), or None.
+
+        Raises
+        ------
+        Unreachable, Problem
+        """
+        try:
+            self._request("GET", "/readyz")
+        except Unavailable as problem:
+            return problem.detail
+        return None
+
+    def close_round(self, round_number: int) -> RoundStatus:
+        """Have the open round closed with what is counted, as an operator; return how it is then.
+
+        Raises
+        ------
+        Unreachable, Problem
+        """
+        return self._operate(f"/v1/rounds/{round_number}/close")
+
+    def pause_uploads(self) -> RoundStatus:
+        """Have the master take no uploads, as an operator; return how the round is then.
+
+        Raises
+        ------
+        Unreachable, Problem
+        """
+        return self._operate("/v1/pause")
+
+    def resume_uploads(self) -> RoundStatus:
+        """Have the master take uploads again, as an operator; return how the round is then.
+
+        Raises
+        ------
+        Unreachable, Problem
+        """
+        return self._operate("/v1/resume")
+
+    def _operate(self, path: str) -> RoundStatus:
+        return RoundStatus.from_json(self._request("POST", path).content)
 
     def download_model(self, base: BaseRound, destination: Path) -> None:
         """Download a model to a file, going on where an earlier try broke off.

@@ -1,11 +1,10 @@
-"""``fedtier evaluate``: test every published round, straight from S3."""
+"""``fedtier evaluate``: test every published round, straight from S3, at once or as they appear."""
 
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,157 +12,163 @@ from typing import Final
 import click
 from rich.console import Console
 
-from client.datasets.mnist import load_mnist, public_sources
-from client.datasets.shards import write_shard
-from client.task import BUILT_IN, load_task, require_evaluating
-from fedtier.bucket_errors import StoreUnavailable
-from fedtier.flags import command, json_flag
-from fedtier.problems import StartupError
+from fedtier.flags import FiniteRange, command, json_flag
 from fedtier.store import RoundStore
-from fedtier_cli.client_data import test_data
-from fedtier_cli.display import JsonDisplay, score_table
-from fedtier_cli.evaluation import RoundScore, published_rounds, score_rounds, write_csv
-from fedtier_cli.interruption import ended_by_signals
-from fedtier_cli.rundir import Federation, RunDirectory
-from fedtier_cli.seaweed_credentials import Credentials
-from fedtier_cli.tiers import embedded_rounds, embedded_store
-from fedtier_cli.workplace import absolute_task, home, keep_to_this_machine
+from fedtier_cli.confusion_picture import MISSING, can_draw, confusion_figure, require_drawable, write_picture
+from fedtier_cli.evaluation import Evaluator, RoundScore, evaluated_rounds, published_rounds, write_csv
+from fedtier_cli.evaluation_data import Wanted, task_and_data
+from fedtier_cli.evaluation_display import EvaluationDisplay, EvaluationFacts, EvaluationTables, Written
+from fedtier_cli.interruption import Interrupted, ended_by_signals
+from fedtier_cli.published import Place, Published, opened, place_flags, running_store
+from fedtier_cli.watching import Watch
+from fedtier_cli.workplace import absolute_task
 
 _CSV: Final = "evaluation.csv"
+_PICTURE: Final = "confusion.png"
+_PATH: Final = click.Path(path_type=Path)
+_FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sources:
-    """What is to be tested, and on what, as far as the flags say.
+class Options:
+    """How rounds are to be tested, as far as the flags say.
 
     Parameters
     ----------
-    bucket_name, bucket_key, task : str or None
-    data : Path or None
-        What the task is handed.
-    data_dir : Path or None
-        Folder of a data set.
+    wanted : Wanted
+    maxlen : int or None
+        The last round.
+    again : bool
+    watch : bool
+    every : float
+        Seconds from one look at S3 to the next.
+    csv, picture : Path or None
+        Where results go instead of the usual places.
+    draw : bool
     """
 
-    bucket_name: str | None
-    bucket_key: str | None
-    task: str | None
-    data: Path | None
-    data_dir: Path | None
+    wanted: Wanted
+    maxlen: int | None
+    again: bool
+    watch: bool
+    every: float
+    csv: Path | None
+    picture: Path | None
+    draw: bool
 
 
 @command("evaluate")
 @click.option("--maxlen", type=click.IntRange(min=0), help="The last round to test; all by default.")
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Of a local run; knows the other things.")
-@click.option("--bucket-name", help="S3 bucket.")
-@click.option("--bucket-key", help="Key of the newest model's copy.")
-@click.option("--task", help="mnist_cnn, package.module:Name, or path/to/file.py:Name. [default: mnist_cnn]")
-@click.option("--data", type=click.Path(path_type=Path), help="Test data that the task is handed: for MNIST, a shard.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder with the data; MNIST is fetched otherwise.")
+@click.option("--watch", is_flag=True, help="Test rounds as they are published, until --maxlen is or Ctrl-C.")
+@click.option("--every", type=FiniteRange(min=0.05), default=2.0, help="Seconds from one look at S3 to the next.")
+@click.option("--again", is_flag=True, help="Test also what was tested before on the same data.")
+@place_flags
+@click.option("--task", help="A built-in task, package.module:Name, or path/to/file.py:Name. [default: mnist_cnn]")
+@click.option("--data", type=_PATH, help="Test data that the task is handed: for a built-in task, a shard.")
+@click.option("--data-dir", type=_PATH, help="Folder with the data; MNIST is fetched otherwise.")
+@click.option("--rows", multiple=True, help="CSV file or URL of the tabular data set; once per class.")
 @click.option(
-    "--csv",
-    "csv_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help=f"Where the table goes as CSV. [default: {_CSV} in the run directory, or here]",
+    "--csv", "csv", type=_FILE, help=f"Where the table goes as CSV. [default: {_CSV} in the run directory, or here]"
 )
+@click.option(
+    "--confusion",
+    "picture",
+    type=_FILE,
+    help=f"Where the newest round's confusion matrix goes, .png or .svg. [default: {_PICTURE}, as above]",
+)
+@click.option("--no-confusion", is_flag=True, help="Draw no confusion matrix.")
 @json_flag
 def evaluate(
+    place: Place,
     maxlen: int | None,
-    run_dir: Path | None,
-    bucket_name: str | None,
-    bucket_key: str | None,
+    watch: bool,
+    every: float,
+    again: bool,
     task: str | None,
     data: Path | None,
     data_dir: Path | None,
-    csv_path: Path | None,
+    rows: tuple[str, ...],
+    csv: Path | None,
+    picture: Path | None,
+    no_confusion: bool,
     as_json: bool,
 ) -> None:
     """Test every published round, straight from S3."""
-    sources = Sources(
-        bucket_name=bucket_name,
-        bucket_key=bucket_key,
-        task=None if task is None else absolute_task(task),
-        data=data,
-        data_dir=data_dir,
+    if no_confusion and picture is not None:
+        raise click.UsageError("--confusion and --no-confusion contradict each other; leave one out.")
+    if picture is not None:
+        require_drawable(picture)
+    options = Options(
+        wanted=Wanted(task=None if task is None else absolute_task(task), data=data, data_dir=data_dir, rows=rows),
+        maxlen=maxlen,
+        again=again,
+        watch=watch,
+        every=every,
+        csv=csv,
+        picture=picture,
+        draw=not no_confusion,
     )
-    target = csv_path or (run_dir or Path()) / _CSV
-    with ended_by_signals("the evaluation"):
-        scores = _scores(sources, run_dir, maxlen)
-    write_csv(target, scores)
-    if as_json:
-        JsonDisplay().scores(scores)
-        return
-    Console(highlight=False).print(score_table(scores), soft_wrap=True)
-    click.echo(f"written to {target}")
+    display = EvaluationFacts() if as_json else EvaluationTables(Console(highlight=False), lines=watch)
+    with ended_by_signals("the evaluation"), opened(place, start=not watch) as published:
+        _evaluate(published, options, display)
 
 
-def _scores(sources: Sources, run_dir: Path | None, maxlen: int | None) -> list[RoundScore]:
-    with ExitStack() as held:
-        if run_dir is not None:
-            store, task, data = held.enter_context(_of_run(RunDirectory(run_dir), sources))
-        else:
-            store, task, data = held.enter_context(_of_flags(sources))
-        rounds = published_rounds(store, maxlen)
-        return list(score_rounds(store, rounds, require_evaluating(load_task(task, data))))
+def _evaluate(published: Published, options: Options, display: EvaluationDisplay) -> None:
+    scores: list[RoundScore] = []
+    with task_and_data(options.wanted, published.federation, os.environ) as (task, data):
+        evaluator = Evaluator(task, data, again=options.again, note=display.note)
+        try:
+            for score in _scores(published, options, evaluator, display):
+                scores.append(score)
+                display.score(score)
+        except Interrupted:
+            # A watch without a last round ends so: what it found is shown all the same.
+            if options.watch and scores:
+                _finish(published, options, scores, display)
+            raise
+    _finish(published, options, scores, display)
 
 
-@contextmanager
-def _of_flags(sources: Sources) -> Iterator[tuple[RoundStore, str, Path]]:
-    if sources.bucket_name is None or sources.bucket_key is None:
-        raise StartupError("name what to test: --run-dir of a local run, or --bucket_name and --bucket_key")
-    task = sources.task or "mnist_cnn"
-    store = RoundStore(sources.bucket_name, sources.bucket_key)
-    store.check()
-    with _test_data(task, sources) as data:
-        yield store, task, data
+def _scores(
+    published: Published, options: Options, evaluator: Evaluator, display: EvaluationDisplay
+) -> Iterator[RoundScore]:
+    if not options.watch:
+        rounds = published_rounds(published.rounds, options.maxlen)
+        return evaluated_rounds(published.rounds, rounds, evaluator)
+    watch = Watch(last=options.maxlen, every=options.every, sleep=time.sleep, note=display.note)
+    return watch.follow(_current_store(published), evaluator.score)
 
 
-@contextmanager
-def _of_run(run: RunDirectory, sources: Sources) -> Iterator[tuple[RoundStore, str, Path]]:
-    federation = run.read_federation()
-    if federation is None:
-        raise StartupError(f"{run.path} is no run directory of fedtier train or fedtier up; check --run-dir")
-    if sources.bucket_name is not None or sources.bucket_key is not None:
-        raise StartupError("--run-dir knows bucket and key; leave --bucket_name and --bucket_key out")
-    keep_to_this_machine(os.environ)
-    task = sources.task or federation.task
-    with ExitStack() as held:
-        given = sources.data is not None or sources.data_dir is not None
-        data = held.enter_context(_test_data(task, sources)) if given else Path(federation.test_data)
-        store = _running_store(run, federation)
-        if store is None:
-            store = held.enter_context(embedded_store(run, federation)).rounds
-        yield store, task, data
+def _current_store(published: Published) -> Callable[[], RoundStore]:
+    """Return what says where the rounds are now: a local run's S3 has another address after each start."""
+
+    def current() -> RoundStore:
+        run = published.run
+        federation = None if run is None else run.read_federation()
+        if run is None or federation is None:
+            return published.rounds
+        return running_store(run, federation) or published.rounds
+
+    return current
 
 
-def _running_store(run: RunDirectory, federation: Federation) -> RoundStore | None:
-    """Return the store of a run that goes on now, or None where its S3 does not run."""
-    credentials = Credentials.saved(run.credentials)
-    if credentials is None:
+def _finish(published: Published, options: Options, scores: list[RoundScore], display: EvaluationDisplay) -> None:
+    folder = Path() if published.run is None else published.run.path
+    table = options.csv or folder / _CSV
+    write_csv(table, scores)
+    display.finished(scores, Written(table, _draw(scores[-1], options, folder, display)))
+
+
+def _draw(newest: RoundScore, options: Options, folder: Path, display: EvaluationDisplay) -> Path | None:
+    if not options.draw:
         return None
-    store = embedded_rounds(federation.endpoint, federation.bucket, federation.bucket_key, credentials)
-    try:
-        store.read_head()
-    except StoreUnavailable:
+    if newest.confusion is None:
+        if options.picture is not None:
+            display.note(f"{options.picture} is not drawn: the task does not say which classes it takes for which")
         return None
-    return store
-
-
-@contextmanager
-def _test_data(task: str, sources: Sources) -> Iterator[Path]:
-    """Give what a task is tested on."""
-    if sources.data is not None:
-        yield sources.data
-    elif task not in BUILT_IN:
-        if sources.data_dir is None:
-            raise StartupError(f"the task {task} needs data to be tested on; name it with --data")
-        if not sources.data_dir.is_dir():
-            raise StartupError(f"--data-dir {sources.data_dir} is no folder; name the folder that holds the data")
-        yield test_data(sources.data_dir)
-    else:
-        cache = home(os.environ) / ".fedtier" / "data"
-        mnist = load_mnist(cache=cache, data_dir=sources.data_dir, sources=public_sources(os.environ))
-        with tempfile.TemporaryDirectory(prefix="fedtier-") as folder:
-            shard = Path(folder) / "test.safetensors"
-            write_shard(shard, mnist.test)
-            yield shard
+    if not can_draw():
+        display.note(MISSING)
+        return None
+    target = options.picture or folder / _PICTURE
+    write_picture(target, confusion_figure(newest.round, newest.confusion, newest.metrics.get("accuracy")))
+    return target

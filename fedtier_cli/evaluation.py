@@ -1,24 +1,36 @@
-"""How good each published round's model is: its bytes from S3, verified, and a task's own metrics."""
+"""How good each published round's model is: its bytes from S3, verified, and a task's own metrics.
+
+What was found lies beside the round in S3, so that no model is tested twice on the same data.
+"""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from client.task import EvaluatingTask
-from client.training import evaluate_model
+from pydantic import ValidationError
+
+from client.task import AssessingTask, Assessment, EvaluatingTask, load_task, require_evaluating
+from client.training import assess_model
+from fedtier.evaluations import Confusion, Evaluation
 from fedtier.problems import Problem, StartupError
-from fedtier.rounds import RoundManifest
+from fedtier.rounds import RoundManifest, first_error
 from fedtier.store import PublishedRound, RoundStore, StoreCorrupt, StoreUnavailable
 from fedtier.tensors import TensorFile
+from fedtier_cli.evaluation_basis import basis_of
+from fedtier_cli.rundir import label
 
 FIRST_METRICS: Final = ("loss", "accuracy")
+Note = Callable[[str], object]
+"""Takes a sentence that a person should read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +48,10 @@ class RoundScore:
         From the round's opening to its publishing; None for the initial model.
     sha256 : str
         Of the model.
+    confusion : Confusion or None
+        None where the task does not tell classes apart.
+    known : bool
+        Whether it was read from S3 rather than tested now.
     """
 
     round: int
@@ -44,6 +60,141 @@ class RoundScore:
     examples: int
     seconds: float | None
     sha256: str
+    confusion: Confusion | None = None
+    known: bool = False
+
+    @classmethod
+    def of(cls, published: PublishedRound, evaluation: Evaluation, *, known: bool) -> RoundScore:
+        """Return what a round's manifest and its evaluation say together."""
+        manifest = published.manifest
+        seconds = None
+        if isinstance(manifest, RoundManifest):
+            seconds = (manifest.published_at - manifest.opened_at).total_seconds()
+        return cls(
+            round=published.round,
+            metrics=evaluation.metrics,
+            clients=len(manifest.contributors),
+            examples=manifest.total_examples,
+            seconds=seconds,
+            sha256=manifest.model.sha256,
+            confusion=evaluation.confusion,
+            known=known,
+        )
+
+    def members(self) -> dict[str, Any]:
+        """Return the score as members of a JSON object; of classes only where the task tells them apart."""
+        plain = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        confusion: Confusion | None = plain.pop("confusion")
+        if confusion is None:
+            return plain
+        return {
+            **plain,
+            "labels": list(confusion.labels),
+            "confusion": [list(row) for row in confusion.counts],
+            "class_accuracies": list(confusion.class_accuracies),
+        }
+
+
+class Evaluator:
+    """Tests published models, unless S3 says already how they did on the same data.
+
+    Parameters
+    ----------
+    task : str
+        As `client.task.load_task` takes it; loaded when the first model has to be tested.
+    data : Path
+        What the task is handed.
+    again : bool
+        Whether models are tested that were tested before.
+    note : callable
+        Gets a sentence for what went wrong and does not keep the results from being shown.
+
+    Raises
+    ------
+    StartupError
+        The data or the task's file cannot be read.
+    """
+
+    def __init__(self, task: str, data: Path, *, again: bool = False, note: Note) -> None:
+        self._spec = task
+        self._data = data
+        self._basis = basis_of(task, data)
+        self._again = again
+        self._note = note
+        self._has_said_not_kept = False
+
+    def score(self, store: RoundStore, published: PublishedRound) -> RoundScore:
+        """Say how a round's model does, and keep that beside the round.
+
+        Raises
+        ------
+        StoreUnavailable
+            S3 cannot be read now.
+        StartupError
+            The model is not the one that its manifest names, cannot be had, or is not one of the task.
+        """
+        known = None if self._again else self._known(store, published)
+        if known is not None:
+            return RoundScore.of(published, known, known=True)
+        evaluation = self._tested(store, published)
+        self._keep(store, evaluation)
+        return RoundScore.of(published, evaluation, known=False)
+
+    def _known(self, store: RoundStore, published: PublishedRound) -> Evaluation | None:
+        try:
+            found = store.read_evaluation(published.round, published.manifest.model.sha256)
+        except StoreCorrupt as error:
+            self._note(f"{error}; round {published.round} is tested anew")
+            return None
+        same = found is not None and (found.task, found.basis) == (label(self._spec), self._basis)
+        return found if same else None
+
+    def _tested(self, store: RoundStore, published: PublishedRound) -> Evaluation:
+        sha256 = published.manifest.model.sha256
+        try:
+            with tempfile.TemporaryDirectory(prefix="fedtier-") as folder:
+                path = Path(folder) / f"round-{published.round}.safetensors"
+                store.download_model(published.round, sha256, path)
+                assessment = assess_model(self._task, TensorFile(path))
+            return Evaluation(
+                round=published.round,
+                model_sha256=sha256,
+                task=label(self._spec),
+                basis=self._basis,
+                examples=assessment.examples or None,
+                metrics=dict(assessment.metrics),
+                confusion=_confusion(assessment),
+            )
+        except StoreCorrupt as error:
+            raise _untestable(published, str(error)) from None
+        except Problem as problem:
+            raise _untestable(published, problem.detail) from None
+        except ValidationError as error:
+            raise _untestable(published, f"what the task says of it cannot be stored: {first_error(error)}") from None
+        except OSError as error:
+            raise StartupError(f"the model of round {published.round} cannot be written to disk: {error}") from None
+
+    def _keep(self, store: RoundStore, evaluation: Evaluation) -> None:
+        try:
+            store.put_evaluation(evaluation)
+        except StoreUnavailable as error:
+            if not self._has_said_not_kept:
+                self._note(f"the results are shown, but not kept in S3: {error}")
+            self._has_said_not_kept = True
+
+    @cached_property
+    def _task(self) -> EvaluatingTask | AssessingTask:
+        return require_evaluating(load_task(self._spec, self._data))
+
+
+def _confusion(assessment: Assessment) -> Confusion | None:
+    if assessment.confusion is None:
+        return None
+    return Confusion(labels=assessment.labels, counts=assessment.confusion.tolist())
+
+
+def _untestable(published: PublishedRound, reason: str) -> StartupError:
+    return StartupError(f"the model of round {published.round} cannot be tested: {reason}")
 
 
 def published_rounds(store: RoundStore, maxlen: int | None = None) -> list[PublishedRound]:
@@ -63,43 +214,19 @@ def published_rounds(store: RoundStore, maxlen: int | None = None) -> list[Publi
     return [published for published in reversed(rounds) if maxlen is None or published.round <= maxlen]
 
 
-def score_rounds(store: RoundStore, rounds: Sequence[PublishedRound], task: EvaluatingTask) -> Iterator[RoundScore]:
-    """Download and test each round's model; one at a time is on disk.
+def evaluated_rounds(store: RoundStore, rounds: Iterable[PublishedRound], evaluator: Evaluator) -> Iterator[RoundScore]:
+    """Say how each round's model does; one model at a time is on disk.
 
     Raises
     ------
     StartupError
-        A model is not the one that its manifest names, cannot be had, or is not one of the task.
+        S3 cannot be used, or a model cannot be tested.
     """
-    with tempfile.TemporaryDirectory(prefix="fedtier-") as folder:
-        for published in rounds:
-            path = Path(folder) / f"round-{published.round}.safetensors"
-            yield _score(store, published, task, path)
-            path.unlink()
-
-
-def _score(store: RoundStore, published: PublishedRound, task: EvaluatingTask, path: Path) -> RoundScore:
-    manifest = published.manifest
-    try:
-        store.download_model(published.round, manifest.model.sha256, path)
-        metrics = evaluate_model(task, TensorFile(path))
-    except (StoreUnavailable, StoreCorrupt) as error:
-        raise StartupError(f"the model of round {published.round} cannot be tested: {error}") from None
-    except Problem as problem:
-        raise StartupError(f"the model of round {published.round} cannot be tested: {problem.detail}") from None
-    except OSError as error:
-        raise StartupError(f"the model of round {published.round} cannot be written to disk: {error}") from None
-    seconds = None
-    if isinstance(manifest, RoundManifest):
-        seconds = (manifest.published_at - manifest.opened_at).total_seconds()
-    return RoundScore(
-        round=published.round,
-        metrics=metrics,
-        clients=len(manifest.contributors),
-        examples=manifest.total_examples,
-        seconds=seconds,
-        sha256=manifest.model.sha256,
-    )
+    for published in rounds:
+        try:
+            yield evaluator.score(store, published)
+        except StoreUnavailable as error:
+            raise _untestable(published, str(error)) from None
 
 
 def metric_names(scores: Sequence[RoundScore]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
-from fedtier.bucket_errors import StoreUnavailable
+from fedtier.bucket_errors import StoreCorrupt, StoreUnavailable
 from fedtier.problems import StartupError
 from fedtier.store import RoundStore
 from fedtier_cli.rundir import Federation, RunDirectory
@@ -78,8 +78,15 @@ def place_flags(function: _Decorated) -> _Decorated:
 
 
 @contextmanager
-def opened(place: Place, environment: Mapping[str, str] = os.environ) -> Iterator[Published]:
-    """Open what a federation published; a local run's S3 is started for the while when it does not run.
+def opened(place: Place, environment: Mapping[str, str] = os.environ, *, start: bool = True) -> Iterator[Published]:
+    """Open what a federation published.
+
+    Parameters
+    ----------
+    place : Place
+    environment : Mapping of str to str
+    start : bool
+        Whether a local run's S3 is started for the while when it does not run.
 
     Raises
     ------
@@ -100,7 +107,9 @@ def opened(place: Place, environment: Mapping[str, str] = os.environ) -> Iterato
     run, federation = local_run(place.run_dir, environment)
     keep_to_this_machine(os.environ)
     with ExitStack() as held:
-        rounds = _running_store(run, federation)
+        rounds = running_store(run, federation)
+        if rounds is None and not start:
+            raise StartupError(f"the S3 of the run directory {run.path} does not run; start the run, then call again")
         if rounds is None:
             rounds = held.enter_context(embedded_store(run, federation)).rounds
         yield Published(rounds, run, federation)
@@ -130,7 +139,7 @@ def _only_run(runs: Path) -> Path:
     return found[0]
 
 
-def _running_store(run: RunDirectory, federation: Federation) -> RoundStore | None:
+def running_store(run: RunDirectory, federation: Federation) -> RoundStore | None:
     """Return the store of a run that goes on now, or None where its S3 does not run."""
     credentials = Credentials.saved(run.credentials)
     if credentials is None:
@@ -140,4 +149,6 @@ def _running_store(run: RunDirectory, federation: Federation) -> RoundStore | No
         store.read_head()
     except StoreUnavailable:
         return None
+    except StoreCorrupt as error:
+        raise StartupError(str(error)) from None
     return store

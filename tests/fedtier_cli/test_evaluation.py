@@ -45,7 +45,7 @@ def test_it_prints_what_numpy_says(trained: Path, store: EmbeddedStore, tmp_path
 
     flags: list[str | Path] = ["--bucket_name", store.server.bucket, "--bucket_key", store.rounds.keys.copy]
     data = trained / "points" / "test.csv"
-    flags += ["--task", TASK, "--data", data, "--csv", tmp_path / "t.csv"]
+    flags += ["--task", TASK, "--data", data, "--csv", tmp_path / "t.csv", "--again"]
     result = call(trained, "evaluate", *flags, **store.server.environment())
     assert result.returncode == 0, result.stderr
 
@@ -66,6 +66,11 @@ def test_a_run_directory_is_enough(trained: Path) -> None:
     assert len((trained / "run" / "evaluation.csv").read_text().splitlines()) == 1 + 3
 
 
+def test_what_the_run_tested_itself_is_known(trained: Path) -> None:
+    result = call(trained, "evaluate", "--run-dir", "run")
+    assert "\n0 rounds tested, 4 known already\n" in result.stdout, result.stderr
+
+
 def test_an_s3_that_runs_already_is_used(trained: Path, store: EmbeddedStore) -> None:
     result = call(trained, "evaluate", "--run-dir", "run", "--json")
     assert len(facts_of(result.stdout, "score")) == 4, result.stderr
@@ -84,7 +89,7 @@ def test_a_model_with_another_digest_is_named_with_both(tmp_path: Path) -> None:
         stored = bucket.get(key)
         assert stored is not None
         bucket.put(key, stored.data[:-1] + b"?", expected=stored.etag)
-    result = call(tmp_path, "evaluate", "--run-dir", "run")
+    result = call(tmp_path, "evaluate", "--run-dir", "run", "--again")
     assert result.returncode == 1
     assert result.stderr.startswith("Error: the model of round 1 cannot be tested: ")
     assert f", not {sha256}" in result.stderr
@@ -94,7 +99,7 @@ def test_a_model_with_another_digest_is_named_with_both(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ([], "name what to test: --run-dir of a local run, or --bucket_name and --bucket_key"),
+        ([], "name the federation: --run-dir of a local run, or --bucket_name and --bucket_key"),
         (["--run-dir", "points"], "points is no run directory of fedtier train or fedtier up"),
         (["--run-dir", "run", "--task", TASK.replace("Line", "Untested")], "cannot evaluate a model"),
         (["--run-dir", "run", "--csv", "nowhere/table.csv"], "cannot be written to nowhere/table.csv"),
