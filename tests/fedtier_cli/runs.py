@@ -43,8 +43,9 @@ def fedtier(*arguments: str | Path | int) -> list[str]:
     return [sys.executable, "-P", "-m", "fedtier_cli.main", *map(str, arguments)]
 
 
-def tiny_flags(data: Path, *, rounds: int, clients: int = CLIENTS) -> list[str]:
-    return ["--round", str(rounds), "--clients", str(clients), "--model", TASK, "--data-dir", str(data)]
+def tiny_flags(data: Path, *, rounds: int | None, clients: int = CLIENTS, task: str = TASK) -> list[str]:
+    flags = ["--clients", str(clients), "--model", task, "--data-dir", str(data)]
+    return flags if rounds is None else ["--round", str(rounds), *flags]
 
 
 def call(home: Path, *arguments: str | Path | int, **more: str) -> subprocess.CompletedProcess[str]:

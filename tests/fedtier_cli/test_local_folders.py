@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from client.datasets.catalogue import Origin
+from client.datasets.partition import Partition
 from client.task import BUILT_IN
 from fedtier.problems import StartupError
-from fedtier_cli.client_data import MnistOrigin, prepare_data
+from fedtier_cli.client_data import prepare_data
 from fedtier_cli.rundir import InUse, claimed, first_free, label
 
 
@@ -15,9 +17,9 @@ def own_data(folder: Path, *, clients: int) -> list[str]:
         "own.py:Task",
         clients=clients,
         seed=0,
-        data_dir=folder,
+        partition=Partition(),
+        origin=Origin(cache=folder, data_dir=folder),
         shards=folder / "shards",
-        mnist=MnistOrigin(folder, None, ()),
     )
     return [path.name for path in (*data.clients, data.test)]
 

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from fedtier_cli.display import LineDisplay, LiveDisplay
+from fedtier_cli.evaluation import RoundScore
 from fedtier_cli.progress import Picture, Progress
 from tests.client.federation import make_status
 
@@ -43,6 +44,13 @@ def test_a_client_that_is_ahead_of_the_last_look_is_not_missing() -> None:
     assert "client-1" not in progress.picture().missing
 
 
+def test_only_who_is_selected_can_be_missing() -> None:
+    progress = progress_at_round(2)
+    progress.see_status(make_status(MODEL, number=3, cohort=("client-0", "client-2")), 31.0)
+    progress.see_fact({"event": "counted", "client_id": "client-2", "round": 3})
+    assert progress.picture().missing == ("client-0",)
+
+
 def test_a_round_beyond_the_last_is_not_shown_as_open() -> None:
     assert progress_at_round(5).picture().is_open
     assert not progress_at_round(6).picture().is_open
@@ -59,6 +67,28 @@ def test_plain_lines_say_round_counts_seconds_and_who_is_missing() -> None:
     display = LineDisplay(Console(file=output), clock=lambda: 104.0)
     display.picture(picture(7, ("client-1", "client-4", "client-9")))
     assert output.getvalue() == ("round 2 of 3: 7/10 clients counted, 4 s, missing client-1, client-4, client-9\n")
+
+
+def test_a_round_with_all_the_clients_it_closes_at_waits_for_nobody() -> None:
+    output = io.StringIO()
+    LineDisplay(Console(file=output), clock=lambda: 104.0).picture(picture(10, ("client-11",)))
+    assert output.getvalue() == "round 2 of 3: 10/10 clients counted, 4 s, publishing\n"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_test_s_result_is_a_line_unless_it_was_known_before(terminal: bool) -> None:
+    output = io.StringIO()
+    console = Console(file=output, force_terminal=terminal, color_system=None, width=100)
+    with LiveDisplay(console) if terminal else LineDisplay(console) as display:
+        display.tested(score(1, known=True))
+        display.tested(score(2, known=False))
+    assert "round 1" not in output.getvalue()
+    assert "round 2 tested     loss 0.0712  accuracy 97.82%" in output.getvalue()
+
+
+def score(number: int, *, known: bool) -> RoundScore:
+    metrics = {"accuracy": 0.9782, "loss": 0.0712}
+    return RoundScore(number, metrics, clients=1, examples=1, seconds=None, sha256="0" * 64, known=known)
 
 
 def test_plain_lines_of_one_round_come_some_seconds_apart() -> None:

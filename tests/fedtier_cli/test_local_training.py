@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from client.datasets.mnist import load_mnist, public_sources
+from fedtier_cli.rundir import Federation
 from tests.fedtier_cli.runs import (
     CLIENTS,
     FOR_EVER,
@@ -75,7 +76,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
 
 
 def test_ctrl_c_ends_every_process(interrupted: Interrupted) -> None:
-    names = {"s3", "master", "worker-0", "worker-1", "client-0", "client-1", "client-2"}
+    names = {"s3", "master", "worker-0", "worker-1", "client-0", "client-1", "client-2", "evaluate"}
     assert set(interrupted.processes) == names
     assert interrupted.before >= len(names)
     assert interrupted.left == []
@@ -188,10 +189,15 @@ def test_a_task_that_cannot_evaluate_is_trained_and_not_tested(tmp_path: Path, d
     [
         (["--threshold", "0"], "0 is not in the range"),
         (["--threshold", "11"], "--threshold 11 is more than the 10 clients there are"),
+        (["--threshold", "6", "--fraction", "0.5"], "--threshold 6 is more than the 5 clients that a round selects"),
+        (["--fraction", "1.5"], "1.5 is not in the range"),
+        (["--processes", "0"], "0 is not in the range"),
+        (["--target", "97"], "97.0 is not in the range"),
+        (["--optimizer", "rmsprop"], "'rmsprop' is not one of 'sgd', 'adam'"),
         (["--clients", "0"], "0 is not in the range"),
         (["--model", "nowhere.py:Net"], "there is no file nowhere.py"),
         (["--model", "nothing"], "the task nothing needs its data; name the folder that holds it with --data-dir"),
-        (["--model", "nothing", "--data-dir", "."], "'nothing' is neither built in (mnist_cnn) nor of the form"),
+        (["--model", "nothing", "--data-dir", "."], "'nothing' is neither built in (cifar_cnn, mnist_2nn, "),
         (["--data-dir", "nowhere"], "nowhere is no folder; name the folder that holds the data"),
         (["--data-dir", "."], "MNIST cannot be had"),
         (["--model", TASK, "--data-dir", "points"], "but not for client-3; add it, or choose fewer --clients"),
@@ -226,6 +232,10 @@ def test_clients_join_a_federation_that_is_up_by_the_line_it_prints(tmp_path: Pa
         assert serving["a_client_joins_by"].startswith("fedtier client --server http://127.0.0.1:")
         join = serving["a_client_joins_by"].split()[2:]
         join[join.index("YOUR_DATA")] = str(data / "client-0.csv")
+        federation = Federation.from_json((tmp_path / "up" / "federation.json").read_bytes())
+        assert federation.master == serving["master"]
+        assert serving["TensorBoard"] == "tensorboard --logdir up/state/master/tensorboard"
+        assert serving["graphs"] == "fedtier graph --run-dir up"
         client = call(tmp_path, "client", *join, "--rounds", "2")
         assert client.returncode == 0, client.stderr
 

@@ -1,0 +1,99 @@
+"""``fedtier pause``, ``resume`` and ``close``: what an operator asks of a running master."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from fedtier.flags import command, json_flag
+from fedtier.rounds import RoundStatus
+from fedtier.upstream import Upstream
+from fedtier_cli.processes import as_json_line
+from fedtier_cli.servers import asked, server_address, server_flags
+from fedtier_cli.situation import plural
+
+
+@command("pause")
+@server_flags
+@json_flag
+def pause(server: str | None, run_dir: Path | None, as_json: bool) -> None:
+    """Have the master take no uploads, until fedtier resume; lasts beyond a restart of the master.
+
+    What is counted stays counted. Needs an operator's token in FEDTIER_TOKEN where the master asks for tokens.
+
+    Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags.
+    """
+    _operate(server_address(server, run_dir), Upstream.pause_uploads, _paused_words, as_json)
+
+
+@command("resume")
+@server_flags
+@json_flag
+def resume(server: str | None, run_dir: Path | None, as_json: bool) -> None:
+    """Have the master take uploads again.
+
+    Needs an operator's token in FEDTIER_TOKEN where the master asks for tokens.
+
+    Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags.
+    """
+    _operate(server_address(server, run_dir), Upstream.resume_uploads, _state_words, as_json)
+
+
+@command("close")
+@click.argument("round_number", metavar="[ROUND]", type=click.IntRange(min=1), required=False)
+@click.option("--open", "whichever", is_flag=True, help="Close whichever round is open, after saying which.")
+@server_flags
+@json_flag
+def close(round_number: int | None, whichever: bool, server: str | None, run_dir: Path | None, as_json: bool) -> None:
+    """Close the open round with what is counted, as at its deadline.
+
+    Name the round, so that a command that is called late or twice does not close the next one; --open closes
+    whichever is open. With fewer clients counted than the round needs at least, it closes as soon as they are
+    counted. Needs an operator's token in FEDTIER_TOKEN where the master asks for tokens.
+
+    Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags.
+    """
+    if (round_number is None) == (not whichever):
+        raise click.UsageError("name the round to close, or give --open to close whichever is open; not both")
+    url = server_address(server, run_dir)
+    with asked(url, role="operator") as upstream:
+        number = upstream.round_status().round if round_number is None else round_number
+    if whichever:
+        click.echo(f"round {number} is open at {url}", err=as_json)
+    _operate(url, lambda upstream: upstream.close_round(number), lambda now: _closed_words(number, now), as_json)
+
+
+def _operate(
+    url: str, ask: Callable[[Upstream], RoundStatus], words: Callable[[RoundStatus], str], as_json: bool
+) -> None:
+    with asked(url, role="operator") as upstream:
+        now = ask(upstream)
+    if as_json:
+        members = {"round", "attempt", "state", "counted", "threshold", "min_clients"}
+        print(as_json_line({"server": url, **now.model_dump(include=members)}))
+    else:
+        click.echo(words(now))
+
+
+def _paused_words(now: RoundStatus) -> str:
+    if now.state != "publishing":
+        return _state_words(now)
+    return f"{_state_words(now)}; uploads of the round after it are not taken"
+
+
+def _state_words(now: RoundStatus) -> str:
+    if now.state == "finished":
+        return f"the federation is finished: round {now.base.round} is the last"
+    return f"round {now.round} is {now.state}: {now.counted} of {plural(now.threshold, 'client')} counted"
+
+
+def _closed_words(number: int, now: RoundStatus) -> str:
+    if now.round > number:
+        return f"round {number} is closed and published; {_state_words(now)}"
+    if now.state == "publishing":
+        return f"round {number} is closed with {plural(now.counted, 'client')} and is being published"
+    least = min(now.min_clients, now.threshold)
+    wanted = f"{plural(least, 'client')} {'is' if least == 1 else 'are'}"
+    return f"round {number} closes as soon as {wanted} counted; {now.counted} counted now"
