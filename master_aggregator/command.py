@@ -61,7 +61,21 @@ _HIGHEST_WEIGHT_LIMIT = 1 << 48
 @click.option("--epoch", "epoch", type=_COUNT, default=1, help="Epochs a client trains per round.")
 @click.option("--batch-size", type=_COUNT, default=32, help="Samples in a client's training batch.")
 @click.option("--lr", type=FiniteRange(min=0, min_open=True), default=0.05, help="Clients' learning rate.")
-@click.option("--momentum", type=FiniteRange(0, 1, max_open=True), default=0.5, help="Clients' momentum.")
+@click.option(
+    "--lr-decay",
+    type=FiniteRange(0, 1, min_open=True),
+    default=1.0,
+    help="Factor of the learning rate from round to round.",
+)
+@click.option("--optimizer", type=click.Choice(["sgd", "adam"]), default="sgd", help="How clients' weights move.")
+@click.option("--momentum", type=FiniteRange(0, 1, max_open=True), default=0.5, help="Clients' momentum; of sgd alone.")
+@click.option("--weight-decay", type=FiniteRange(min=0), default=0.0, help="Clients' weight decay.")
+@click.option(
+    "--prox-mu",
+    type=FiniteRange(min=0),
+    default=0.0,
+    help="Pull of FedProx towards the round's model; 0 is plain averaging.",
+)
 @click.option(
     "--model-delivery",
     type=click.Choice(["file", "redirect"]),
@@ -121,8 +135,12 @@ def _rules(flags: dict[str, Any]) -> Rules:
             epochs=flags["epoch"],
             batch_size=flags["batch_size"],
             lr=flags["lr"],
+            optimizer=flags["optimizer"],
             momentum=flags["momentum"],
+            weight_decay=flags["weight_decay"],
+            prox_mu=flags["prox_mu"],
         ),
+        lr_decay=flags["lr_decay"],
     )
     _require_reachable(rules)
     return rules

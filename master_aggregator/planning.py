@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from fedtier.kinds import TensorPlan, plan_tensor
 from fedtier.problems import NotSafetensors, OutOfRange, StartupError
 from fedtier.rounds import BaseRound, ClientSettings, RoundPlan
 from fedtier.tensors import TensorFile
+
+_LEAST_RATE: Final = sys.float_info.min
+"""The smallest normal float; below it a learning rate would lose digits and end at 0, which no round may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,9 @@ class Rules:
     seed : int
         Of the selection.
     client : ClientSettings
-        How clients train.
+        How clients train in round 1.
+    lr_decay : float
+        In (0, 1]: each round's learning rate is that of the round before times this.
     """
 
     threshold: int | None
@@ -51,11 +58,12 @@ class Rules:
     fraction: float
     seed: int
     client: ClientSettings
+    lr_decay: float = 1.0
 
     @property
     def cohort_size(self) -> int | None:
-        """How many clients a round selects: max(C*K, 1) (McMahan et al. 2017, algorithm 1); None for anyone."""
-        return None if self.clients is None else max(round(self.fraction * self.clients), 1)
+        """How many clients a round selects; None for anyone."""
+        return None if self.clients is None else cohort_size(self.clients, self.fraction)
 
     def cohort(self, round_number: int) -> tuple[str, ...] | None:
         """Return the clients selected for a round, sorted by number."""
@@ -65,6 +73,16 @@ class Rules:
         # A string seeds through SHA-512, the same in every process and version.
         chosen = random.Random(f"{self.seed}:{round_number}").sample(range(self.clients), size)  # noqa: S311
         return tuple(f"client-{number}" for number in sorted(chosen))
+
+    def client_settings(self, round_number: int) -> ClientSettings:
+        """Return how clients train in a round: the learning rate is ``lr * lr_decay ** (round_number - 1)``."""
+        decayed = self.client.lr * self.lr_decay ** (round_number - 1)
+        return self.client.model_copy(update={"lr": max(decayed, min(self.client.lr, _LEAST_RATE))})
+
+
+def cohort_size(clients: int, fraction: float) -> int:
+    """Return how many of so many clients a round selects: max(C*K, 1) (McMahan et al. 2017, algorithm 1)."""
+    return max(round(fraction * clients), 1)
 
 
 def plan_tensors(model: Path, weight_limit: int) -> tuple[TensorPlan, ...]:
@@ -110,7 +128,7 @@ def plan_round(
         deadline=None if rules.deadline is None else now + timedelta(seconds=rules.deadline),
         cohort=cohort,
         final_round=rules.final_round,
-        client=rules.client,
+        client=rules.client_settings(round_number),
     )
 
 

@@ -77,7 +77,10 @@ def test_the_round_is_shown_as_the_protocol_says(patient: Master) -> None:
         {"name": "mask", "dtype": "F32", "shape": [1, 2], "kind": "kept", "exponent": 0},
     ]
     assert status["max_examples"] == status["weight_limit"] // (50 + 4)
-    assert status["client"] == {"epochs": 1, "batch_size": 32, "lr": 0.05, "optimizer": "sgd", "momentum": 0.5}
+    assert status["client"] == {
+        **{"epochs": 1, "batch_size": 32, "lr": 0.05},
+        **{"optimizer": "sgd", "momentum": 0.5, "weight_decay": 0, "prox_mu": 0},
+    }
     assert 0 < status["poll_after"] < 1
 
 
