@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from client.datasets.known_files import Progress
-from client.datasets.mnist import load_mnist
-from client.datasets.partition import SCHEMES
-from client.datasets.shards import client_shard, held_out_shard, write_shards
-from client.datasets.sources import Source
+from client.datasets.catalogue import Origin, dataset_named
+from client.datasets.partition import Partition
+from client.datasets.shards import client_shard, held_out_shard, write_shard
 from client.task import BUILT_IN
 from fedtier.problems import StartupError
+from fedtier_cli.splitting import Recipe, is_split_so, split_into
 
-_MARKER: Final = "made-from.json"
-_SCHEME: Final = "iid"
+_FLAG: Final = "--run-dir"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,50 +32,42 @@ class ClientData:
     test: Path
 
 
-@dataclass(frozen=True, slots=True)
-class MnistOrigin:
-    """Where MNIST comes from.
-
-    Parameters
-    ----------
-    cache : Path
-    data_dir : Path or None
-        Then nothing else is tried.
-    sources : sequence of Source
-    progress : callable, optional
-    """
-
-    cache: Path
-    data_dir: Path | None
-    sources: Sequence[Source]
-    progress: Progress | None = None
-
-
 def prepare_data(
-    task: str, *, clients: int, seed: int, data_dir: Path | None, shards: Path, mnist: MnistOrigin
+    task: str, *, clients: int, seed: int, partition: Partition, origin: Origin, shards: Path
 ) -> ClientData:
     """Find, or make, the data of a run.
 
     Parameters
     ----------
     task : str
-        A built-in task gets shards of MNIST; any other one gets what lies in `data_dir`.
+        A built-in task gets shards of its data set; any other one gets what lies in the origin's `data_dir`.
     clients : int
     seed : int
         Of the split.
-    data_dir : Path or None
+    partition : Partition
+        Of a built-in task's data set.
+    origin : Origin
     shards : Path
         Where shards are made; those of the run before stay when nothing changed.
-    mnist : MnistOrigin
 
     Raises
     ------
     StartupError
     """
+    data_dir = origin.data_dir
     if data_dir is not None and not data_dir.is_dir():
         raise StartupError(f"--data-dir {data_dir} is no folder; name the folder that holds the data")
     if task in BUILT_IN:
-        return _mnist_shards(shards, clients, seed, mnist)
+        recipe = Recipe(dataset_named(BUILT_IN[task].dataset), clients, seed, partition)
+        # With rows it is up to the data set to say whether it takes them.
+        if origin.rows or not is_split_so(shards, recipe):
+            split_into(shards, recipe, origin, flag=_FLAG)
+        return ClientData(tuple(client_shard(shards, number) for number in range(clients)), held_out_shard(shards))
+    if partition != Partition() or origin.rows:
+        raise StartupError(
+            f"the task {task} brings its own data, which are not split here; leave out --partition, --alpha, "
+            "--n-label, --n-data and --rows, and put one part per client into --data-dir"
+        )
     if data_dir is None:
         raise StartupError(f"the task {task} needs its data; name the folder that holds it with --data-dir")
     return ClientData(_own_parts(data_dir, clients), test_data(data_dir))
@@ -88,6 +76,31 @@ def prepare_data(
 def test_data(data_dir: Path) -> Path:
     """Return what a task of the user's own is tested on: ``test`` or ``test.*`` in its data, else all of it."""
     return _only(data_dir, r"test(\..*)?") or data_dir
+
+
+def write_test_shard(dataset: str, origin: Origin, path: Path) -> None:
+    """Write the examples of a data set that models are tested with.
+
+    Parameters
+    ----------
+    dataset : str
+        Of `client.datasets.catalogue`.
+    origin : Origin
+    path : Path
+        In a directory that exists.
+
+    Raises
+    ------
+    StartupError
+        There is no such data set, its data cannot be had, or the file cannot be written.
+    """
+    test = dataset_named(dataset).load(origin).test
+    try:
+        write_shard(path, test)
+    except OSError as error:
+        raise StartupError(
+            f"the test examples cannot be written to {path} ({error.strerror}); make room there"
+        ) from None
 
 
 def _own_parts(data_dir: Path, clients: int) -> tuple[Path, ...]:
@@ -108,21 +121,3 @@ def _only(data_dir: Path, pattern: str) -> Path | None:
     if len(found) > 1:
         raise StartupError(f"{data_dir} has both {found[0].name} and {found[1].name}; leave one of them")
     return found[0] if found else None
-
-
-def _mnist_shards(directory: Path, clients: int, seed: int, origin: MnistOrigin) -> ClientData:
-    data = ClientData(tuple(client_shard(directory, number) for number in range(clients)), held_out_shard(directory))
-    made_from = json.dumps({"scheme": _SCHEME, "clients": clients, "seed": seed})
-    marker = directory / _MARKER
-    try:
-        if marker.exists() and marker.read_text(encoding="utf-8") == made_from:
-            return data
-        mnist = load_mnist(
-            cache=origin.cache, data_dir=origin.data_dir, sources=origin.sources, progress=origin.progress
-        )
-        marker.unlink(missing_ok=True)
-        write_shards(directory, mnist.train, SCHEMES[_SCHEME](mnist.train.labels, clients, seed), mnist.test)
-        marker.write_text(made_from, encoding="utf-8")
-    except OSError as error:
-        raise StartupError(f"the shards cannot be written to {directory}: {error.strerror}") from None
-    return data

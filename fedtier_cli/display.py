@@ -59,6 +59,10 @@ class Display(ABC):
         """Say that a round is published."""
 
     @abstractmethod
+    def tested(self, score: RoundScore) -> None:
+        """Say how a round's model does."""
+
+    @abstractmethod
     def scores(self, scores: Sequence[RoundScore]) -> None:
         """Show how good the models are."""
 
@@ -92,10 +96,14 @@ class JsonDisplay(Display):
         """Print the round."""
         self._print("published", **dataclasses.asdict(facts))
 
+    def tested(self, score: RoundScore) -> None:
+        """Print the round and its metrics."""
+        self._print("tested", round=score.round, metrics=dict(score.metrics), known=score.known)
+
     def scores(self, scores: Sequence[RoundScore]) -> None:
         """Print a line per round."""
         for score in scores:
-            self._print("score", **dataclasses.asdict(score))
+            self._print("score", **score.members())
 
     def facts(self, event: str, lines: Sequence[tuple[str, str]]) -> None:
         """Print the facts as one object."""
@@ -142,6 +150,11 @@ class LineDisplay(Display):
         """Print the round."""
         self._line(published_line(facts))
 
+    def tested(self, score: RoundScore) -> None:
+        """Print the round, unless an earlier run did."""
+        if not score.known:
+            self._line(tested_line(score))
+
     def scores(self, scores: Sequence[RoundScore]) -> None:
         """Print a table."""
         self._console.print(score_table(scores), soft_wrap=True)
@@ -187,6 +200,11 @@ class LiveDisplay(LineDisplay):
         """Print the round above the live picture."""
         self._console.print(Text.assemble(("✓ ", "green"), published_line(facts)), soft_wrap=True)
 
+    def tested(self, score: RoundScore) -> None:
+        """Print the round above the live picture, unless an earlier run did."""
+        if not score.known:
+            self._console.print(Text.assemble(("✓ ", "green"), tested_line(score)), soft_wrap=True)
+
     def scores(self, scores: Sequence[RoundScore]) -> None:
         """Print the table in place of the live picture."""
         self._live.stop()
@@ -214,7 +232,7 @@ def counts(picture: Picture, now: float, *, names: bool = True) -> str:
 
 
 def _waiting_for(picture: Picture) -> str:
-    if not picture.missing:
+    if not picture.missing or picture.counted >= picture.threshold:
         return "publishing"
     if not picture.counted and not picture.training:
         return "the clients get ready"
@@ -227,6 +245,12 @@ def published_line(facts: PublishedFacts) -> str:
     loss = "" if facts.training_loss is None else f"  training loss {facts.training_loss:.4f}"
     who = f"{facts.clients} clients  {facts.examples} examples"
     return f"round {facts.round} published  {who}  {facts.seconds:.1f} s{loss}"
+
+
+def tested_line(score: RoundScore) -> str:
+    """Return a round's metrics as one line: ``round 2 tested     loss 0.0712  accuracy 97.82%``."""
+    metrics = [f"{name} {_shown(name, score.metrics[name])}" for name in metric_names([score])]
+    return f"round {score.round} tested     {'  '.join(metrics)}"
 
 
 def score_table(scores: Sequence[RoundScore]) -> Table:

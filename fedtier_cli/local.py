@@ -9,14 +9,18 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.datasets.catalogue import Origin
 from client.datasets.known_files import Progress
 from client.datasets.mnist import public_sources
-from client.task import BUILT_IN, load_task
+from client.datasets.partition import Partition
+from client.datasets.shards import client_shard
+from client.task import BUILT_IN, AssessingTask, EvaluatingTask, Task, load_task
 from fedtier.problems import StartupError
 from fedtier.tensors import write_arrays
-from fedtier_cli.client_data import ClientData, MnistOrigin, prepare_data
+from fedtier.upstream import file_sha256
+from fedtier_cli.client_data import ClientData, prepare_data
 from fedtier_cli.display import Display
-from fedtier_cli.processes import Child, Children, Event
+from fedtier_cli.processes import Children, Event
 from fedtier_cli.rundir import BUCKET, Federation, RunDirectory, claimed, first_free, label
 from fedtier_cli.tiers import (
     EmbeddedStore,
@@ -37,18 +41,27 @@ class LocalOptions:
     ----------
     tiers : TierSettings
     clients : int
+    processes : int
+        That play the clients.
     seed : int
-        Of the split, the initial model and the clients' training.
+        Of the split, the initial model, the sampling and the clients' training.
+    partition : Partition
+        How a built-in data set is split.
     data_dir : Path or None
         See `fedtier_cli.client_data`.
+    rows : tuple of str
+        Files or URLs of the tabular data set.
     run_dir : Path or None
         By default the first free one of the task's own.
     """
 
     tiers: TierSettings
     clients: int
+    processes: int
     seed: int
+    partition: Partition
     data_dir: Path | None
+    rows: tuple[str, ...]
     run_dir: Path | None
 
     @property
@@ -86,6 +99,8 @@ class LocalRun:
     children: Children
     newest_round: int | None
     """The newest published round when the run started; None where nothing is published."""
+    is_testable: bool
+    """Whether the task can say how good a model is."""
 
 
 @contextmanager
@@ -101,23 +116,9 @@ def prepared(options: LocalOptions, surroundings: Surroundings, display: Display
     with ExitStack() as held:
         directory = _claim(options, surroundings, display, held)
         directory.require_task(options.task)
-        data = prepare_data(
-            options.task,
-            clients=options.clients,
-            seed=options.seed,
-            data_dir=options.data_dir,
-            shards=directory.shards,
-            mnist=MnistOrigin(
-                cache=surroundings.home / ".fedtier" / "data",
-                data_dir=options.data_dir,
-                sources=public_sources(surroundings.environment),
-                progress=_fetching(display),
-            ),
-        )
-        if options.task not in BUILT_IN:
-            # What is wrong with a task of the user's own is told before anything runs.
-            load_task(options.task, data.clients[0])
-            _require_testable(options.task, data.test)
+        data = _data(options, surroundings, directory, display)
+        # What is wrong with a task of the user's own is told before anything runs.
+        is_testable = options.task in BUILT_IN or _is_testable(options.task, data)
         display.step("starting S3")
         federation = Federation(
             task=options.task, bucket=BUCKET, bucket_key=options.tiers.bucket_key, test_data=str(data.test)
@@ -126,18 +127,52 @@ def prepared(options: LocalOptions, surroundings: Surroundings, display: Display
         display.started("s3", store.server.pid)
         newest = store.newest_round()
         children = held.enter_context(Children(directory.logs, child_environment(surroundings.environment)))
-        yield LocalRun(options, directory, data, store, children, newest)
+        yield LocalRun(options, directory, data, store, children, newest, is_testable)
 
 
-def _require_testable(task: str, data: Path) -> None:
-    """Check before hours of training that a task can be made with what its models are going to be tested on."""
+def _data(options: LocalOptions, surroundings: Surroundings, directory: RunDirectory, display: Display) -> ClientData:
+    before = _print_of(directory.shards)
+    data = prepare_data(
+        options.task,
+        clients=options.clients,
+        seed=options.seed,
+        partition=options.partition,
+        origin=Origin(
+            cache=surroundings.home / ".fedtier" / "data",
+            data_dir=options.data_dir,
+            rows=options.rows,
+            sources=public_sources(surroundings.environment),
+            progress=_fetching(display),
+        ),
+        shards=directory.shards,
+    )
+    if before is not None and before != _print_of(directory.shards):
+        display.note(
+            "the clients' data are split anew, since their number, the seed, the partition or the data changed; "
+            "what a client had trained already for the open round still counts"
+        )
+    return data
+
+
+def _print_of(shards: Path) -> tuple[int, str] | None:
+    """Return what tells two splits apart: how many shards there are, and the digest of the first."""
+    found = list(shards.glob("client-*.safetensors"))
+    first = client_shard(shards, 0)
+    return (len(found), file_sha256(first)) if first in found else None
+
+
+def _is_testable(task: str, data: ClientData) -> bool:
+    """Check before hours of training that a task can be made, also with what its models are going to be tested on."""
+    load_task(task, data.clients[0])
     try:
-        load_task(task, data)
+        tested: Task = load_task(task, data.test)
     except StartupError as error:
         reason = str(error).rstrip(".")
         raise StartupError(
-            f"{reason}. The models are tested on {data}; put test data beside the clients' as test, or test.<extension>"
+            f"{reason}. The models are tested on {data.test}; put test data beside the clients' as test, "
+            "or test.<extension>"
         ) from None
+    return isinstance(tested, EvaluatingTask | AssessingTask)
 
 
 def start_servers(run: LocalRun, port: int, display: Display, see: Callable[[Event], None]) -> tuple[str, str]:
@@ -160,6 +195,7 @@ def start_servers(run: LocalRun, port: int, display: Display, see: Callable[[Eve
     master = start_master(run.children, run.directory, run.options.tiers, run.store, model)
     display.started(master.name, master.process.pid)
     [master_url] = await_addresses(run.children, [master], see)
+    _note_master(run.directory, master_url)
     display.step("starting the workers")
     workers = start_workers(run.children, run.directory, run.options.tiers.workers, master_url, port)
     for worker in workers:
@@ -167,33 +203,24 @@ def start_servers(run: LocalRun, port: int, display: Display, see: Callable[[Eve
     return master_url, await_addresses(run.children, workers, see)[0]
 
 
-def start_clients(run: LocalRun, server: str, display: Display) -> list[Child]:
-    """Start all clients; they wait for their server."""
-    started = []
-    for number, data in enumerate(run.data.clients):
-        name = f"client-{number}"
-        flags = {
-            "--server": server,
-            "--client-id": name,
-            "--data": data,
-            "--task": run.options.task,
-            "--rounds": run.options.tiers.last_round,
-            "--seed": run.options.seed,
-            "--state-dir": run.directory.state(name),
-        }
-        arguments = ["client", *(str(word) for pair in flags.items() for word in pair), "--json"]
-        # Clients share the machine; torch takes the number of its threads from here before it is told another one.
-        child = run.children.start(name, arguments, environment={"OMP_NUM_THREADS": "1"})
-        display.started(name, child.process.pid)
-        started.append(child)
-    return started
+def _note_master(directory: RunDirectory, url: str) -> None:
+    """Write into the run directory where the master is, for whoever asks how the run stands."""
+    federation = directory.read_federation()
+    if federation is not None:
+        directory.write_federation(federation.model_copy(update={"master": url}))
 
 
 def _require_possible(options: LocalOptions) -> None:
-    if options.tiers.threshold > options.clients:
+    sampling, threshold = options.tiers.sampling, options.tiers.threshold
+    if threshold > options.clients:
         raise StartupError(
-            f"--threshold {options.tiers.threshold} is more than the {options.clients} clients there are, so no round "
+            f"--threshold {threshold} is more than the {options.clients} clients there are, so no round "
             "would ever close; lower it, or raise --clients"
+        )
+    if sampling is not None and threshold > sampling.cohort_size:
+        raise StartupError(
+            f"--threshold {threshold} is more than the {sampling.cohort_size} clients that a round selects, so no "
+            "round would ever close; lower it, or raise --fraction"
         )
 
 

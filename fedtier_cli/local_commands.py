@@ -1,114 +1,78 @@
-"""``fedtier train`` and ``fedtier up``: the flags of local runs."""
+"""``fedtier train`` and ``fedtier up``: local runs, as their flags say."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 from rich.console import Console
 
-from fedtier.flags import command, fail, json_flag
+from client.task import BUILT_IN
+from fedtier.flags import FiniteRange, command, fail
+from fedtier_cli.directions import Calls
 from fedtier_cli.display import Display, JsonDisplay, LineDisplay, LiveDisplay
+from fedtier_cli.goal import Goal
 from fedtier_cli.interruption import ended_by_signals
-from fedtier_cli.local import LocalOptions, Surroundings
+from fedtier_cli.local import Surroundings
+from fedtier_cli.local_flags import federation_flags, local_options, training_flags
 from fedtier_cli.local_serving import serve_until_interrupted
-from fedtier_cli.local_training import Calls
 from fedtier_cli.local_training import train as run_training
 from fedtier_cli.processes import RunFailed
-from fedtier_cli.tiers import TierSettings
-from fedtier_cli.workplace import HOME, absolute_task, home, keep_to_this_machine
+from fedtier_cli.workplace import HOME, home, keep_to_this_machine
 
 _DEFAULT_TASK: Final = "mnist_cnn"
-_TASK_HELP: Final = "mnist_cnn, package.module:Name, or path/to/file.py:Name."
-_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
-
-
-def _federation_flags(function: _Decorated) -> _Decorated:
-    """Add the flags that both commands have."""
-    options = [
-        click.option("--clients", type=click.IntRange(min=1), default=10, help="How many clients there are."),
-        click.option("--workers", type=click.IntRange(min=1), default=2, help="How many worker aggregators."),
-        click.option(
-            "--threshold", type=click.IntRange(min=1), help="Clients at which a round closes. [default: all of them]"
-        ),
-        click.option(
-            "--seed",
-            type=click.IntRange(min=0),
-            default=0,
-            help="Of the split, the initial model and the clients' training.",
-        ),
-        click.option(
-            "--data-dir",
-            type=click.Path(path_type=Path),
-            help="Folder with the data; MNIST is fetched when it is not given.",
-        ),
-        click.option(
-            "--run-dir",
-            type=click.Path(path_type=Path),
-            help="Where everything of the run lies. [default: runs/<task>, or the next that is free]",
-        ),
-        json_flag,
-    ]
-    for option in reversed(options):
-        function = option(function)
-    return function
+_TASK_HELP: Final = f"{', '.join(BUILT_IN)}, package.module:Name, or path/to/file.py:Name."
+_NOT_AGAIN: Final = frozenset({"last_round", "target", "as_json"})
+"""Flags that a call which goes on has new values for, or leaves out."""
+_ROUNDS: Final = 3
+_ROUNDS_TO_TARGET: Final = 1000
 
 
 @command("train")
 @click.option(
-    "--round", "last_round", type=click.IntRange(min=1), default=3, help="The last round to reach, not an increment."
+    "--round",
+    "last_round",
+    type=click.IntRange(min=1),
+    help=f"The last round to reach, not an increment. [default: {_ROUNDS}, or {_ROUNDS_TO_TARGET} with --target]",
 )
-@click.option("--epoch", type=click.IntRange(min=1), default=1, help="Epochs a client trains per round.")
-@click.option("--model", "task", default=_DEFAULT_TASK, help=_TASK_HELP)
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Samples in a client's training batch.")
-@click.option("--lr", type=click.FloatRange(min=0, min_open=True), default=0.05, help="Clients' learning rate.")
-@_federation_flags
-def train(last_round: int, **flags: Any) -> None:
+@click.option(
+    "--target",
+    type=FiniteRange(0, 1),
+    help="Accuracy on the test data at which the run ends, 0.97 for 97 %; exit status 3 when the last round misses it.",
+)
+@click.option("--model", "--task", "task", default=_DEFAULT_TASK, help=_TASK_HELP)
+@training_flags
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    help="How many processes play the clients. [default: one each up to 16 clients, else as many as there are cores]",
+)
+@federation_flags
+def train(last_round: int | None, target: float | None, processes: int | None, **flags: Any) -> None:
     """Run a whole federation on this machine: S3, a master, workers and clients, until a round is published."""
-    tiers = TierSettings(
-        task=absolute_task(flags["task"]),
-        workers=flags["workers"],
-        threshold=flags["threshold"] or flags["clients"],
-        last_round=last_round,
-        epochs=flags["epoch"],
-        batch_size=flags["batch_size"],
-        lr=flags["lr"],
-    )
+    goal = Goal(last_round or (_ROUNDS if target is None else _ROUNDS_TO_TARGET), target)
+    options = local_options(flags, last_round=goal.last_round, processes=processes, cores=os.cpu_count() or 1)
     with _ended_in_order(flags["as_json"]) as display:
-        run_training(_options(tiers, flags), last_round, _surroundings(), display, _calls(flags))
+        status = run_training(options, goal, _surroundings(), display, _calls())
+    sys.exit(status)
 
 
 @command("up")
 @click.option("--task", "--model", "task", default=_DEFAULT_TASK, help=_TASK_HELP)
 @click.option("--rounds", type=click.IntRange(min=1), help="The last round; none by default.")
 @click.option("--port", type=click.IntRange(0, 65535), default=5001, help="The workers' port; 0 takes a free one.")
-@_federation_flags
+@training_flags
+@federation_flags
 def up(rounds: int | None, port: int, **flags: Any) -> None:
     """Start S3, a master and workers on this machine, and keep them until Ctrl-C."""
-    tiers = TierSettings(
-        task=absolute_task(flags["task"]),
-        workers=flags["workers"],
-        threshold=flags["threshold"] or flags["clients"],
-        last_round=rounds,
-    )
+    options = local_options(flags, last_round=rounds, processes=1, cores=1)
     with _ended_in_order(flags["as_json"], status=0) as display:
-        serve_until_interrupted(_options(tiers, flags), port, _surroundings(), display)
-
-
-def _options(tiers: TierSettings, flags: dict[str, Any]) -> LocalOptions:
-    data_dir = flags["data_dir"]
-    return LocalOptions(
-        tiers=tiers,
-        clients=flags["clients"],
-        seed=flags["seed"],
-        data_dir=None if data_dir is None else data_dir.resolve(),
-        run_dir=flags["run_dir"],
-    )
+        serve_until_interrupted(options, port, _surroundings(), display, _calls())
 
 
 def _surroundings() -> Surroundings:
@@ -133,19 +97,32 @@ def _display(as_json: bool) -> Display:
     return LiveDisplay(console) if console.is_terminal else LineDisplay(console)
 
 
-def _calls(flags: dict[str, Any]) -> Calls:
-    """Return the calls that go on with this run, and that test it."""
+def _calls() -> Calls:
+    """Return the calls that go on with this run, and that look at it."""
     context = click.get_current_context()
-    given = [
-        (parameter.opts[0], str(flags[parameter.name]))
+    again = [
+        word
         for parameter in context.command.params
-        if parameter.name in flags
-        and parameter.name != "as_json"
-        and context.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE
+        if parameter.name not in _NOT_AGAIN and _is_typed(context, parameter)
+        for word in _typed(parameter.opts[0], context.params[str(parameter.name)])
     ]
-    fedtier, train_call = "fedtier", ["fedtier", "train"]
+    programs, train_call = "", ["fedtier", "train"]
     if (home(os.environ) / "train.sh").is_file() and os.environ.get(HOME):
         checkout = os.path.relpath(home(os.environ))
-        fedtier, train_call = os.path.join(checkout, ".venv/bin/fedtier"), [os.path.join(checkout, "train.sh")]
-    again = [*train_call, *(word for pair in given for word in pair)]
-    return Calls(shlex.join(again), f"{shlex.quote(fedtier)} evaluate")
+        programs, train_call = os.path.join(checkout, ".venv", "bin", ""), [os.path.join(checkout, "train.sh")]
+    fedtier = shlex.quote(f"{programs}fedtier")
+    return Calls(
+        train=shlex.join([*train_call, *again]),
+        evaluate=f"{fedtier} evaluate",
+        graph=f"{fedtier} graph",
+        tensorboard=shlex.quote(f"{programs}tensorboard"),
+    )
+
+
+def _is_typed(context: click.Context, parameter: click.Parameter) -> bool:
+    return context.get_parameter_source(str(parameter.name)) is click.core.ParameterSource.COMMANDLINE
+
+
+def _typed(flag: str, value: object) -> list[str]:
+    values = value if isinstance(value, tuple) else (value,)
+    return [word for one in values for word in (flag, str(one))]

@@ -6,16 +6,18 @@ import shlex
 from typing import Final
 
 from client.task import BUILT_IN
+from fedtier_cli.directions import Calls, shown
 from fedtier_cli.display import Display
 from fedtier_cli.local import LocalOptions, LocalRun, Surroundings, prepared, start_servers
-from fedtier_cli.local_training import shown
 from fedtier_cli.processes import Ended, Event
 from fedtier_cli.tiers import shared_port
 
 _LOOK_SECONDS: Final = 1.0
 
 
-def serve_until_interrupted(options: LocalOptions, port: int, surroundings: Surroundings, display: Display) -> None:
+def serve_until_interrupted(
+    options: LocalOptions, port: int, surroundings: Surroundings, display: Display, calls: Calls
+) -> None:
     """Start the servers and keep them.
 
     Parameters
@@ -25,6 +27,7 @@ def serve_until_interrupted(options: LocalOptions, port: int, surroundings: Surr
         The workers'; 0 takes a free one.
     surroundings : Surroundings
     display : Display
+    calls : Calls
 
     Raises
     ------
@@ -35,7 +38,7 @@ def serve_until_interrupted(options: LocalOptions, port: int, surroundings: Surr
     """
     with shared_port(port) as held_port, prepared(options, surroundings, display) as run:
         master_url, worker_url = start_servers(run, held_port, display, _refuse_ends)
-        display.facts("serving", _how_to_join(run, master_url, worker_url))
+        display.facts("serving", [*_how_to_join(run, master_url, worker_url), *calls.looking(run)])
         display.step("running until Ctrl-C")
         while True:
             event = run.children.next_event(_LOOK_SECONDS)

@@ -24,7 +24,7 @@ from fedtier.problems import StartupError
 from fedtier.rounds import json_object
 from fedtier_cli.tethered import tethered
 
-STOP_ORDER: Final = ("client", "worker", "master")
+STOP_ORDER: Final = ("client", "evaluate", "worker", "master")
 """Programs, in the order in which they are ended: each before the one it talks to."""
 _STOP_SECONDS: Final = 30.0
 """Much longer than the grace for open requests that the aggregators are started with."""
@@ -63,7 +63,7 @@ class Child:
     name : str
         Unique in the run: ``master``, ``worker-0``, ``client-3``.
     program : str
-        ``master``, ``worker`` or ``client``.
+        ``master``, ``worker``, ``client`` or ``evaluate``.
     process : Popen
     log : Path
     log_start : int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ class Picture:
     training : tuple of str
         Clients that train now.
     missing : tuple of str
-        Clients that were not told yet that they count, those that train included.
+        Clients that may take part and were not told yet that they count, those that train included.
     since : float
         When the round was seen first, on the run's clock.
     """
@@ -88,6 +88,7 @@ class Progress:
         self._master_counted = 0
         self._threshold = threshold
         self._since = now
+        self._selects: Callable[[str], bool] = lambda _: True
         self._training: dict[str, int] = {}
         self._told: dict[str, int] = {}
 
@@ -96,6 +97,7 @@ class Progress:
         if status.round != self._pair[0]:
             self._since = now
         self._pair = status.pair
+        self._selects = status.selects
         self._master_counted, self._threshold = status.counted, status.threshold
 
     def see_fact(self, members: Mapping[str, Any]) -> None:
@@ -111,7 +113,8 @@ class Progress:
     def picture(self) -> Picture:
         """Return what there is to show now."""
         number = self._pair[0]
-        missing = tuple(name for name in self._clients if self._told.get(name, -1) < max(number, 1))
+        told = max(number, 1)
+        missing = tuple(name for name in self._clients if self._selects(name) and self._told.get(name, -1) < told)
         return Picture(
             round=number,
             last_round=self._last_round,

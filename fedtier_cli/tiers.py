@@ -6,21 +6,46 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from fedtier.bucket import connect
 from fedtier.problems import StartupError
+from fedtier.rounds import ClientSettings
 from fedtier.store import RoundStore, StoreCorrupt, StoreUnavailable
 from fedtier_cli.processes import Child, Children, Ended, Event, Fact, RunFailed, has_ended
 from fedtier_cli.rundir import Federation, RunDirectory, label
 from fedtier_cli.seaweed import HOST, REGION, Seaweed
 from fedtier_cli.seaweed_credentials import Credentials
+from master_aggregator.planning import cohort_size
 
 _START_SECONDS: Final = 120.0
 _GRACE: Final = "5"
 """Seconds; when the tiers are ended, the clients are gone, and what was not counted they send again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sampling:
+    """How the master draws each round's cohort.
+
+    Parameters
+    ----------
+    clients : int
+        Drawn from: ``client-0`` and so on.
+    fraction : float
+        In [0, 1], the part of them that is drawn, at least one.
+    seed : int
+    """
+
+    clients: int
+    fraction: float
+    seed: int
+
+    @property
+    def cohort_size(self) -> int:
+        """How many clients a round draws."""
+        return cohort_size(self.clients, self.fraction)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,18 +57,23 @@ class TierSettings:
     task : str
     workers : int
     threshold : int
+        Clients at which a round closes.
     last_round : int or None
-    epochs, batch_size : int
-    lr : float
+    sampling : Sampling or None
+        Where it is None, every client may take part in every round.
+    client : ClientSettings
+        How clients train in round 1.
+    lr_decay : float
+        Factor of the learning rate from round to round.
     """
 
     task: str
     workers: int
     threshold: int
     last_round: int | None
-    epochs: int = 1
-    batch_size: int = 32
-    lr: float = 0.05
+    sampling: Sampling | None = None
+    client: ClientSettings = field(default_factory=ClientSettings)
+    lr_decay: float = 1.0
 
     @property
     def bucket_key(self) -> str:
@@ -148,13 +178,31 @@ def start_master(
         "--port": 0,
         "--threshold": settings.threshold,
         "--rounds": settings.last_round,
-        "--epoch": settings.epochs,
-        "--batch-size": settings.batch_size,
-        "--lr": settings.lr,
+        **_sampling_flags(settings.sampling),
+        **_training_flags(settings.client),
+        "--lr-decay": settings.lr_decay,
         "--web-model": initial_model,
         "--grace": _GRACE,
     }
     return children.start("master", _arguments("master", flags), environment=store.server.environment())
+
+
+def _sampling_flags(sampling: Sampling | None) -> dict[str, object]:
+    if sampling is None:
+        return {}
+    return {"--clients": sampling.clients, "--fraction": sampling.fraction, "--seed": sampling.seed}
+
+
+def _training_flags(client: ClientSettings) -> dict[str, object]:
+    return {
+        "--epoch": client.epochs,
+        "--batch-size": client.batch_size,
+        "--lr": client.lr,
+        "--optimizer": client.optimizer,
+        "--momentum": client.momentum,
+        "--weight-decay": client.weight_decay,
+        "--prox-mu": client.prox_mu,
+    }
 
 
 def start_workers(children: Children, run: RunDirectory, workers: int, master_url: str, port: int) -> list[Child]:

@@ -46,7 +46,14 @@ def test_a_tier_can_be_started_as_a_module(module: str) -> None:
     assert f"fedtier {module.removesuffix('_aggregator')}" in done.stdout
 
 
-@pytest.mark.parametrize(("name", "absent"), [("token", ["flask", "boto3", "torch"]), ("client", ["flask", "boto3"])])
+@pytest.mark.parametrize(
+    ("name", "absent"),
+    [
+        ("token", ["flask", "boto3", "torch"]),
+        ("client", ["flask", "boto3"]),
+        ("split", ["flask", "torch", "matplotlib"]),
+    ],
+)
 def test_a_command_imports_no_other_tiers_libraries(name: str, absent: list[str]) -> None:
     script = (
         "import sys, click; from fedtier_cli.main import main; "

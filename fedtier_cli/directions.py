@@ -1,0 +1,65 @@
+"""Where things of a local run lie, and which calls go on with it and look at it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from fedtier_cli.goal import Goal
+from fedtier_cli.local import LocalRun
+
+
+@dataclass(frozen=True, slots=True)
+class Calls:
+    """How the user calls programs from here, for the sentences on how to go on.
+
+    Parameters
+    ----------
+    train : str
+        This run's call without its last round and its target.
+    evaluate, graph, tensorboard : str
+        Without flags.
+    """
+
+    train: str
+    evaluate: str
+    graph: str
+    tensorboard: str
+
+    def going_on(self, run: LocalRun, goal: Goal) -> list[tuple[str, str]]:
+        """Return the call that trains two more rounds."""
+        newest = run.store.newest_round() or goal.last_round
+        return [("go on", f"{self.train} --round {newest + 2}")]
+
+    def looking(self, run: LocalRun) -> list[tuple[str, str]]:
+        """Return the calls that show what the run does, or did."""
+        folder = shlex.quote(shown(run.directory.path))
+        scalars = shlex.quote(shown(run.directory.state("master") / "tensorboard"))
+        return [
+            ("test again", f"{self.evaluate} --run-dir {folder}"),
+            ("graphs", f"{self.graph} --run-dir {folder}"),
+            ("TensorBoard", f"{self.tensorboard} --logdir {scalars}"),
+        ]
+
+
+def places(run: LocalRun) -> list[tuple[str, str]]:
+    """Return where models and logs lie."""
+    keys, bucket = run.store.rounds.keys, run.store.server.bucket
+    folder = shown(run.directory.path)
+    picture = run.directory.path / "confusion.png"
+    return [
+        ("models", f"s3://{bucket}/{keys.prefix}/rounds/<round>/model-<sha256>.safetensors"),
+        ("manifests", f"s3://{bucket}/{keys.prefix}/rounds/<round>/manifest-<sha256>.json"),
+        ("newest model", f"s3://{bucket}/{keys.copy}"),
+        ("run directory", folder),
+        ("logs", f"{folder}/logs"),
+        *([("confusion matrix", shown(picture))] if picture.exists() else []),
+    ]
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person at this place would write it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

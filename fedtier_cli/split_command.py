@@ -1,0 +1,148 @@
+"""``fedtier split``: split a data set among clients, draw who has what, and publish the initial model."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from client.datasets.catalogue import DATASETS, Origin, dataset_named
+from client.datasets.known_files import Progress
+from client.datasets.mnist import public_sources
+from fedtier.flags import command, json_flag
+from fedtier.problems import StartupError
+from fedtier.store import RoundStore
+from fedtier_cli.initial_model import FILE_NAME, publish_initial_model, require_source, usual_task, write_initial_model
+from fedtier_cli.label_picture import label_figure
+from fedtier_cli.pictures import MISSING, can_draw, write_picture
+from fedtier_cli.split_display import SplitDisplay, SplitFacts, SplitTables, title_of
+from fedtier_cli.split_flags import partition_flags, partition_of
+from fedtier_cli.splitting import Dealt, Recipe, split_into
+from fedtier_cli.workplace import home
+
+_PICTURE: Final = "label-distribution.png"
+_FLAG: Final = "--saved_dir"
+_PATH: Final = click.Path(path_type=Path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """What a federation is to start from.
+
+    Parameters
+    ----------
+    source : str or None
+        Of the initial model, see `fedtier_cli.initial_model`; None where none is made.
+    store : RoundStore or None
+        Where it is published.
+    place : str
+        The store as a person reads it.
+    """
+
+    source: str | None
+    store: RoundStore | None
+    place: str
+
+
+@command("split")
+@click.option("--dataset", type=click.Choice(list(DATASETS)), default="mnist", help="What is split.")
+@click.option("--data-dir", type=_PATH, help="Folder with the data set's files; MNIST is fetched when it is not given.")
+@click.option("--clients", type=click.IntRange(min=1), default=10, help="Among how many.")
+@partition_flags
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the split and of the initial model.")
+@click.option("--saved-dir", type=_PATH, default=Path("shards"), help="Folder for the shards.")
+@click.option("--no-picture", is_flag=True, help=f"Draw no {_PICTURE}.")
+@click.option(
+    "--init-model",
+    help="A .safetensors file, or a task whose untrained model is taken: a built-in one, package.module:Name, or "
+    "path/to/file.py:Name. [default: the data set's first task, where a bucket is named]",
+)
+@click.option("--bucket-name", help="S3 bucket; where S3 is, the AWS variables say.")
+@click.option("--bucket-key", help="Key of the newest model's copy; without extension, the prefix of all.")
+@click.option(
+    "--key-path",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="SSH key for other hosts. Nothing is copied to any yet.",
+)
+@json_flag
+def split(**flags: Any) -> None:
+    """Split a data set among clients, and publish the initial model.
+
+    Writes client-<k>.safetensors for each client, test.safetensors for evaluation and a picture of who has which
+    labels. The same seed gives the same bytes on every machine. Shards of an earlier split are replaced.
+
+    With --bucket-name and --bucket-key the initial model is published as round 0; the same model again does no harm,
+    another one is refused. It also lies beside the shards as initial.safetensors, for fedtier master --web-model.
+
+    Ends with status 0 when done, 1 when it cannot be done, 2 for wrong flags.
+    """
+    display: SplitDisplay = SplitFacts() if flags["as_json"] else SplitTables(Console(highlight=False))
+    recipe = Recipe(dataset_named(flags["dataset"]), flags["clients"], flags["seed"], partition_of(flags))
+    start = _start(flags)
+    folder: Path = flags["saved_dir"]
+    dealt = split_into(folder, recipe, _origin(flags, display), flag=_FLAG)
+    display.dealt(dealt)
+    if not flags["no_picture"]:
+        _draw(dealt, folder / _PICTURE, display)
+    if start.source is not None:
+        _make_initial_model(start, start.source, dealt, folder / FILE_NAME, display)
+    if flags["key_path"] is not None:
+        display.note(
+            f"--key_path is not used: this version copies nothing to other hosts, so the shards stay in {folder}"
+        )
+
+
+def _start(flags: dict[str, Any]) -> Start:
+    """Find out, before anything is split, whether there can be such a start."""
+    name, key, source = flags["bucket_name"], flags["bucket_key"], flags["init_model"]
+    if (name is None) != (key is None):
+        raise StartupError("--bucket_name and --bucket_key belong together; give both")
+    if source is not None:
+        require_source(source, flags["dataset"])
+    if name is None:
+        return Start(source=source, store=None, place="")
+    store = RoundStore(name, key)
+    store.check()
+    return Start(source=source or usual_task(flags["dataset"]), store=store, place=f"s3://{name}/{store.keys.prefix}")
+
+
+def _origin(flags: dict[str, Any], display: SplitDisplay) -> Origin:
+    return Origin(
+        cache=home(os.environ) / ".fedtier" / "data",
+        data_dir=flags["data_dir"],
+        rows=flags["rows"],
+        sources=public_sources(os.environ),
+        progress=_fetching(dataset_named(flags["dataset"]).title, display),
+    )
+
+
+def _fetching(title: str, display: SplitDisplay) -> Progress:
+    """Return what says once from where a data set is fetched."""
+    told: set[str] = set()
+
+    def tell(_done: int, _total: int, source: str) -> None:
+        if source not in told:
+            told.add(source)
+            display.note(f"fetching {title} from {source}")
+
+    return tell
+
+
+def _draw(dealt: Dealt, target: Path, display: SplitDisplay) -> None:
+    if not can_draw():
+        display.note(f"{MISSING}, or give --no-picture")
+        return
+    recipe = dealt.recipe
+    write_picture(target, label_figure(dealt.counts, recipe.dataset.label_names, title=title_of(recipe)), _FLAG)
+    display.picture(target)
+
+
+def _make_initial_model(start: Start, source: str, dealt: Dealt, target: Path, display: SplitDisplay) -> None:
+    write_initial_model(target, source, data=dealt.clients[0], seed=dealt.recipe.seed)
+    display.initial_model(target, source)
+    if start.store is not None:
+        display.published(start.place, publish_initial_model(start.store, target))
