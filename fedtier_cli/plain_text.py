@@ -1,0 +1,12 @@
+"""Names and sentences of others, made harmless for a terminal. Pure."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    r"""Return a text with what a terminal would obey written out: ``\x1b`` for an escape character.
+
+    Names of metrics, classes and tensors, and what a server says, are somebody else's. Line breaks, control characters,
+    and characters that change the direction of writing are not shown as they are.
+    """
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
