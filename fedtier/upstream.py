@@ -69,15 +69,20 @@ class Upstream:
         """Close the connections."""
         self._session.close()
 
-    def round_status(self) -> RoundStatus:
+    def round_status(self, headers: Mapping[str, str] | None = None) -> RoundStatus:
         """Return the round as it is now (`GET /v1/round`); cheap when nothing changed.
+
+        Parameters
+        ----------
+        headers : Mapping, optional
+            What to say along with the question.
 
         Raises
         ------
         Unreachable, Problem
         """
-        headers = {"If-None-Match": self._etag} if self._etag and self._status else {}
-        response = self._request("GET", "/v1/round", headers=headers)
+        known = {"If-None-Match": self._etag} if self._etag and self._status else {}
+        response = self._request("GET", "/v1/round", headers={**known, **(headers or {})})
         if response.status_code == 304 and self._status is not None:
             return self._status
         self._status = RoundStatus.from_json(response.content)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,7 @@ from fedtier.rounds import (
     Contributor,
     ModelDigest,
     PartialReceipt,
+    RoundManifest,
     RoundPlan,
     RoundStatus,
     UpdateReceipt,
@@ -27,6 +28,7 @@ from fedtier.rounds import (
 from fedtier.serving.downloads import ModelElsewhere, ModelFile
 from fedtier.serving.models import ModelShelf
 from fedtier.serving.pacing import FASTEST
+from fedtier.serving.refusals import Refusals
 from fedtier.serving.shell import Upload
 from fedtier.serving.statedir import StateDirectory
 from fedtier.serving.waiting import WaitingRoom
@@ -50,11 +52,15 @@ from master_aggregator.planning import Rules
 from master_aggregator.publisher import Publisher
 from master_aggregator.recorder import Recorder
 from master_aggregator.recovery import recover
+from master_aggregator.scoreboard import Scoreboard
+from master_aggregator.summaries import Witnessed
 
 PRESIGNED_SECONDS: Final = 3600
 """How long a redirect to S3 is good: time for a slow reader of a large model to come back for the rest."""
 ANSWER_WITHIN: Final = 50.0
 """Seconds an upload waits for the disk before it is asked to come again."""
+_LAST_LOOK: Final = 2.0
+"""Seconds that TensorBoard's file may take at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +93,8 @@ class MasterAggregator:
     surroundings : Surroundings
     redirect_models : bool
         Send who asks for a model to S3, by a URL that is good for a while.
+    scoreboard : Scoreboard or None
+        Writes down for TensorBoard what is published; started and stopped with the master.
     """
 
     def __init__(
@@ -97,6 +105,7 @@ class MasterAggregator:
         surroundings: Surroundings,
         *,
         redirect_models: bool = False,
+        scoreboard: Scoreboard | None = None,
     ) -> None:
         self._store = store
         self._redirect_models = redirect_models
@@ -109,7 +118,9 @@ class MasterAggregator:
         self._lock = threading.Lock()
         self._waiting = WaitingRoom()
         self._recorder = Recorder(state, self._tell, surroundings.die)
-        self._publisher = Publisher(store, self._workshop, self._take_over, surroundings.finished)
+        self._publisher = Publisher(store, self._workshop, self._show_published, self._take_over, surroundings.finished)
+        self._scoreboard = scoreboard
+        self._refusals = Refusals()
         self._timer: threading.Timer | None = None
         self._opened: OpenRound | None = None
         self._status: RoundStatus | None = None
@@ -129,6 +140,8 @@ class MasterAggregator:
             raise StartupError(f"the open round cannot be taken up: {problem.detail}") from None
         self._recorder.start()
         self._publisher.start()
+        if self._scoreboard is not None:
+            self._scoreboard.start()
         if self._pause_mark.exists():
             self._tell(PauseAsked(True))
         self._take_over(recovered.opened, recovered.counted, closed=recovered.close is not None)
@@ -136,6 +149,11 @@ class MasterAggregator:
             self._publisher.settle(recovered.opened)
         else:
             self._publisher.resume(recovered.opened, recovered.close)
+
+    def close(self) -> None:
+        """Bring to an end what is worth a moment; called after the last request was answered."""
+        if self._scoreboard is not None:
+            self._scoreboard.stop(_LAST_LOOK)
 
     # What the HTTP side asks.
 
@@ -175,6 +193,10 @@ class MasterAggregator:
         return PartialReceipt(
             round=outcome.round, attempt=outcome.attempt, batch_id=batch_id, counted=len(entry.contributors)
         )
+
+    def note_refused(self, refused: Mapping[str, int]) -> None:
+        """Take note of refused updates, to be shown with the round that is published next."""
+        self._refusals.add(refused)
 
     def model(self, round_number: int) -> ModelFile | ModelElsewhere:
         """Return the file of a published round's model."""
@@ -276,6 +298,11 @@ class MasterAggregator:
             self._timer.cancel()
         if plan.deadline is not None:
             self._wait_for(plan.deadline)
+
+    def _show_published(self, manifest: RoundManifest, publishing: float) -> None:
+        refused = self._refusals.take()
+        if self._scoreboard is not None:
+            self._scoreboard.published(manifest, Witnessed(publishing, refused))
 
     def _wait_for(self, deadline: datetime) -> None:
         """Send the core a `Tick` at the deadline, by this machine's clock."""

@@ -21,6 +21,7 @@ from fedtier.store import RoundStore
 from fedtier.tokens import TokenVerifier
 from master_aggregator.aggregator import MasterAggregator, Surroundings
 from master_aggregator.planning import Rules
+from master_aggregator.scoreboard import Scoreboard
 
 LINGER: Final = 5.0
 """Seconds a finished master goes on answering, so that everyone who polls learns that it is finished."""
@@ -38,6 +39,8 @@ class MasterOptions:
     redirect_models, exit_when_finished : bool
     threads : int
     verifier : TokenVerifier or None
+    tensorboard_dir : Path or None
+        Where TensorBoard's file is written; None writes none.
     """
 
     bucket_name: str
@@ -48,6 +51,7 @@ class MasterOptions:
     exit_when_finished: bool
     threads: int
     verifier: TokenVerifier | None
+    tensorboard_dir: Path | None
 
 
 def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
@@ -66,16 +70,24 @@ def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
         if options.exit_when_finished:
             threading.Thread(target=_exit_later, args=(ended,), name="exit", daemon=True).start()
 
+    store = RoundStore(options.bucket_name, options.bucket_key)
+    folder = options.tensorboard_dir
     tier = MasterAggregator(
-        RoundStore(options.bucket_name, options.bucket_key),
+        store,
         state,
         options.rules,
         Surroundings(clock=lambda: datetime.now(UTC), die=stop_at_once, finished=finished),
         redirect_models=options.redirect_models,
+        scoreboard=None if folder is None else Scoreboard(store, folder.absolute()),
     )
     app = master_app(tier, Gate(options.verifier), state, threads=options.threads)
     tier.start()
-    return app, ended.set
+
+    def close() -> None:
+        ended.set()
+        tier.close()
+
+    return app, close
 
 
 def _exit_later(ended: threading.Event) -> None:

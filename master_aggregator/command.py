@@ -49,7 +49,7 @@ _HIGHEST_WEIGHT_LIMIT = 1 << 48
     help="Seconds a round stays open; no limit by default.",
 )
 @click.option("--clients", type=_COUNT, help="Select each round's cohort from client-0 ... client-<K-1>.")
-@click.option("--fraction", type=FiniteRange(0, 1), default=1.0, help="The part of them that is selected.")
+@click.option("--fraction", type=FiniteRange(0, 1), help="The part of them that is selected. [default: 1.0]")
 @click.option("--seed", type=int, default=0, help="Seed of the selection.")
 @click.option(
     "--weight-limit",
@@ -82,6 +82,12 @@ _HIGHEST_WEIGHT_LIMIT = 1 << 48
     default="file",
     help="Serve models from here, or redirect to a presigned URL of S3.",
 )
+@click.option(
+    "--tensorboard-dir",
+    type=click.Path(path_type=Path),
+    help="Folder for what TensorBoard shows. [default: tensorboard in the state directory]",
+)
+@click.option("--no-tensorboard", is_flag=True, help="Write nothing for TensorBoard.")
 @click.option("--exit-when-finished", is_flag=True, help="Exit 0 once the last round is published.")
 @server_flags(port=5000)
 @json_flag
@@ -106,6 +112,7 @@ def master(**flags: Any) -> None:
         exit_when_finished=flags["exit_when_finished"],
         threads=flags["threads"],
         verifier=verifier,
+        tensorboard_dir=_tensorboard_dir(flags),
     )
     server = ServerOptions(
         "master",
@@ -118,9 +125,18 @@ def master(**flags: Any) -> None:
     serve(server, lambda: create_master(options))
 
 
+def _tensorboard_dir(flags: dict[str, Any]) -> Path | None:
+    if flags["no_tensorboard"]:
+        return None
+    chosen: Path = flags["tensorboard_dir"] or flags["state_dir"] / "tensorboard"
+    return chosen
+
+
 def _rules(flags: dict[str, Any]) -> Rules:
     if flags["threshold"] is None and flags["clients"] is None:
         raise StartupError("--threshold is missing: say how many clients close a round, or give --clients")
+    if flags["fraction"] is not None and flags["clients"] is None:
+        raise StartupError("--fraction is of --clients, which is missing: say how many clients there are")
     rules = Rules(
         threshold=flags["threshold"],
         min_clients=flags["min_clients"],
@@ -129,7 +145,7 @@ def _rules(flags: dict[str, Any]) -> Rules:
         batch_max=flags["batch_max"],
         final_round=flags["rounds"],
         clients=flags["clients"],
-        fraction=flags["fraction"],
+        fraction=1.0 if flags["fraction"] is None else flags["fraction"],
         seed=flags["seed"],
         client=ClientSettings(
             epochs=flags["epoch"],

@@ -41,6 +41,8 @@ class Publisher:
     store : RoundStore
     workshop : Workshop
         Opens the next round.
+    published : callable
+        Takes a published round's manifest, and the seconds from its written model to the moved head.
     opened : callable
         Takes the round that is open now.
     finished : callable
@@ -51,11 +53,13 @@ class Publisher:
         self,
         store: RoundStore,
         workshop: Workshop,
+        published: Callable[[RoundManifest, float], None],
         opened: Callable[[OpenRound], None],
         finished: Callable[[], None],
     ) -> None:
         self._store = store
         self._workshop = workshop
+        self._published = published
         self._opened = opened
         self._finished = finished
         self._work: queue.SimpleQueue[_Work] = queue.SimpleQueue()
@@ -105,10 +109,12 @@ class Publisher:
         path = opened.journal.model_path
         round_number = opened.plan.round
         manifest = RoundManifest.from_json(record.manifest)
+        began = self._workshop.clock()
         self._insist(lambda: self._store.put_model(round_number, record.model_sha256, path))
         self._insist(lambda: self._store.put_manifest(round_number, record.manifest.encode()))
         head = StoredHead(record.head, self._insist(lambda: self._swap(opened, record.head)))
         log.info("round published", sha256=record.model_sha256, contributors=len(manifest.contributors))
+        self._published(manifest, (self._workshop.clock() - began).total_seconds())
         self._insist(lambda: self._workshop.shelf.adopt(path, record.model_sha256))
         following = self._insist(lambda: self._workshop.open_after(head, manifest.model, opened.total))
         self._opened(following)

@@ -25,6 +25,7 @@ from fedtier.tokens import TokenVerifier
 from master_aggregator.aggregator import MasterAggregator, Surroundings
 from master_aggregator.app import master_app
 from master_aggregator.planning import Rules
+from master_aggregator.scoreboard import Scoreboard
 from tests.builders import WEIGHT_LIMIT, model_arrays, safetensors
 from tests.s3_servers import S3Server
 
@@ -62,8 +63,8 @@ def publish_initial(store: RoundStore, folder: Path, model: Mapping[str, Array] 
     return content
 
 
-def store_of(server: S3Server) -> RoundStore:
-    """Return a store under a key of its own."""
+def store_of(server: S3Server, bucket_key: str | None = None) -> RoundStore:
+    """Return a store under a key, one of its own unless told."""
     variables = server.environment
     client = connect(
         endpoint=server.endpoint,
@@ -71,7 +72,7 @@ def store_of(server: S3Server) -> RoundStore:
         secret_key=variables["AWS_SECRET_ACCESS_KEY"],
         region=variables["AWS_REGION"],
     )
-    return RoundStore(server.bucket, f"tests/{uuid.uuid4().hex}/model.safetensors", client=client)
+    return RoundStore(server.bucket, bucket_key or f"tests/{uuid.uuid4().hex}/model.safetensors", client=client)
 
 
 class Master:
@@ -86,13 +87,16 @@ class Master:
         verifier: TokenVerifier | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         redirect_models: bool = False,
+        scoreboard: Scoreboard | None = None,
     ) -> None:
         self.deaths: queue.Queue[str] = queue.Queue()
         self.finished = threading.Event()
         self.state = StateDirectory(folder)
         self.state.clear_spool()
         around = Surroundings(clock=clock, die=self._die, finished=self.finished.set)
-        self.tier = MasterAggregator(store, self.state, chosen or rules(), around, redirect_models=redirect_models)
+        self.tier = MasterAggregator(
+            store, self.state, chosen or rules(), around, redirect_models=redirect_models, scoreboard=scoreboard
+        )
         self.app = master_app(self.tier, Gate(verifier), self.state, threads=16)
 
     def start(self) -> Master:

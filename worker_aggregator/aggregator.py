@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from fedtier.problems import (
 from fedtier.rounds import BaseRound, PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt, parse_manifest
 from fedtier.serving.downloads import ModelElsewhere, ModelFile
 from fedtier.serving.models import ModelShelf
+from fedtier.serving.refusals import Refusals
 from fedtier.serving.shell import Upload
 from fedtier.serving.statedir import StateDirectory
 from fedtier.serving.waiting import WaitingRoom
@@ -93,7 +94,8 @@ class WorkerAggregator:
         self._shelf = ModelShelf(state.models, self._fetch_model)
         self._forwarder = Forwarder(connect(), state, self._tell)
         self._folder = Folder(state, self._forwarder.put, self._tell)
-        self._follower = Follower(connect(), self._see)
+        self._refusals = Refusals()
+        self._follower = Follower(connect(), self._see, self._refusals)
         self._log = structlog.get_logger()
 
     def start(self) -> None:
@@ -163,6 +165,10 @@ class WorkerAggregator:
         return PartialReceipt(
             round=outcome.round, attempt=outcome.attempt, batch_id=batch_id, counted=len(entry.contributors)
         )
+
+    def note_refused(self, refused: Mapping[str, int]) -> None:
+        """Take note of refused updates, to be reported with the next poll."""
+        self._refusals.add(refused)
 
     def model(self, round_number: int) -> ModelFile | ModelElsewhere:
         """Return the file of a published round's model."""

@@ -12,6 +12,7 @@ import structlog
 
 from fedtier.problems import Problem
 from fedtier.rounds import RoundStatus
+from fedtier.serving.refusals import Refusals, write_report
 from fedtier.upstream import Unreachable, Upstream
 
 _FIRST_PAUSE: Final = 0.1
@@ -27,11 +28,14 @@ class Follower:
         Used by this thread alone.
     see : callable
         Takes every status that came, also an unchanged one.
+    refusals : Refusals
+        Reported with each poll, those since the last that was answered.
     """
 
-    def __init__(self, upstream: Upstream, see: Callable[[RoundStatus], None]) -> None:
+    def __init__(self, upstream: Upstream, see: Callable[[RoundStatus], None], refusals: Refusals) -> None:
         self._upstream = upstream
         self._see = see
+        self._refusals = refusals
         self._hurry = threading.Event()
         self._lost_since: float | None = time.monotonic()
         self._reason = "the upstream was not asked yet"
@@ -54,7 +58,7 @@ class Follower:
         pause = _FIRST_PAUSE
         while True:
             try:
-                status = self._upstream.round_status()
+                status = self._ask()
             except (Unreachable, Problem) as error:
                 self._lose(f"upstream {self._upstream.url}: {error}")
                 wait, pause = pause, min(2 * pause, _LONGEST_PAUSE)
@@ -66,6 +70,14 @@ class Follower:
             # Jitter, so that workers started together do not ask together.
             self._hurry.wait(wait * random.uniform(0.75, 1.25))  # noqa: S311
             self._hurry.clear()
+
+    def _ask(self) -> RoundStatus:
+        refused = self._refusals.take()
+        try:
+            return self._upstream.round_status(write_report(refused))
+        except BaseException:
+            self._refusals.add(refused)
+            raise
 
     def _lose(self, reason: str) -> None:
         if self._lost_since is None or self._reason != reason:

@@ -10,8 +10,8 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
 from flask import Flask, Response, request
@@ -44,6 +44,8 @@ from fedtier.serving.answers import answer_bug, answer_http_exception, answer_pr
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
 from fedtier.serving.intake import BodyHeaders, TransferSlots, read_body_headers, receive_body
 from fedtier.serving.pacing import PollPacer
+from fedtier.serving.refusals import HEADER as REFUSED_HEADER
+from fedtier.serving.refusals import read_report
 from fedtier.serving.statedir import StateDirectory
 from fedtier.upstream import content_digest
 
@@ -84,6 +86,10 @@ class Tier(Protocol):
 
     def settle_partial(self, entry: Entry, upload: Upload, batch_id: str) -> PartialReceipt:
         """Count a partial; returns when it is counted."""
+        ...
+
+    def note_refused(self, refused: Mapping[str, int]) -> None:
+        """Take note of updates that were refused here or further down, by the names of their problems."""
         ...
 
     def model(self, round_number: int) -> ModelFile | ModelElsewhere:
@@ -134,7 +140,9 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
 
     @app.get("/v1/round")
     def current_round() -> BaseResponse:
-        gate.require(request.headers.get("Authorization"))
+        bearer = gate.require(request.headers.get("Authorization"))
+        if bearer is None or bearer.role == "worker":
+            tier.note_refused(read_report(request.headers.get(REFUSED_HEADER)))
         return documents.status()
 
     @app.get("/v1/rounds/<number>/model")
@@ -192,6 +200,10 @@ class Uploads:
 
     def update(self, number: str, client_id: str) -> UpdateReceipt:
         """Take a client's update."""
+        with self._noting_refusal():
+            return self._update(number, client_id)
+
+    def _update(self, number: str, client_id: str) -> UpdateReceipt:
         round_number, client_id = parse_round(number), require_id(client_id, "client")
         self._gate.require(request.headers.get("Authorization"), roles={"client"}, subject=client_id)
         with self._slots.take():
@@ -211,6 +223,14 @@ class Uploads:
             with self._tier.receiving() as upload:
                 entry = self._receive(expected, upload, lambda body: read_partial(plan, body))
                 return self._tier.settle_partial(entry, upload, batch_id)
+
+    @contextmanager
+    def _noting_refusal(self) -> Iterator[None]:
+        try:
+            yield
+        except Problem as problem:
+            self._tier.note_refused({problem.name: 1})
+            raise
 
     def _receive(self, expected: BodyHeaders, upload: Upload, check: Callable[[Received], Entry]) -> Entry:
         """Bring the body to disk and check it; a tier owns the file from the entry on."""

@@ -84,6 +84,8 @@ MASTER = {
     "weight_decay": "0.001",
     "prox_mu": "0.01",
     "model_delivery": "redirect",
+    "tensorboard_dir": "/nowhere/t",
+    "no_tensorboard": "1",
     "exit_when_finished": "1",
     "host": "127.0.0.2",
     "port": "5999",
@@ -113,7 +115,7 @@ def parsed(chosen: click.Command, arguments: list[str]) -> dict[str, Any]:
 def test_flags_and_variables_of_an_aggregator_mean_the_same(
     chosen: click.Command, flags: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    switches = {"exit_when_finished", "share_port", "json"}
+    switches = {"no_tensorboard", "exit_when_finished", "share_port", "json"}
     underscores = [
         part for name, value in flags.items() for part in ([f"--{name}"] if name in switches else [f"--{name}", value])
     ]
@@ -180,7 +182,11 @@ def test_a_master_flag_that_cannot_be_is_named_with_its_value(name: str, value: 
     [
         ({"threshold": "", "clients": ""}, "--threshold is missing"),
         ({"threshold": "6"}, "--threshold 6 is more than the 5 clients that a round selects"),
-        ({"threshold": "30", "clients": "", "weight_limit": "29"}, "--weight-limit 29 has no room for 30 clients"),
+        ({"clients": ""}, "--fraction is of --clients, which is missing"),
+        (
+            {"threshold": "30", "clients": "", "fraction": "", "weight_limit": "29"},
+            "--weight-limit 29 has no room for 30",
+        ),
         ({"host": "0.0.0.0"}, "--host 0.0.0.0 is not a loopback address"),
         ({"host": "192.0.2.1"}, "FEDTIER_VERIFY_KEYS"),
         ({"host": "::"}, "--host :: is not"),

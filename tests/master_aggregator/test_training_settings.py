@@ -78,6 +78,37 @@ def test_a_master_started_again_decays_as_before(s3_server: S3Server, tmp_path: 
     assert (status["round"], status["client"]["lr"]) == (2, 0.25)
 
 
+def test_an_open_round_keeps_its_rate_whatever_a_restart_says_and_the_next_has_the_new_one(
+    s3_server: S3Server, tmp_path: Path
+) -> None:
+    store = store_of(s3_server)
+    publish_initial(store, tmp_path)
+    with Master(store, tmp_path / "state", rules(threshold=1, client=ClientSettings(lr=0.5), lr_decay=0.5)) as master:
+        assert master.get_round()["client"]["lr"] == 0.5
+
+    changed = rules(threshold=1, client=ClientSettings(lr=0.25), lr_decay=0.1)
+    with Master(store, tmp_path / "state", changed) as master:
+        assert master.get_round()["client"]["lr"] == 0.5
+        assert master.send_update("a", update_bytes(trained(0), 10)).status_code == 200
+        master.await_round(2)
+
+        assert master.get_round()["client"]["lr"] == 0.025
+
+
+def test_a_finished_federation_with_further_rounds_decays_on(s3_server: S3Server, tmp_path: Path) -> None:
+    store = store_of(s3_server)
+    publish_initial(store, tmp_path)
+    fields = {"threshold": 1, "client": ClientSettings(lr=0.5), "lr_decay": 0.5}
+    with Master(store, tmp_path / "state", rules(**fields, final_round=1)) as master:
+        assert master.send_update("a", update_bytes(trained(0), 10)).status_code == 200
+        assert master.finished.wait(PATIENCE)
+
+    with Master(store, tmp_path / "state", rules(**fields, final_round=2)) as master:
+        status = master.get_round()
+
+    assert (status["round"], status["state"], status["client"]["lr"]) == (2, "collecting", 0.25)
+
+
 @pytest.mark.system
 def test_the_flags_of_a_master_reach_its_rounds(s3_server: S3Server, tmp_path: Path, bucket_key: str) -> None:
     model = tmp_path / "model.safetensors"
