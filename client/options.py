@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
+from fedtier.flags import require_address
 from fedtier.problems import BadRequest, StartupError
 from fedtier.rounds import require_id
 
@@ -90,9 +90,7 @@ def require_possible(options: ClientOptions) -> None:
         require_id(options.client_id, "client")
     except BadRequest as problem:
         raise StartupError(f"{problem.detail}; choose another --client-id") from None
-    parts = urlsplit(options.server)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise StartupError(f"the server {options.server!r} is no address; give --server as http://host:port")
+    require_address(options.server, "--server")
     if options.epochs is not None and options.epochs < 1:
         raise StartupError(f"--epoch is {options.epochs}; train for at least 1")
     if options.rounds is not None and options.rounds < 0:

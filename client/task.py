@@ -25,6 +25,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,9 +205,7 @@ def load_task(spec: str, data: Path) -> Task:
     except StartupError:
         raise
     except Exception as error:
-        raise StartupError(
-            f"the task {spec!r} cannot be made with the data {data}: {type(error).__name__}: {error}"
-        ) from error
+        raise StartupError(f"the task {spec!r} cannot be made with the data {data}: {_told(error, where)}") from error
     if not isinstance(task, Task):
         missing = [method for method in ("initial_model", "fit") if not hasattr(task, method)]
         raise StartupError(f"{spec!r} is no task: it has no {' and no '.join(missing)}")
@@ -228,13 +227,24 @@ def require_evaluating(task: Task) -> EvaluatingTask | AssessingTask:
 
 
 def _import(spec: str, where: str) -> ModuleType:
+    is_file = where.endswith(".py")
+    if is_file and not Path(where).is_file():
+        raise StartupError(f"the task {spec!r} cannot be loaded: there is no file {where}")
     try:
-        return _import_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
-    except FileNotFoundError:
-        raise StartupError(f"the task {spec!r} cannot be loaded: there is no file {where}") from None
+        return _import_file(Path(where)) if is_file else importlib.import_module(where)
     except ImportError as error:
         hint = "; install the client extra, which has torch" if error.name == "torch" else ""
         raise StartupError(f"the task {spec!r} cannot be loaded: {error}{hint}") from error
+    except Exception as error:
+        raise StartupError(f"the task {spec!r} cannot be loaded: {_told(error, where)}") from error
+
+
+def _told(error: Exception, where: str) -> str:
+    """Return what went wrong in somebody's code on one line, with the line of the task's file that led to it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if Path(frame.filename) == Path(where).absolute()]
+    place = f"{where}, line {lines[-1]}: " if lines else ""
+    return f"{place}{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _import_file(path: Path) -> ModuleType:

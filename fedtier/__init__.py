@@ -5,5 +5,5 @@ In: bytes of safetensors files and JSON documents. Out: checked tensors (`tensor
 receives (`entries`, `admission`), the documents that travel and are published
 (`rounds`), the S3 side (`store`), refusals (`problems`), signed tokens (`tokens`), the
 HTTP client (`upstream`) and server (`serving`) sides, and what commands share (`flags`,
-`logs`).
+`logs`, `urls`).
 """

@@ -92,6 +92,7 @@ def _summary(client_id: str, record: _Record) -> Attendance:
     )
 
 
-def by_number(client_id: str) -> tuple[tuple[int, int, str], ...]:
-    """Return what sorts client-2 before client-10."""
-    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(client_id))
+def by_number(client_id: str) -> tuple[tuple[tuple[int, int, str], ...], str]:
+    """Return what sorts client-2 before client-10, and no two different ids as equal."""
+    parts = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in _DIGITS.split(client_id))
+    return parts, client_id

@@ -11,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fedtier.evaluations import Confusion
+from fedtier_cli.plain_text import printable
+from fedtier_cli.situation import plural
 
 _ALL_SHOWN: Final = 20
 _WORST_SHOWN: Final = 10
@@ -74,6 +76,6 @@ def class_table(round_number: int, confusion: Confusion) -> Table:
     table.add_column("most often taken for")
     for score in shown:
         accuracy = "" if score.accuracy is None else f"{score.accuracy:.2%}"
-        mistake = "" if score.mistake is None else f"{score.mistake}, {score.mistakes} times"
-        table.add_row(Text(score.label), str(score.examples), accuracy, Text(mistake))
+        mistake = "" if score.mistake is None else f"{score.mistake}, {plural(score.mistakes, 'time')}"
+        table.add_row(Text(printable(score.label)), str(score.examples), accuracy, Text(printable(mistake)))
     return table

@@ -1,26 +1,21 @@
-"""A round's confusion matrix as a picture, PNG or SVG."""
+"""A round's confusion matrix as a picture."""
 
 from __future__ import annotations
 
-import importlib.util
-import os
-import uuid
-import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from fedtier.evaluations import Confusion
-from fedtier.problems import StartupError
+from fedtier_cli.pictures import usual_style
+from fedtier_cli.plain_text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-FORMATS: Final = (".png", ".svg")
 _POINTS: Final = 72
 _DPI: Final = 150
 _CELL_INCHES: Final = 0.55
@@ -37,60 +32,6 @@ _LABEL_LENGTH: Final = 24
 _PARTS: Final = (0.0, 0.01, 0.05, 0.2, 0.5, 1.0)
 
 
-def require_drawable(path: Path) -> None:
-    """Check before anything is tested that a picture of this name can be made.
-
-    Raises
-    ------
-    StartupError
-        The suffix is of no known format, or matplotlib is not installed.
-    """
-    if path.suffix.lower() not in FORMATS:
-        raise StartupError(f"the picture {path} has the suffix {path.suffix!r}; name it .png or .svg by --confusion")
-    if not can_draw():
-        raise StartupError(MISSING)
-
-
-MISSING: Final = "pictures need matplotlib, which is not installed; install the view extra: pip install 'fedtier[view]'"
-
-
-def can_draw() -> bool:
-    """Return whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
-
-
-def write_picture(path: Path, figure: Figure) -> None:
-    """Write a picture that appears whole or not at all; the same figure gives the same bytes.
-
-    Raises
-    ------
-    StartupError
-        It cannot be written.
-    """
-    import matplotlib as mpl  # noqa: PLC0415 -- of the view extra, and slow to import
-
-    form = path.suffix.lower().removeprefix(".")
-    metadata = {"Software": None} if form == "png" else {"Date": None}
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        try:
-            with (
-                mpl.rc_context({"svg.hashsalt": "fedtier", "svg.fonttype": "none"}),
-                warnings.catch_warnings(),
-                temporary.open("xb") as file,
-            ):
-                # A class may be named in a script that the font lacks; the picture shows boxes then.
-                warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-                figure.savefig(file, format=form, dpi=_DPI, metadata=metadata, bbox_inches="tight")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StartupError(
-            f"the picture cannot be written to {path} ({error.strerror}); choose another --confusion"
-        ) from None
-
-
 def confusion_figure(round_number: int, confusion: Confusion, accuracy: float | None) -> Figure:
     """Draw a confusion matrix: colours are parts of each true class's examples, numbers are examples.
 
@@ -101,14 +42,19 @@ def confusion_figure(round_number: int, confusion: Confusion, accuracy: float | 
     accuracy : float or None
         As the task says it; for the title.
     """
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    with usual_style():
+        return _drawn(round_number, confusion, accuracy)
+
+
+def _drawn(round_number: int, confusion: Confusion, accuracy: float | None) -> Figure:
+    from matplotlib.figure import Figure  # noqa: PLC0415 -- of the view extra, and slow to import
 
     counts = np.array(confusion.counts, np.int64)
     cell = min(max(_CELL_INCHES, _MATRIX_INCHES[0] / len(counts)), _MATRIX_INCHES[1] / len(counts))
     side = cell * len(counts)
     labels = [_short(label) for label in confusion.labels]
     margin = _MARGIN_INCHES + _text_size(cell) * _DIGIT_WIDTH * max(map(len, labels)) / _POINTS
-    figure = Figure(figsize=(side + margin + 1.3, side + margin + 0.6), layout="constrained")
+    figure = Figure(figsize=(side + margin + 1.3, side + margin + 0.6), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
     image = _draw_cells(axes, counts)
     _draw_labels(axes, labels, cell)
@@ -168,4 +114,5 @@ def _text_size(cell: float) -> float:
 
 
 def _short(label: str) -> str:
+    label = printable(label)
     return label if len(label) <= _LABEL_LENGTH else label[: _LABEL_LENGTH - 1] + "…"

@@ -19,6 +19,7 @@ import torch
 
 from fedtier.dtypes import Array, TensorSpec
 from fedtier.problems import StartupError
+from fedtier_cli.plain_text import printable
 
 CHECKPOINT_KEYS: Final = ("state_dict", "model_state_dict", "model")
 """Under which checkpoints hold the state dict of the model."""
@@ -105,7 +106,7 @@ def _unreadable(path: Path, error: Exception) -> str:
     with suppress(OSError), path.open("rb") as file:
         if file.read(9)[8:] == b"{":
             return f"{path} is not of torch.save; it looks like a safetensors file, which needs no conversion"
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:100]
+    reason = printable((str(error).strip() or type(error).__name__).splitlines()[0][:100])
     return f"{path} is no file of torch.save, is damaged, or holds pickled objects ({reason}); {_SAVE}"
 
 
@@ -247,4 +248,4 @@ def _tied(state: StateDict) -> list[list[str]]:
 
 def _some(names: list[str]) -> str:
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    return printable(", ".join(names[:_SHOWN])) + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,8 @@ from fedtier.problems import StartupError
 from fedtier.rounds import DEFAULT_WEIGHT_LIMIT
 from fedtier.tensors import write_arrays
 from fedtier.upstream import file_sha256
+from fedtier_cli.interruption import ended_by_signals
+from fedtier_cli.plain_text import printable
 from fedtier_cli.processes import as_json_line
 from fedtier_cli.situation import plural
 from master_aggregator.planning import require_summable
@@ -42,11 +44,25 @@ def convert(source: Path, out: Path | None, key: str | None, strip_prefix: str, 
 
     With --json one object: file, source, key, tensors, parameters, bytes, sha256, opens_a_round, notes.
 
-    Ends with status 0 when done, 1 when it cannot be done, 2 for wrong flags.
+    Ends with status 0 when done, 1 when it cannot be done, 2 for wrong flags, 130 by Ctrl-C.
     """
     target = source.with_suffix(".safetensors") if out is None else out
     if target.exists() and not force:
         raise StartupError(f"{target} exists; name another file by --out, or overwrite it by --force")
+    with ended_by_signals("the conversion"):
+        facts = _converted(source, target, key=key, strip_prefix=strip_prefix, force=force)
+    if as_json:
+        print(as_json_line(facts))
+        return
+    where = "" if facts["key"] is None else f", from its key {facts['key']!r}"
+    click.echo(f"{target}  {plural(facts['tensors'], 'tensor')}, {facts['parameters']} values{where}")
+    click.echo(f"{facts['bytes']} bytes  sha256 {facts['sha256']}")
+    for note in facts["notes"]:
+        click.echo(f"note: {printable(note)}", err=True)
+
+
+def _converted(source: Path, target: Path, *, key: str | None, strip_prefix: str, force: bool) -> dict[str, Any]:
+    """Write the file, and return what a program is told of it."""
     try:
         from fedtier_cli import conversion  # noqa: PLC0415 - torch takes seconds to load, and may be absent
     except ImportError:
@@ -60,7 +76,7 @@ def convert(source: Path, out: Path | None, key: str | None, strip_prefix: str, 
     obstacle = _obstacle(target)
     if obstacle is not None:
         notes.append(f"it cannot open a round: {obstacle}")
-    facts = {
+    return {
         "file": str(target),
         "source": str(source),
         "key": found,
@@ -71,14 +87,6 @@ def convert(source: Path, out: Path | None, key: str | None, strip_prefix: str, 
         "opens_a_round": obstacle is None,
         "notes": notes,
     }
-    if as_json:
-        print(as_json_line(facts))
-        return
-    where = "" if found is None else f", from its key {found!r}"
-    click.echo(f"{target}  {plural(len(converted.specs), 'tensor')}, {converted.parameters} values{where}")
-    click.echo(f"{facts['bytes']} bytes  sha256 {facts['sha256']}")
-    for note in notes:
-        click.echo(f"note: {note}", err=True)
 
 
 def _write(target: Path, converted: Converted, force: bool) -> None:

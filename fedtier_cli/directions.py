@@ -31,7 +31,8 @@ class Calls:
     def going_on(self, run: LocalRun, goal: Goal) -> list[tuple[str, str]]:
         """Return the call that trains two more rounds."""
         newest = run.store.newest_round() or goal.last_round
-        return [("go on", f"{self.train} --round {newest + 2}")]
+        here = f" --run-dir {shlex.quote(shown(run.directory.path))}" if run.is_elsewhere else ""
+        return [("go on", f"{self.train}{here} --round {newest + 2}")]
 
     def looking(self, run: LocalRun) -> list[tuple[str, str]]:
         """Return the calls that show what the run does, or did."""

@@ -19,12 +19,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fedtier_cli.evaluation import RoundScore, metric_names
+from fedtier_cli.metrics import shown_metric
+from fedtier_cli.plain_text import printable
 from fedtier_cli.processes import as_json_line
-from fedtier_cli.progress import Picture, PublishedFacts
+from fedtier_cli.progress import Picture, PublishedFacts, named
 
-_NAMES_SHOWN: Final = 6
 _LINE_EVERY: Final = 5.0
-_PERCENT: Final = "accuracy"
 
 
 class Display(ABC):
@@ -236,8 +236,8 @@ def _waiting_for(picture: Picture) -> str:
         return "publishing"
     if not picture.counted and not picture.training:
         return "the clients get ready"
-    more = f" and {len(picture.missing) - _NAMES_SHOWN} more" if len(picture.missing) > _NAMES_SHOWN else ""
-    return f"missing {', '.join(picture.missing[:_NAMES_SHOWN])}{more}"
+    # The number first: a narrow terminal cuts the names.
+    return f"{len(picture.missing)} missing: {named(picture.missing)}"
 
 
 def published_line(facts: PublishedFacts) -> str:
@@ -249,7 +249,7 @@ def published_line(facts: PublishedFacts) -> str:
 
 def tested_line(score: RoundScore) -> str:
     """Return a round's metrics as one line: ``round 2 tested     loss 0.0712  accuracy 97.82%``."""
-    metrics = [f"{name} {_shown(name, score.metrics[name])}" for name in metric_names([score])]
+    metrics = [printable(f"{name} {shown_metric(name, score.metrics[name])}") for name in metric_names([score])]
     return f"round {score.round} tested     {'  '.join(metrics)}"
 
 
@@ -262,19 +262,13 @@ def score_table(scores: Sequence[RoundScore]) -> Table:
         title_style="bold",
         title_justify="left",
     )
-    for heading in ("round", *names, "clients", "examples", "seconds"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in ("round", *map(printable, names), "clients", "examples", "seconds"):
+        table.add_column(Text(heading), justify="right", no_wrap=True)
     table.add_column("model's SHA-256", no_wrap=True)
     for score in scores:
-        metrics = [_shown(name, score.metrics.get(name)) for name in names]
+        metrics = [shown_metric(name, score.metrics.get(name)) for name in names]
         seconds = "" if score.seconds is None else f"{score.seconds:.1f}"
         table.add_row(
             str(score.round), *metrics, str(score.clients), str(score.examples), seconds, score.sha256[:12] + "…"
         )
     return table
-
-
-def _shown(name: str, value: float | None) -> str:
-    if value is None:
-        return ""
-    return f"{value:.2%}" if name == _PERCENT else f"{value:.4f}"

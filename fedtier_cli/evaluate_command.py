@@ -5,26 +5,30 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import click
-from rich.console import Console
 
-from fedtier.flags import FiniteRange, command, json_flag
+from fedtier.flags import command, json_flag
+from fedtier.problems import StartupError
 from fedtier.store import RoundStore
-from fedtier_cli.confusion_picture import MISSING, can_draw, confusion_figure, require_drawable, write_picture
-from fedtier_cli.evaluation import Evaluator, RoundScore, evaluated_rounds, published_rounds, write_csv
+from fedtier_cli.confusion_picture import confusion_figure
+from fedtier_cli.evaluation import Evaluator, RoundScore, evaluated_rounds, write_csv
 from fedtier_cli.evaluation_data import Wanted, task_and_data
 from fedtier_cli.evaluation_display import EvaluationDisplay, EvaluationFacts, EvaluationTables, Written
+from fedtier_cli.history import published_rounds
 from fedtier_cli.interruption import Interrupted, ended_by_signals
-from fedtier_cli.published import Place, Published, opened, place_flags, running_store
-from fedtier_cli.watching import Watch
+from fedtier_cli.pictures import MISSING, can_draw, require_drawable, write_picture
+from fedtier_cli.published import Place, Published, maxlen_flag, opened, place_flags, running_store
+from fedtier_cli.screen import screen
+from fedtier_cli.watching import Watch, every_flag
 from fedtier_cli.workplace import absolute_task
 
 _CSV: Final = "evaluation.csv"
 _PICTURE: Final = "confusion.png"
+_FLAG: Final = "--confusion"
 _PATH: Final = click.Path(path_type=Path)
 _FILE: Final = click.Path(path_type=Path, dir_okay=False)
 
@@ -58,9 +62,9 @@ class Options:
 
 
 @command("evaluate")
-@click.option("--maxlen", type=click.IntRange(min=0), help="The last round to test; all by default.")
+@maxlen_flag
 @click.option("--watch", is_flag=True, help="Test rounds as they are published, until --maxlen is or Ctrl-C.")
-@click.option("--every", type=FiniteRange(min=0.05), default=2.0, help="Seconds from one look at S3 to the next.")
+@every_flag
 @click.option("--again", is_flag=True, help="Test also what was tested before on the same data.")
 @place_flags
 @click.option("--task", help="A built-in task, package.module:Name, or path/to/file.py:Name. [default: mnist_cnn]")
@@ -93,11 +97,23 @@ def evaluate(
     no_confusion: bool,
     as_json: bool,
 ) -> None:
-    """Test every published round, straight from S3."""
+    """Test every published round, straight from S3.
+
+    What is found lies beside the round in S3 from then on, and is not tested again with the same task and test data.
+    Its model is not read then: fedtier verify tells whether it is still what it was, and --again tests it anew. Of a
+    task in a file its bytes count, of any other task its name.
+
+    With --json one object per round as it is tested, and one at the end that counts them.
+
+    Ends with status 0 when done, 1 when S3 cannot be used, nothing is published or a model cannot be tested, 2 for
+    wrong flags, 130 by Ctrl-C, which is how --watch without --maxlen ends.
+    """
     if no_confusion and picture is not None:
         raise click.UsageError("--confusion and --no-confusion contradict each other; leave one out.")
+    if csv is not None and not csv.parent.is_dir():
+        raise StartupError(f"the folder {csv.parent} for the table does not exist; make it, or choose another --csv")
     if picture is not None:
-        require_drawable(picture)
+        require_drawable(picture, _FLAG)
     options = Options(
         wanted=Wanted(task=None if task is None else absolute_task(task), data=data, data_dir=data_dir, rows=rows),
         maxlen=maxlen,
@@ -108,7 +124,7 @@ def evaluate(
         picture=picture,
         draw=not no_confusion,
     )
-    display = EvaluationFacts() if as_json else EvaluationTables(Console(highlight=False), lines=watch)
+    display = EvaluationFacts() if as_json else EvaluationTables(screen(), lines=watch)
     with ended_by_signals("the evaluation"), opened(place, start=not watch) as published:
         _evaluate(published, options, display)
 
@@ -119,8 +135,10 @@ def _evaluate(published: Published, options: Options, display: EvaluationDisplay
         evaluator = Evaluator(task, data, again=options.again, note=display.note)
         try:
             for score in _scores(published, options, evaluator, display):
-                scores.append(score)
                 display.score(score)
+                # The newest confusion matrix alone is drawn; those of many rounds and classes fill the memory.
+                scores[-1:] = [replace(one, confusion=None) for one in scores[-1:]]
+                scores.append(score)
         except Interrupted:
             # A watch without a last round ends so: what it found is shown all the same.
             if options.watch and scores:
@@ -170,5 +188,5 @@ def _draw(newest: RoundScore, options: Options, folder: Path, display: Evaluatio
         display.note(MISSING)
         return None
     target = options.picture or folder / _PICTURE
-    write_picture(target, confusion_figure(newest.round, newest.confusion, newest.metrics.get("accuracy")))
+    write_picture(target, confusion_figure(newest.round, newest.confusion, newest.metrics.get("accuracy")), _FLAG)
     return target

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
@@ -22,14 +22,17 @@ from client.task import AssessingTask, Assessment, EvaluatingTask, load_task, re
 from client.training import assess_model
 from fedtier.evaluations import Confusion, Evaluation
 from fedtier.problems import Problem, StartupError
-from fedtier.rounds import RoundManifest, first_error
+from fedtier.rounds import first_error
 from fedtier.store import PublishedRound, RoundStore, StoreCorrupt, StoreUnavailable
 from fedtier.tensors import TensorFile
 from fedtier_cli.evaluation_basis import basis_of
+from fedtier_cli.history import HistoryRound, published_rounds
+from fedtier_cli.metrics import known_first
 from fedtier_cli.rundir import label
 
-FIRST_METRICS: Final = ("loss", "accuracy")
-Note = Callable[[str], object]
+__all__ = ["Evaluator", "Note", "RoundScore", "evaluated_rounds", "metric_names", "published_rounds", "write_csv"]
+
+Note: TypeAlias = Callable[[str], object]
 """Takes a sentence that a person should read."""
 
 
@@ -67,15 +70,12 @@ class RoundScore:
     def of(cls, published: PublishedRound, evaluation: Evaluation, *, known: bool) -> RoundScore:
         """Return what a round's manifest and its evaluation say together."""
         manifest = published.manifest
-        seconds = None
-        if isinstance(manifest, RoundManifest):
-            seconds = (manifest.published_at - manifest.opened_at).total_seconds()
         return cls(
             round=published.round,
             metrics=evaluation.metrics,
             clients=len(manifest.contributors),
             examples=manifest.total_examples,
-            seconds=seconds,
+            seconds=HistoryRound(published, evaluation).seconds,
             sha256=manifest.model.sha256,
             confusion=evaluation.confusion,
             known=known,
@@ -197,23 +197,6 @@ def _untestable(published: PublishedRound, reason: str) -> StartupError:
     return StartupError(f"the model of round {published.round} cannot be tested: {reason}")
 
 
-def published_rounds(store: RoundStore, maxlen: int | None = None) -> list[PublishedRound]:
-    """Return the published rounds up to a number, oldest first.
-
-    Raises
-    ------
-    StartupError
-        S3 cannot be used, a manifest is not what head or its successor says, or nothing is published.
-    """
-    try:
-        rounds = list(store.history())
-    except (StoreUnavailable, StoreCorrupt) as error:
-        raise StartupError(str(error)) from None
-    if not rounds:
-        raise StartupError(f"nothing is published at {store.keys.prefix} yet; check --bucket_name and --bucket_key")
-    return [published for published in reversed(rounds) if maxlen is None or published.round <= maxlen]
-
-
 def evaluated_rounds(store: RoundStore, rounds: Iterable[PublishedRound], evaluator: Evaluator) -> Iterator[RoundScore]:
     """Say how each round's model does; one model at a time is on disk.
 
@@ -231,8 +214,7 @@ def evaluated_rounds(store: RoundStore, rounds: Iterable[PublishedRound], evalua
 
 def metric_names(scores: Sequence[RoundScore]) -> list[str]:
     """Return the names of all metrics: loss and accuracy first, then the others in order."""
-    names = {name for score in scores for name in score.metrics}
-    return [name for name in FIRST_METRICS if name in names] + sorted(names.difference(FIRST_METRICS))
+    return known_first(name for score in scores for name in score.metrics)
 
 
 def write_csv(path: Path, scores: Sequence[RoundScore]) -> None:

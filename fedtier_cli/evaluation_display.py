@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 import click
 from rich.console import Console
@@ -14,9 +13,10 @@ from rich.console import Console
 from fedtier_cli.class_table import class_table
 from fedtier_cli.display import JsonDisplay, score_table
 from fedtier_cli.evaluation import RoundScore, metric_names
+from fedtier_cli.metrics import shown_metric
+from fedtier_cli.plain_text import printable
 from fedtier_cli.processes import as_json_line
-
-_PERCENT: Final = "accuracy"
+from fedtier_cli.situation import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +99,10 @@ class EvaluationTables(EvaluationDisplay):
 
     def finished(self, scores: Sequence[RoundScore], written: Written) -> None:
         """Print the tables, counts and paths."""
-        self._console.print(score_table(scores), soft_wrap=True)
+        self._console.print(score_table(scores))
         newest = scores[-1]
         if newest.confusion is not None:
-            self._console.print(class_table(newest.round, newest.confusion), soft_wrap=True)
+            self._console.print(class_table(newest.round, newest.confusion))
         click.echo(counts_line(scores))
         paths = [written.table, written.picture]
         click.echo(f"written to {' and '.join(str(path) for path in paths if path is not None)}")
@@ -112,8 +112,7 @@ def score_line(score: RoundScore) -> str:
     """Return a round's score as one line: ``round 3  loss 0.0712  accuracy 97.82%``."""
     shown = [f"round {score.round}"]
     for name in metric_names([score]):
-        value = score.metrics[name]
-        shown.append(f"{name} {value:.2%}" if name == _PERCENT else f"{name} {value:.4f}")
+        shown.append(printable(f"{name} {shown_metric(name, score.metrics[name])}"))
     return "  ".join(shown)
 
 
@@ -121,5 +120,5 @@ def counts_line(scores: Sequence[RoundScore]) -> str:
     """Return how many rounds were tested: ``4 rounds tested, 3 known already``."""
     known = sum(score.known for score in scores)
     tested = len(scores) - known
-    line = f"{tested} round{'' if tested == 1 else 's'} tested"
+    line = f"{plural(tested, 'round')} tested"
     return f"{line}, {known} known already" if known else line

@@ -11,10 +11,13 @@ import click
 
 from fedtier.flags import command, json_flag
 from fedtier_cli.graphs.outliers import outliers
-from fedtier_cli.history import HIGH, LOW, METRICS, FederationHistory, federation_history, read_history
+from fedtier_cli.history import read_history
+from fedtier_cli.interruption import ended_by_signals
+from fedtier_cli.metrics import METRICS
 from fedtier_cli.pictures import require_drawable, write_picture
 from fedtier_cli.processes import as_json_line
-from fedtier_cli.published import Place, Published, opened, place_flags
+from fedtier_cli.published import Place, Published, maxlen_flag, opened, place_flags
+from fedtier_cli.series import HIGH, LOW, FederationHistory, federation_history
 
 _PICTURE: Final = "loss-accuracy.png"
 _FLAG: Final = "--out"
@@ -23,7 +26,7 @@ _FLAG: Final = "--out"
 @command("graph")
 @click.option("--show-loss", is_flag=True, help="Draw the loss; both it and the accuracy by default.")
 @click.option("--show-acc", is_flag=True, help="Draw the accuracy.")
-@click.option("--maxlen", type=click.IntRange(min=0), metavar="R", help="The last round to draw; all by default.")
+@maxlen_flag
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -37,12 +40,14 @@ def graph(show_loss: bool, show_acc: bool, maxlen: int | None, out: Path | None,
     The devices' values are what they report of their training in a round; the global model's are those of fedtier
     evaluate, where it was called. With more than ten devices, those that lie apart from the others are named.
 
+    With --json one object per round, one that names who lies apart, and one with the picture's path.
+
     Ends with status 0 when done, 1 when S3 cannot be used, nothing is published or the picture cannot be written,
-    2 for wrong flags.
+    2 for wrong flags, 130 by Ctrl-C.
     """
     names = [name for name, wanted in zip(METRICS, (show_loss, show_acc), strict=True) if wanted] or list(METRICS)
     require_drawable(out or Path(_PICTURE), _FLAG)
-    with opened(place) as published:
+    with ended_by_signals("the drawing"), opened(place) as published:
         history = federation_history(read_history(published.rounds, maxlen))
     target = out or _usual_place(published)
     _draw(history, names, Path(published.rounds.keys.prefix).name, target)

@@ -1,34 +1,22 @@
-"""What a federation's published rounds say over time: read from S3, and as series of loss and accuracy.
-
-`read_history` is all that touches S3. The rest is pure: manifests and evaluations in, arrays out.
-"""
+"""The published rounds as commands read them from S3: the manifests, and with each what an evaluation said of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from itertools import islice
+from typing import Final
 
 from fedtier.bucket_errors import StoreCorrupt, StoreUnavailable
 from fedtier.evaluations import Evaluation
 from fedtier.problems import StartupError
 from fedtier.rounds import Contributor, RoundManifest
 from fedtier.store import PublishedRound, RoundStore
-from fedtier_cli.attendance import by_number
+from fedtier_cli.metrics import round_seconds
 
-METRICS: Final = ("loss", "accuracy")
-"""The metrics that every task means the same by."""
-LOW: Final = 10
-HIGH: Final = 90
-"""Percentiles between which four of five devices lie."""
 _READERS: Final = 8
-
-Floats: TypeAlias = npt.NDArray[np.float64]
-Counts: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,146 +47,119 @@ class HistoryRound:
     def seconds(self) -> float | None:
         """From the round's opening to its publishing; None for the initial model."""
         manifest = self.published.manifest
-        if not isinstance(manifest, RoundManifest):
-            return None
-        return (manifest.published_at - manifest.opened_at).total_seconds()
+        return round_seconds(manifest) if isinstance(manifest, RoundManifest) else None
 
 
-def read_history(rounds: RoundStore, maxlen: int | None = None) -> list[HistoryRound]:
-    """Read the published rounds up to a number with their evaluations, oldest first.
+def published_rounds(
+    store: RoundStore, maxlen: int | None = None, *, newest: int | None = None
+) -> list[PublishedRound]:
+    """Return published rounds, oldest first.
+
+    Parameters
+    ----------
+    store : RoundStore
+    maxlen : int, optional
+        The last round that is wanted.
+    newest : int, optional
+        How many rounds are wanted, the newest.
+
+    Raises
+    ------
+    StartupError
+        S3 cannot be used, a manifest is not what head or its successor says, or nothing is published.
+    """
+    with s3_sentences():
+        rounds = list(_newest_first(store, maxlen, newest))
+    _require_some(rounds, store)
+    return rounds[::-1]
+
+
+def read_history(store: RoundStore, maxlen: int | None = None, *, newest: int | None = None) -> list[HistoryRound]:
+    """Return `published_rounds` with their evaluations, but no confusion matrix: those of many rounds fill the memory.
 
     Manifests are read one after another, for each names the one before; evaluations meanwhile by several threads.
 
     Raises
     ------
     StartupError
-        S3 cannot be used, what it holds is not what it must be, or nothing is published.
+        As `published_rounds`, or an evaluation is none.
     """
-
-    def evaluation(published: PublishedRound) -> Evaluation | None:
-        return rounds.read_evaluation(published.round, published.manifest.model.sha256)
-
-    try:
-        with ThreadPoolExecutor(_READERS) as readers:
-            found = [
-                (published, readers.submit(evaluation, published))
-                for published in rounds.history()
-                if maxlen is None or published.round <= maxlen
+    with s3_sentences(), ThreadPoolExecutor(_READERS) as readers:
+        try:
+            rounds = [
+                (published, readers.submit(_metrics_of, store, published))
+                for published in _newest_first(store, maxlen, newest)
             ]
-            history = [HistoryRound(published, read.result()) for published, read in reversed(found)]
+            _require_some(rounds, store)
+            return [HistoryRound(published, evaluation.result()) for published, evaluation in reversed(rounds)]
+        except BaseException:
+            readers.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def read_round(store: RoundStore, number: int | None) -> HistoryRound:
+    """Return one published round with all of its evaluation.
+
+    Parameters
+    ----------
+    store : RoundStore
+    number : int or None
+        None for the newest.
+
+    Raises
+    ------
+    StartupError
+        As `read_history`, or the round is not published.
+    """
+    newest = None
+    with s3_sentences():
+        for published in store.history():
+            newest = published if newest is None else newest
+            if number is None or published.round == number:
+                return HistoryRound(published, _evaluation(store, published))
+            if published.round < number:
+                break
+    if newest is None:
+        raise nothing_published(store)
+    raise StartupError(f"round {number} is not published; the newest is {newest.round}")
+
+
+@contextmanager
+def s3_sentences() -> Iterator[None]:
+    """Turn what S3 does into a sentence.
+
+    Raises
+    ------
+    StartupError
+    """
+    try:
+        yield
     except (StoreUnavailable, StoreCorrupt) as error:
         raise StartupError(str(error)) from None
-    if not history:
-        raise StartupError(f"nothing is published at {rounds.keys.prefix} yet; check --bucket-name and --bucket-key")
-    return history
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class MetricHistory:
-    """One metric over R rounds and D devices.
-
-    Parameters
-    ----------
-    devices : ndarray of float64, shape [R, D]
-        What each device reported of its training; NaN where it was not in the round or reported none.
-    mean : ndarray of float64, shape [R]
-        Of the devices that reported it, weighted by their examples; NaN where none did, as in the arrays below.
-    deviation : ndarray of float64, shape [R]
-        Standard deviation of the devices, each counted once.
-    low, median, high : ndarray of float64, shape [R]
-        The devices' `LOW`-th, 50th and `HIGH`-th percentile, linear between devices.
-    test : ndarray of float64, shape [R]
-        Of the round's model on test data; NaN where it was not tested.
-    """
-
-    devices: Floats
-    mean: Floats
-    deviation: Floats
-    low: Floats
-    median: Floats
-    high: Floats
-    test: Floats
-
-    @property
-    def is_reported(self) -> bool:
-        """Whether any device reported it."""
-        return not bool(np.isnan(self.devices).all())
-
-    @property
-    def is_tested(self) -> bool:
-        """Whether any round's model was tested for it."""
-        return not bool(np.isnan(self.test).all())
+def nothing_published(store: RoundStore) -> StartupError:
+    """Return what to say where there is no round at all."""
+    return StartupError(f"nothing is published at {store.keys.prefix} yet; check --bucket-name and --bucket-key")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class FederationHistory:
-    """R rounds of a federation of D devices.
-
-    Parameters
-    ----------
-    rounds : ndarray of int64, shape [R]
-        Numbers, rising.
-    devices : tuple of str
-        Ids of all D devices that were in a round, in the order of their numbers.
-    examples : ndarray of int64, shape [R, D]
-        That a device trained on; 0 where it was not in the round.
-    seconds : ndarray of float64, shape [R]
-        From the round's opening to its publishing; NaN for the initial model.
-    metrics : Mapping of str to MetricHistory
-        One for each of `METRICS`.
-    """
-
-    rounds: Counts
-    devices: tuple[str, ...]
-    examples: Counts
-    seconds: Floats
-    metrics: Mapping[str, MetricHistory]
-
-    @property
-    def counted(self) -> Counts:
-        """How many devices are in each round, shape [R]."""
-        counted: Counts = (self.examples > 0).sum(axis=1)
-        return counted
+def _newest_first(store: RoundStore, maxlen: int | None, newest: int | None) -> Iterator[PublishedRound]:
+    wanted = (published for published in store.history() if maxlen is None or published.round <= maxlen)
+    return islice(wanted, newest)
 
 
-def federation_history(rounds: Sequence[HistoryRound]) -> FederationHistory:
-    """Return the series of published rounds, which may come in any order."""
-    ordered = sorted(rounds, key=lambda one: one.round)
-    names = sorted({part.client_id for one in ordered for part in one.contributors}, key=by_number)
-    columns = {name: column for column, name in enumerate(names)}
-    examples = np.zeros((len(ordered), len(names)), np.int64)
-    for row, column, part in _parts(ordered, columns):
-        examples[row, column] = part.num_examples
-    seconds = [np.nan if one.seconds is None else one.seconds for one in ordered]
-    return FederationHistory(
-        rounds=np.array([one.round for one in ordered], np.int64),
-        devices=tuple(names),
-        examples=examples,
-        seconds=np.array(seconds, np.float64),
-        metrics={name: _metric_history(name, ordered, columns, examples) for name in METRICS},
-    )
+def _require_some(rounds: Sequence[object], store: RoundStore) -> None:
+    if not rounds:
+        raise nothing_published(store)
 
 
-def _metric_history(
-    name: str, ordered: Sequence[HistoryRound], columns: Mapping[str, int], examples: Counts
-) -> MetricHistory:
-    devices = np.full(examples.shape, np.nan)
-    for row, column, part in _parts(ordered, columns):
-        devices[row, column] = part.metrics.get(name, np.nan)
-    tested = [np.nan if one.evaluation is None else one.evaluation.metrics.get(name, np.nan) for one in ordered]
-    mean, deviation, low, median, high = (np.full(len(ordered), np.nan) for _ in range(5))
-    for row in range(len(ordered)):
-        there = ~np.isnan(devices[row])
-        if not there.any():
-            continue
-        values = devices[row, there]
-        mean[row] = np.average(values, weights=examples[row, there])
-        deviation[row] = values.std()
-        low[row], median[row], high[row] = np.percentile(values, (LOW, 50, HIGH))
-    return MetricHistory(devices, mean, deviation, low, median, high, np.array(tested, np.float64))
+def _metrics_of(store: RoundStore, published: PublishedRound) -> Evaluation | None:
+    found = _evaluation(store, published)
+    return None if found is None else found.model_copy(update={"confusion": None})
 
 
-def _parts(ordered: Sequence[HistoryRound], columns: Mapping[str, int]) -> Iterator[tuple[int, int, Contributor]]:
-    for row, one in enumerate(ordered):
-        for part in one.contributors:
-            yield row, columns[part.client_id], part
+def _evaluation(store: RoundStore, published: PublishedRound) -> Evaluation | None:
+    try:
+        return store.read_evaluation(published.round, published.manifest.model.sha256)
+    except StoreCorrupt as error:
+        raise StoreCorrupt(f"{error}; fedtier evaluate writes it anew") from None

@@ -49,7 +49,7 @@ def require_source(source: str, dataset: str) -> None:
             )
     elif source.endswith(_SUFFIX):
         require_summable(Path(source), DEFAULT_WEIGHT_LIMIT)
-    elif ":" in source:
+    elif all(source.rpartition(":")[::2]):
         absolute_task(source)
     else:
         raise StartupError(
@@ -117,8 +117,10 @@ def _store(task: str, data: Path, seed: int, file: BinaryIO) -> None:
     try:
         arrays = made.initial_model(seed)
     except Exception as error:
+        # What somebody's code says may have several lines.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise StartupError(
-            f"the task {task} cannot make an initial model: {type(error).__name__}: {error}; check its initial_model"
+            f"the task {task} cannot make an initial model: {reason}; check its initial_model"
         ) from error
     try:
         write_arrays(file, arrays)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from fedtier_cli.pictures import usual_style
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -52,9 +54,9 @@ def label_figure(counts: npt.NDArray[np.int64], labels: tuple[str, ...], *, titl
         Names, in order.
     title : str
     """
-    if len(counts) <= _MOST_BARS and len(labels) <= len(_COLOURS):
-        return _bars(counts, labels, title)
-    return _heat_map(counts, labels, title)
+    is_small = len(counts) <= _MOST_BARS and len(labels) <= len(_COLOURS)
+    with usual_style():
+        return _bars(counts, labels, title) if is_small else _heat_map(counts, labels, title)
 
 
 def _bars(counts: npt.NDArray[np.int64], labels: tuple[str, ...], title: str) -> Figure:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,10 +15,10 @@ from client.datasets.partition import Partition
 from client.datasets.shards import client_shard
 from client.task import BUILT_IN, AssessingTask, EvaluatingTask, Task, load_task
 from fedtier.problems import StartupError
-from fedtier.tensors import write_arrays
 from fedtier.upstream import file_sha256
 from fedtier_cli.client_data import ClientData, prepare_data
 from fedtier_cli.display import Display
+from fedtier_cli.initial_model import write_initial_model
 from fedtier_cli.processes import Children, Event
 from fedtier_cli.rundir import BUCKET, Federation, RunDirectory, claimed, first_free, label
 from fedtier_cli.tiers import (
@@ -101,6 +100,11 @@ class LocalRun:
     """The newest published round when the run started; None where nothing is published."""
     is_testable: bool
     """Whether the task can say how good a model is."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the run took another directory than the task's usual one, without being told to."""
+        return self.options.run_dir is None and self.directory.path.name != label(self.options.task)
 
 
 @contextmanager
@@ -236,20 +240,8 @@ def _claim(options: LocalOptions, surroundings: Surroundings, display: Display, 
 
 def _initial_model(run: LocalRun) -> Path:
     path = run.directory.initial_model(run.options.seed)
-    if path.exists():
-        return path
-    model = load_task(run.options.task, run.data.clients[0]).initial_model(run.options.seed)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            write_arrays(file, model)
-        temporary.replace(path)
-    except ValueError as error:
-        raise StartupError(f"the initial model of the task {run.options.task} cannot be stored: {error}") from None
-    except OSError as error:
-        raise StartupError(f"the initial model cannot be written to {path}: {error.strerror}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    if not path.exists():
+        write_initial_model(path, run.options.task, data=run.data.clients[0], seed=run.options.seed)
     return path
 
 

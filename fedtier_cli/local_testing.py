@@ -56,7 +56,15 @@ class RoundTests:
         self._child, self.is_running = child, True
 
     def takes(self, event: Event) -> bool:
-        """Take note of what the process did; return whether the event was its."""
+        """Take note of what the process did; return whether the event was its.
+
+        Raises
+        ------
+        RunFailed
+            It ended, and without tests nobody knows when the target is reached.
+        StartupError
+            There is a target, and the task does not report an accuracy.
+        """
         if self._child is None or event.child is not self._child:
             return False
         match event:
@@ -64,6 +72,10 @@ class RoundTests:
                 self._see(members)
             case Ended(child, status):
                 self.is_running = False
+                if status != 0 and self._goal.target is not None:
+                    raise child.failure(
+                        f"ended {status_in_words(status)}, and only tests can tell when the target is reached"
+                    )
                 if status != 0:
                     self._display.note(
                         f"the tests ended {status_in_words(status)}, so the models are tested when the run ends; "

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fedtier.problems import Problem, StartupError
-from fedtier.rounds import RoundManifest, RoundStatus, parse_manifest
+from fedtier.rounds import RoundManifest, parse_manifest
 from fedtier.upstream import Unreachable, Upstream
 from fedtier_cli.display import Display
 from fedtier_cli.goal import Goal
 from fedtier_cli.local import LocalRun
 from fedtier_cli.local_clients import ClientProcess, client_name
 from fedtier_cli.local_testing import RoundTests
-from fedtier_cli.processes import Child, Children, Ended, Event, Fact, RunFailed
-from fedtier_cli.progress import Progress, published_facts
+from fedtier_cli.processes import Child, Children, Ended, Event, Fact, RunFailed, status_in_words
+from fedtier_cli.progress import Progress, named, published_facts
 from fedtier_cli.tiers import EmbeddedStore
 
 _FASTEST_LOOK: Final = 0.1
 """Seconds; faster than a person reads, and slow enough that looking costs the run nothing."""
 _WHILE_TESTING: Final = 1.0
 """Seconds between looks at S3's process."""
-_NAMES_SHOWN: Final = 6
 
 
 class Watch:
@@ -72,6 +71,8 @@ class Watch:
                 self._require_going_on(child, members)
             case Ended(child, status) if child in self._running and status == 0:
                 self._running.remove(child)
+            case Ended(child, status) if len(names := self._names.get(child, ())) > 1:
+                raise child.failure(f"with {named(names)} ended {status_in_words(status)}")
             case Ended(child, status):
                 raise child.ended(status)
 
@@ -91,13 +92,12 @@ class Watch:
             A process ended that should not.
         """
         self._require_enough(master)
+        self._display.step("waiting for the clients")
         look_at = self._clock()
         while self._running and self._tests.reached is None:
             if self._clock() >= look_at:
                 look_at = self._clock() + self._look(master)
-            event = self._children.next_event(look_at - self._clock())
-            if event is not None:
-                self.see(event)
+            self._see_events(look_at - self._clock())
             self._display.picture(self._progress.picture())
         if self._tests.reached is not None:
             self._display.step(f"round {self._tests.reached.round} reached the target; stopping the clients")
@@ -109,10 +109,15 @@ class Watch:
         if self._tests.is_running:
             self._display.step("testing")
         while self._tests.is_running:
-            event = self._children.next_event(_WHILE_TESTING)
-            if event is not None:
-                self.see(event)
+            self._see_events(_WHILE_TESTING)
             self._store.require_alive()
+
+    def _see_events(self, seconds: float) -> None:
+        """See what children do, waiting for it so long; all there is at once, since a picture of it costs more."""
+        event = self._children.next_event(seconds)
+        while event is not None:
+            self.see(event)
+            event = self._children.next_event(0.0)
 
     def _require_enough(self, master: Upstream) -> None:
         """Refuse to wait for ever for a round that an earlier call opened for more clients, or for others."""
@@ -129,9 +134,11 @@ class Watch:
                 f"round {status.round} was opened by an earlier call and closes at {status.threshold} clients, more "
                 f"than the {able} there are; call with --clients {status.threshold} until it is published"
             )
+        here = set(names)
+        absent = [name for name in status.cohort if name not in here]
         raise StartupError(
             f"round {status.round} was opened by an earlier call and selects clients that are not among these "
-            f"{len(names)}: {_absent(status, names)}; call with the --clients of that call until it is published"
+            f"{len(names)}: {named(absent)}; call with the --clients of that call until it is published"
         )
 
     def _look(self, master: Upstream) -> float:
@@ -149,9 +156,3 @@ class Watch:
             return 5 * _FASTEST_LOOK
         self._progress.see_status(status, self._clock())
         return max(status.poll_after, _FASTEST_LOOK)
-
-
-def _absent(status: RoundStatus, names: Collection[str]) -> str:
-    absent = [name for name in status.cohort or () if name not in names]
-    more = f" and {len(absent) - _NAMES_SHOWN} more" if len(absent) > _NAMES_SHOWN else ""
-    return ", ".join(absent[:_NAMES_SHOWN]) + more

@@ -1,4 +1,4 @@
-"""Numbers that clients and tasks report: which are known by name, their mean, and how a person reads them. Pure."""
+"""Numbers of rounds: what clients and tasks report, their means, and how a person reads them. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from fedtier.rounds import Contributor
+from fedtier.rounds import Contributor, RoundManifest
 
 METRICS: Final = ("loss", "accuracy")
 """The metrics that every task means the same by."""
@@ -45,7 +45,7 @@ def known_first(names: Iterable[str]) -> list[str]:
 
 
 def shown_metric(name: str, value: float | None) -> str:
-    """Return a metric as tables show it, in at most eleven characters: the accuracy in per cent."""
+    """Return a metric as tables show it, in at most twelve characters: the accuracy in per cent."""
     if value is None:
         return ""
     if name == _PERCENT and abs(value) < _MOST_PERCENT:
@@ -53,3 +53,8 @@ def shown_metric(name: str, value: float | None) -> str:
     if value == 0 or _LEAST_PLAIN <= abs(value) < _MOST_PLAIN:
         return f"{value:.4f}"
     return f"{value:.3e}"
+
+
+def round_seconds(manifest: RoundManifest) -> float:
+    """Return the seconds from a round's opening to its publishing."""
+    return (manifest.published_at - manifest.opened_at).total_seconds()

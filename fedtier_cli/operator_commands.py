@@ -10,6 +10,7 @@ import click
 from fedtier.flags import command, json_flag
 from fedtier.rounds import RoundStatus
 from fedtier.upstream import Upstream
+from fedtier_cli.interruption import ended_by_signals
 from fedtier_cli.processes import as_json_line
 from fedtier_cli.servers import asked, server_address, server_flags
 from fedtier_cli.situation import plural
@@ -23,7 +24,7 @@ def pause(server: str | None, run_dir: Path | None, as_json: bool) -> None:
 
     What is counted stays counted. Needs an operator's token in FEDTIER_TOKEN where the master asks for tokens.
 
-    Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags.
+    Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """
     _operate(server_address(server, run_dir), Upstream.pause_uploads, _paused_words, as_json)
 
@@ -36,7 +37,7 @@ def resume(server: str | None, run_dir: Path | None, as_json: bool) -> None:
 
     Needs an operator's token in FEDTIER_TOKEN where the master asks for tokens.
 
-    Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags.
+    Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """
     _operate(server_address(server, run_dir), Upstream.resume_uploads, _state_words, as_json)
 
@@ -53,7 +54,7 @@ def close(round_number: int | None, whichever: bool, server: str | None, run_dir
     whichever is open. With fewer clients counted than the round needs at least, it closes as soon as they are
     counted. Needs an operator's token in FEDTIER_TOKEN where the master asks for tokens.
 
-    Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags.
+    Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """
     if (round_number is None) == (not whichever):
         raise click.UsageError("name the round to close, or give --open to close whichever is open; not both")
@@ -68,7 +69,7 @@ def close(round_number: int | None, whichever: bool, server: str | None, run_dir
 def _operate(
     url: str, ask: Callable[[Upstream], RoundStatus], words: Callable[[RoundStatus], str], as_json: bool
 ) -> None:
-    with asked(url, role="operator") as upstream:
+    with ended_by_signals("the asking"), asked(url, role="operator") as upstream:
         now = ask(upstream)
     if as_json:
         members = {"round", "attempt", "state", "counted", "threshold", "min_clients"}

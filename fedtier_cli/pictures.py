@@ -1,4 +1,4 @@
-"""Pictures as files: what they can be called, and how one is written whole or not at all."""
+"""Pictures as files: what they can be called, how they look whoever draws them, and how one is written."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import importlib.util
 import os
 import uuid
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -43,6 +45,17 @@ def require_drawable(path: Path, flag: str) -> None:
         raise StartupError(MISSING)
 
 
+@contextmanager
+def usual_style() -> Iterator[None]:
+    """Draw as matplotlib does by itself, so that a ``matplotlibrc`` of the user gives no other picture."""
+    import matplotlib as mpl  # noqa: PLC0415 -- of the view extra, and slow to import
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update({"svg.hashsalt": "fedtier", "svg.fonttype": "none"})
+        yield
+
+
 def write_picture(path: Path, figure: Figure, flag: str) -> None:
     """Write a picture that appears whole or not at all; the same figure gives the same bytes.
 
@@ -51,7 +64,7 @@ def write_picture(path: Path, figure: Figure, flag: str) -> None:
     path : Path
         Of one of `FORMATS`.
     figure : Figure
-        Drawn at its own resolution.
+        Made in `usual_style`, and drawn at its own resolution.
     flag : str
         By which the user chose the path.
 
@@ -60,18 +73,12 @@ def write_picture(path: Path, figure: Figure, flag: str) -> None:
     StartupError
         It cannot be written.
     """
-    import matplotlib as mpl  # noqa: PLC0415 -- of the view extra, and slow to import
-
     form = path.suffix.lower().removeprefix(".")
     metadata = {"Software": None} if form == "png" else {"Date": None}
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         try:
-            with (
-                mpl.rc_context({"svg.hashsalt": "fedtier", "svg.fonttype": "none"}),
-                warnings.catch_warnings(),
-                temporary.open("xb") as file,
-            ):
+            with usual_style(), warnings.catch_warnings(), temporary.open("xb") as file:
                 # A name may be in a script that the font lacks; the picture shows boxes then.
                 warnings.filterwarnings("ignore", message="Glyph .* missing from font")
                 figure.savefig(file, format=form, dpi="figure", metadata=metadata)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from fedtier.rounds import RoundManifest, RoundStatus
+from fedtier_cli.metrics import mean_metric, round_seconds
+
+_NAMED: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class Picture:
         0 before the master said anything.
     last_round : int
     counted : int
-        Clients that the master counted.
+        Clients that the master counted, as far as it or they said so.
     threshold : int
         Clients at which the round closes.
     training : tuple of str
@@ -89,8 +92,8 @@ class Progress:
         self._threshold = threshold
         self._since = now
         self._selects: Callable[[str], bool] = lambda _: True
-        self._training: dict[str, int] = {}
-        self._told: dict[str, int] = {}
+        self._training: dict[str, tuple[int, int]] = {}
+        self._told: dict[str, tuple[int, int]] = {}
 
     def see_status(self, status: RoundStatus, now: float) -> None:
         """Take note of the master's round."""
@@ -102,43 +105,45 @@ class Progress:
 
     def see_fact(self, members: Mapping[str, Any]) -> None:
         """Take note of what a client said."""
-        client_id, number = members.get("client_id"), members.get("round")
-        if not isinstance(client_id, str) or not isinstance(number, int):
+        client_id, number, attempt = members.get("client_id"), members.get("round"), members.get("attempt")
+        if not isinstance(client_id, str) or not isinstance(number, int) or not isinstance(attempt, int):
             return
         if members["event"] == "training":
-            self._training[client_id] = number
+            self._training[client_id] = (number, attempt)
         elif members["event"] == "counted":
-            self._told[client_id] = number
+            self._told[client_id] = (number, attempt)
 
     def picture(self) -> Picture:
         """Return what there is to show now."""
-        number = self._pair[0]
-        told = max(number, 1)
-        missing = tuple(name for name in self._clients if self._selects(name) and self._told.get(name, -1) < told)
+        now = max(self._pair, (1, 0))
+        selected = [name for name in self._clients if self._selects(name)]
+        missing = tuple(name for name in selected if self._told.get(name, (0, 0)) < now)
+        # What a client is told, the master knows; what the master was asked last may be older.
+        told = sum(self._told.get(name) == self._pair for name in selected)
         return Picture(
-            round=number,
+            round=self._pair[0],
             last_round=self._last_round,
-            counted=self._master_counted,
+            counted=max(self._master_counted, told),
             threshold=self._threshold,
-            training=tuple(name for name in missing if self._training.get(name) == number),
+            training=tuple(name for name in missing if self._training.get(name) == self._pair),
             missing=missing,
             since=self._since,
         )
 
 
+def named(names: Sequence[str]) -> str:
+    """Return names as a sentence has them, the first six and how many more: ``a, b, c, d, e, f and 94 more``."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
 def published_facts(manifest: RoundManifest) -> PublishedFacts:
     """Return what a manifest tells a person."""
-    losses = [
-        (contributor.num_examples, contributor.metrics["loss"])
-        for contributor in manifest.contributors
-        if "loss" in contributor.metrics
-    ]
-    weight = sum(examples for examples, _ in losses)
     return PublishedFacts(
         round=manifest.round,
         clients=len(manifest.contributors),
         examples=manifest.total_examples,
-        seconds=(manifest.published_at - manifest.opened_at).total_seconds(),
-        training_loss=sum(examples * loss for examples, loss in losses) / weight if weight else None,
+        seconds=round_seconds(manifest),
+        training_loss=mean_metric(manifest.contributors, "loss"),
         sha256=manifest.model.sha256,
     )

@@ -77,6 +77,13 @@ def place_flags(function: _Decorated) -> _Decorated:
     return together  # type: ignore[return-value]  # the flags come first, then the function with what they say
 
 
+def maxlen_flag(function: _Decorated) -> _Decorated:
+    """Add ``--maxlen``."""
+    return click.option(
+        "--maxlen", type=click.IntRange(min=0), metavar="R", help="The last round that counts; all by default."
+    )(function)
+
+
 @contextmanager
 def opened(place: Place, environment: Mapping[str, str] = os.environ, *, start: bool = True) -> Iterator[Published]:
     """Open what a federation published.
@@ -100,9 +107,9 @@ def opened(place: Place, environment: Mapping[str, str] = os.environ, *, start: 
         return
     if place.bucket_name is not None or place.bucket_key is not None:
         raise StartupError(
-            "--run-dir knows bucket and key; leave --bucket_name and --bucket_key out"
+            "--run-dir knows bucket and key; leave --bucket-name and --bucket-key out"
             if place.run_dir is not None
-            else "--bucket_name and --bucket_key belong together; give both"
+            else "--bucket-name and --bucket-key belong together; give both"
         )
     run, federation = local_run(place.run_dir, environment)
     keep_to_this_machine(os.environ)
@@ -132,7 +139,7 @@ def local_run(run_dir: Path | None, environment: Mapping[str, str]) -> tuple[Run
 def _only_run(runs: Path) -> Path:
     found = sorted(path for path in runs.glob("*") if RunDirectory(path).has_record)
     if not found:
-        raise StartupError("name the federation: --run-dir of a local run, or --bucket_name and --bucket_key")
+        raise StartupError("name the federation: --run-dir of a local run, or --bucket-name and --bucket-key")
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise StartupError(f"{runs} has several runs ({names}); name one by --run-dir")

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Final
 
 import click
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fedtier.bucket_errors import StoreCorrupt, StoreUnavailable
-from fedtier.evaluations import Evaluation
 from fedtier.flags import bearer_token, command, json_flag
-from fedtier.problems import Problem, StartupError
+from fedtier.problems import Problem
 from fedtier.rounds import RoundManifest, RoundStatus
-from fedtier.store import PublishedRound, RoundStore
 from fedtier.upstream import Timeouts, Unreachable, Upstream
 from fedtier_cli.attendance import Attendance, attendance
+from fedtier_cli.history import HistoryRound, published_rounds, read_history, read_round
+from fedtier_cli.interruption import ended_by_signals
+from fedtier_cli.metrics import METRICS, mean_metric, shown_metric
 from fedtier_cli.processes import as_json_line
 from fedtier_cli.published import Place, Published, opened, place_flags
-from fedtier_cli.round_names import LAST, round_name
-from fedtier_cli.round_screen import absent, mean_metric, round_screen, shown_metric
+from fedtier_cli.round_names import round_name
+from fedtier_cli.round_screen import absent, round_screen
+from fedtier_cli.screen import screen
 from fedtier_cli.servers import asked, server_address, server_flag
-from fedtier_cli.situation import plural, round_seconds, short
+from fedtier_cli.situation import plural, short
 
-_METRICS: Final = ("loss", "accuracy")
 _IMPATIENT: Final = Timeouts(connect=1.0, read=5.0)
 
 
@@ -43,12 +40,12 @@ def rounds(last: int | None, place: Place, as_json: bool) -> None:
     Training loss and accuracy are what the clients report, weighted by their examples; test loss and accuracy are
     those of fedtier evaluate, where it was called.
 
-    Ends with status 0 when done, 1 when S3 cannot be used or nothing is published, 2 for wrong flags.
+    With --json one object per round, oldest first.
+
+    Ends with status 0 when done, 1 when S3 cannot be used or nothing is published, 2 for wrong flags, 130 by Ctrl-C.
     """
-    with opened(place) as published, _sentences():
-        found = list(itertools.islice(published.rounds.history(), last))[::-1]
-        rows = [_round_row(one, _evaluation(published.rounds, one)) for one in found]
-    _require_rounds(rows, published.rounds)
+    with ended_by_signals("the reading"), opened(place) as published:
+        rows = [_round_row(one) for one in read_history(published.rounds, newest=last)]
     if as_json:
         for row in rows:
             print(as_json_line(row))
@@ -57,30 +54,29 @@ def rounds(last: int | None, place: Place, as_json: bool) -> None:
     counts = ("round", "attempt", "clients", "examples", "seconds")
     for heading in (*counts, "train\nloss", "train\nacc.", "test\nloss", "test\nacc."):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("model", no_wrap=True)
+    table.add_column("model", overflow="ellipsis", min_width=6)  # the first to get less room where a terminal is narrow
     for row in rows:
         seconds = "" if row["seconds"] is None else f"{row['seconds']:.1f}"
-        metrics = [shown_metric(name, row[kind].get(name)) for kind in ("training", "test") for name in _METRICS]
+        metrics = [shown_metric(name, row[kind].get(name)) for kind in ("training", "test") for name in METRICS]
         numbers = [str(row[name]) for name in ("round", "attempt", "clients", "examples")]
         table.add_row(*numbers, seconds, *metrics, short(row["model_sha256"]))
-    Console(highlight=False).print(table, soft_wrap=True)
+    screen().print(table)
 
 
-def _round_row(published: PublishedRound, evaluation: Evaluation | None) -> dict[str, Any]:
-    manifest = published.manifest
-    training = {name: mean_metric(manifest.contributors, name) for name in _METRICS}
-    trained = manifest if isinstance(manifest, RoundManifest) else None
+def _round_row(one: HistoryRound) -> dict[str, Any]:
+    manifest = one.published.manifest
+    training = {name: mean_metric(manifest.contributors, name) for name in METRICS}
     return {
-        "round": published.round,
+        "round": one.round,
         "attempt": manifest.attempt,
         "clients": len(manifest.contributors),
         "examples": manifest.total_examples,
-        "seconds": None if trained is None else round_seconds(trained),
-        "published_at": None if trained is None else trained.published_at.isoformat(),
+        "seconds": one.seconds,
+        "published_at": manifest.published_at.isoformat() if isinstance(manifest, RoundManifest) else None,
         "training": {name: value for name, value in training.items() if value is not None},
-        "test": {} if evaluation is None else dict(evaluation.metrics),
+        "test": {} if one.evaluation is None else dict(one.evaluation.metrics),
         "model_sha256": manifest.model.sha256,
-        "manifest_sha256": published.manifest_sha256,
+        "manifest_sha256": one.published.manifest_sha256,
     }
 
 
@@ -95,24 +91,24 @@ def show(number: int | str, everything: bool, place: Place, as_json: bool) -> No
     With --json one object: round, manifest_sha256, manifest (as it lies in S3), absent (selected, but not in the
     round), evaluation (null where fedtier evaluate was not called).
 
-    Ends with status 0 when done, 1 when S3 cannot be used or the round is not published, 2 for wrong flags.
+    Ends with status 0 when done, 1 when S3 cannot be used or the round is not published, 2 for wrong flags, 130 by
+    Ctrl-C.
     """
-    with opened(place) as published, _sentences():
-        found = _find(published.rounds, number)
-        evaluation = _evaluation(published.rounds, found)
-    manifest = found.manifest
+    with ended_by_signals("the reading"), opened(place) as published:
+        found = read_round(published.rounds, None if isinstance(number, str) else number)
     if as_json:
+        manifest, evaluation = found.published.manifest, found.evaluation
         document = {
             "round": found.round,
-            "manifest_sha256": found.manifest_sha256,
+            "manifest_sha256": found.published.manifest_sha256,
             "manifest": json.loads(manifest.to_json()),
             "absent": absent(manifest) if isinstance(manifest, RoundManifest) else [],
             "evaluation": None if evaluation is None else json.loads(evaluation.to_json()),
         }
         print(as_json_line(document))
         return
-    console = Console(highlight=False)
-    for part in round_screen(found, evaluation, everything=everything):
+    console = screen()
+    for part in round_screen(found, everything=everything):
         console.print(part)
 
 
@@ -133,11 +129,14 @@ def clients(count: int | None, place: Place, server: str | None, as_json: bool) 
     Where a server is known, the open round is told of too: how many clients it counted, and how many it waits for;
     who they are the server does not say.
 
-    Ends with status 0 when done, 1 when S3 or the server that is named cannot be used, 2 for wrong flags.
+    With --json one object per client, and one of the open round where a server is known.
+
+    Ends with status 0 when done, 1 when S3 or the server that is named cannot be used or nothing is published, 2 for
+    wrong flags, 130 by Ctrl-C.
     """
     expected = [f"client-{number}" for number in range(count or 0)]
-    with opened(place) as published, _sentences():
-        manifests = [one.manifest for one in published.rounds.history()]
+    with ended_by_signals("the reading"), opened(place) as published:
+        manifests = [one.manifest for one in published_rounds(published.rounds)]
         open_round = _open_round(published, server)
     records = attendance((one for one in manifests if isinstance(one, RoundManifest)), expected)
     if as_json:
@@ -146,8 +145,8 @@ def clients(count: int | None, place: Place, server: str | None, as_json: bool) 
         if open_round is not None:
             print(as_json_line({"open": _open_document(open_round)}))
         return
-    console = Console(highlight=False)
-    console.print(_client_table(records), soft_wrap=True)
+    console = screen()
+    console.print(_client_table(records))
     console.print(Text(_presence_line(records)))
     if open_round is not None:
         console.print(Text(_open_words(open_round)))
@@ -185,7 +184,7 @@ def _client_table(records: Sequence[Attendance]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("client", overflow="fold")
     table.add_column("state", no_wrap=True)
-    for heading in ("rounds", "last", "selected", "missed", "examples", "loss", "accuracy"):
+    for heading in ("rounds", "last", "selected", "missed", "examples", *METRICS):
         table.add_column(heading, justify="right", no_wrap=True)
     styles = {"seen": "green", "late": "yellow", "never seen": "red"}
     for record in records:
@@ -198,7 +197,7 @@ def _client_table(records: Sequence[Attendance]) -> Table:
             str(record.selected),
             str(len(record.missed)),
             "" if last is None else str(last.num_examples),
-            *(shown_metric(name, None if last is None else last.metrics.get(name)) for name in _METRICS),
+            *(shown_metric(name, None if last is None else last.metrics.get(name)) for name in METRICS),
         )
     return table
 
@@ -221,38 +220,3 @@ def _open_words(status: RoundStatus) -> str:
     words = f"round {status.round} is {status.state}: {plural(status.counted, 'client')} counted"
     waiting = max(status.threshold - status.counted, 0)
     return f"{words}, {waiting} more to wait for" if waiting else words
-
-
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """Turn what S3 does into a sentence.
-
-    Raises
-    ------
-    StartupError
-    """
-    try:
-        yield
-    except (StoreUnavailable, StoreCorrupt) as error:
-        raise StartupError(str(error)) from None
-
-
-def _find(store: RoundStore, number: int | str) -> PublishedRound:
-    newest: int | None = None
-    for published in store.history():
-        newest = published.round if newest is None else newest
-        if number in (LAST, published.round):
-            return published
-        if isinstance(number, int) and published.round < number:
-            break
-    _require_rounds([newest] if newest is not None else [], store)
-    raise StartupError(f"round {number} is not published; the newest is {newest}")
-
-
-def _require_rounds(found: Sequence[object], store: RoundStore) -> None:
-    if not found:
-        raise StartupError(f"nothing is published at {store.keys.prefix} yet; check --bucket-name and --bucket-key")
-
-
-def _evaluation(store: RoundStore, published: PublishedRound) -> Evaluation | None:
-    return store.read_evaluation(published.round, published.manifest.model.sha256)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Final
 
 from rich import box
@@ -11,15 +11,16 @@ from rich.table import Table
 from rich.text import Text
 
 from fedtier.evaluations import Evaluation
-from fedtier.rounds import Contributor, RoundManifest
-from fedtier.store import PublishedRound
+from fedtier.rounds import RoundManifest
 from fedtier_cli.attendance import by_number
 from fedtier_cli.class_table import class_table
+from fedtier_cli.history import HistoryRound
+from fedtier_cli.metrics import METRICS, known_first, shown_metric
+from fedtier_cli.plain_text import printable
 from fedtier_cli.situation import duration, moment, plural, settings_words, short, size
 
 SHOWN: Final = 20
 """How many contributors or missing clients are shown unless all are wanted."""
-_PERCENT: Final = "accuracy"
 
 
 def absent(manifest: RoundManifest) -> list[str]:
@@ -28,31 +29,16 @@ def absent(manifest: RoundManifest) -> list[str]:
     return sorted((name for name in manifest.cohort or () if name not in present), key=by_number)
 
 
-def mean_metric(contributors: Sequence[Contributor], name: str) -> float | None:
-    """Return the mean of what clients report, weighted by their examples; None where none reports it."""
-    told = [(one.num_examples, one.metrics[name]) for one in contributors if name in one.metrics]
-    weight = sum(examples for examples, _ in told)
-    return sum(examples * value for examples, value in told) / weight if weight else None
-
-
-def shown_metric(name: str, value: float | None) -> str:
-    """Return a metric as tables show it: the accuracy in per cent."""
-    if value is None:
-        return ""
-    return f"{value:.2%}" if name == _PERCENT else f"{value:.4f}"
-
-
-def round_screen(published: PublishedRound, evaluation: Evaluation | None, *, everything: bool) -> list[RenderableType]:
+def round_screen(found: HistoryRound, *, everything: bool) -> list[RenderableType]:
     """Return what a person wants to know of a round.
 
     Parameters
     ----------
-    published : PublishedRound
-    evaluation : Evaluation or None
+    found : HistoryRound
     everything : bool
         Show every contributor and missing client instead of the first ones.
     """
-    manifest = published.manifest
+    manifest = found.published.manifest
     facts = Table.grid(padding=(0, 2, 0, 0))
     facts.add_column(style="bold", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -61,14 +47,14 @@ def round_screen(published: PublishedRound, evaluation: Evaluation | None, *, ev
         facts.add_row(name, Text(value))
     facts.add_row("model", Text(manifest.model.sha256))
     facts.add_row("size", Text(size(manifest.model.bytes)))
-    facts.add_row("manifest", Text(published.manifest_sha256))
+    facts.add_row("manifest", Text(found.published.manifest_sha256))
     screen: list[RenderableType] = [facts]
     if isinstance(manifest, RoundManifest):
         screen += _who(manifest, everything)
-    if evaluation is None:
+    if found.evaluation is None:
         screen.append(Text("not evaluated; fedtier evaluate tests the models"))
     else:
-        screen += _evaluated(evaluation)
+        screen += _evaluated(found.evaluation)
     return screen
 
 
@@ -97,11 +83,11 @@ def _who(manifest: RoundManifest, everything: bool) -> list[RenderableType]:
     shown = contributors if everything else contributors[:SHOWN]
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("client", overflow="fold")
-    for heading in ("examples", "loss", "accuracy"):
+    for heading in ("examples", *METRICS):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("update's SHA-256", no_wrap=True)
     for one in shown:
-        metrics = [shown_metric(name, one.metrics.get(name)) for name in ("loss", "accuracy")]
+        metrics = [shown_metric(name, one.metrics.get(name)) for name in METRICS]
         table.add_row(one.client_id, str(one.num_examples), *metrics, short(one.sha256))
     screen: list[RenderableType] = [table]
     if len(shown) < len(contributors):
@@ -115,9 +101,10 @@ def _who(manifest: RoundManifest, everything: bool) -> list[RenderableType]:
 
 
 def _evaluated(evaluation: Evaluation) -> list[RenderableType]:
-    metrics = ", ".join(f"{name} {shown_metric(name, value)}" for name, value in evaluation.metrics.items())
+    values = evaluation.metrics
+    metrics = ", ".join(f"{name} {shown_metric(name, values[name])}" for name in known_first(values))
     tested = "" if evaluation.examples is None else f" on {plural(evaluation.examples, 'example')}"
-    screen: list[RenderableType] = [Text(f"evaluated by {evaluation.task}{tested}: {metrics}")]
+    screen: list[RenderableType] = [Text(printable(f"evaluated by {evaluation.task}{tested}: {metrics}"))]
     if evaluation.confusion is not None:
         screen.append(class_table(evaluation.round, evaluation.confusion))
     return screen

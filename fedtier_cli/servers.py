@@ -13,6 +13,7 @@ import click
 from fedtier.flags import bearer_token, require_address
 from fedtier.problems import Forbidden, MethodNotAllowed, NotFound, Problem, StartupError, Unauthenticated
 from fedtier.upstream import Timeouts, Unreachable, Upstream
+from fedtier_cli.plain_text import printable
 from fedtier_cli.published import local_run
 from fedtier_cli.workplace import keep_to_this_machine
 
@@ -82,13 +83,13 @@ def asked(url: str, *, role: str = "client") -> Iterator[Upstream]:
 
 def refusal(url: str, problem: Problem, role: str) -> str:
     """Return what a server's refusal means for whoever called the command, as one sentence."""
-    make_token = _HOW_TO_SIGN.format(role=role)
+    make_token, detail = _HOW_TO_SIGN.format(role=role), printable(problem.detail)
     if isinstance(problem, Unauthenticated) and bearer_token() is None:
         return f"{url} asks for a token, and FEDTIER_TOKEN is not set; {make_token}"
     if isinstance(problem, Unauthenticated):
-        return f"{url} does not take the token in FEDTIER_TOKEN: {problem.detail}; {make_token}"
+        return f"{url} does not take the token in FEDTIER_TOKEN: {detail}; {make_token}"
     if isinstance(problem, Forbidden):
-        return f"{url} does not allow this: {problem.detail}; {make_token}"
+        return f"{url} does not allow this: {detail}; {make_token}"
     if isinstance(problem, NotFound | MethodNotAllowed):
-        return f"{url} does not have what was asked: {problem.detail}; name a fedtier master by --server"
-    return f"{url} refuses: {problem.detail}"
+        return f"{url} does not have what was asked: {detail}; name a fedtier master by --server"
+    return f"{url} refuses: {detail}"

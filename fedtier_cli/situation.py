@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from fedtier.rounds import ClientSettings, Manifest, RoundManifest, RoundStatus
+from fedtier_cli.metrics import round_seconds
+from fedtier_cli.plain_text import printable
 
 _BAR: Final = 20
 _DIGITS: Final = 12
@@ -101,11 +103,6 @@ def _newest_document(manifest: Manifest) -> dict[str, Any]:
     return document
 
 
-def round_seconds(manifest: RoundManifest) -> float:
-    """Return the seconds from a round's opening to its publishing."""
-    return (manifest.published_at - manifest.opened_at).total_seconds()
-
-
 def situation_table(situation: Situation) -> Table:
     """Return the picture of a situation: one fact a line."""
     status = situation.status
@@ -121,9 +118,9 @@ def situation_table(situation: Situation) -> Table:
     if situation.newest is not None:
         table.add_row("newest", Text(_newest_words(situation.newest)))
     ready = "is ready" if situation.unready is None else f"is not ready: {situation.unready}"
-    table.add_row("server", Text(f"{situation.server} {ready}"))
+    table.add_row("server", Text(printable(f"{situation.server} {ready}")))
     if situation.obstacle is not None and situation.obstacle != situation.unready:
-        table.add_row("stuck", Text(situation.obstacle))
+        table.add_row("stuck", Text(printable(situation.obstacle)))
     return table
 
 
@@ -145,7 +142,7 @@ def situation_line(situation: Situation) -> str:
     if status.state == "finished":
         return f"finished: round {status.base.round} is the last, {short(status.base.sha256)}"
     line = f"round {status.round} attempt {status.attempt} {status.state}: {_quorum(status)}"
-    return line if situation.obstacle is None else f"{line}; {situation.obstacle}"
+    return line if situation.obstacle is None else f"{line}; {printable(situation.obstacle)}"
 
 
 def _quorum(status: RoundStatus) -> str:

@@ -27,6 +27,8 @@ from fedtier_cli.workplace import home
 _PICTURE: Final = "label-distribution.png"
 _FLAG: Final = "--saved_dir"
 _PATH: Final = click.Path(path_type=Path)
+_LARGEST_SEED: Final = 2**63 - 1
+"""PyTorch, which draws initial models, takes none that is much larger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +55,9 @@ class Start:
 @click.option("--data-dir", type=_PATH, help="Folder with the data set's files; MNIST is fetched when it is not given.")
 @click.option("--clients", type=click.IntRange(min=1), default=10, help="Among how many.")
 @partition_flags
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the split and of the initial model.")
+@click.option("--seed", type=click.IntRange(0, _LARGEST_SEED), default=0, help="Of the split and of the initial model.")
 @click.option("--saved-dir", type=_PATH, default=Path("shards"), help="Folder for the shards.")
-@click.option("--no-picture", is_flag=True, help=f"Draw no {_PICTURE}.")
+@click.option("--no-picture", is_flag=True, help=f"Draw no {_PICTURE}; one of an earlier split goes.")
 @click.option(
     "--init-model",
     help="A .safetensors file, or a task whose untrained model is taken: a built-in one, package.module:Name, or "
@@ -86,8 +88,7 @@ def split(**flags: Any) -> None:
     folder: Path = flags["saved_dir"]
     dealt = split_into(folder, recipe, _origin(flags, display), flag=_FLAG)
     display.dealt(dealt)
-    if not flags["no_picture"]:
-        _draw(dealt, folder / _PICTURE, display)
+    _draw(dealt, folder / _PICTURE, display, wanted=not flags["no_picture"])
     if start.source is not None:
         _make_initial_model(start, start.source, dealt, folder / FILE_NAME, display)
     if flags["key_path"] is not None:
@@ -132,13 +133,23 @@ def _fetching(title: str, display: SplitDisplay) -> Progress:
     return tell
 
 
-def _draw(dealt: Dealt, target: Path, display: SplitDisplay) -> None:
-    if not can_draw():
-        display.note(f"{MISSING}, or give --no-picture")
+def _draw(dealt: Dealt, target: Path, display: SplitDisplay, *, wanted: bool) -> None:
+    if not (wanted and can_draw()):
+        # That of an earlier split would show other shards.
+        _remove(target)
+        if wanted:
+            display.note(f"{MISSING}, or give --no-picture")
         return
     recipe = dealt.recipe
     write_picture(target, label_figure(dealt.counts, recipe.dataset.label_names, title=title_of(recipe)), _FLAG)
     display.picture(target)
+
+
+def _remove(picture: Path) -> None:
+    try:
+        picture.unlink(missing_ok=True)
+    except OSError as error:
+        raise StartupError(f"{picture} cannot be removed ({error.strerror}); remove it") from None
 
 
 def _make_initial_model(start: Start, source: str, dealt: Dealt, target: Path, display: SplitDisplay) -> None:

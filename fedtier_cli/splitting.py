@@ -5,20 +5,28 @@ The note is what lets a local run keep the shards of the run before.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from client.datasets.catalogue import Dataset, Origin
 from client.datasets.partition import Partition, split
-from client.datasets.shards import client_shard, held_out_shard, write_shards
+from client.datasets.shards import Split, client_shard, held_out_shard, write_shards
 from fedtier.problems import StartupError
 
-_MARKER: Final = "made-from.json"
+_NOTE: Final = "made-from.json"
+_TORN: Final = re.compile(r"(client-[0-9]+|test)\.safetensors\.[0-9a-f]{32}")
+"""What a split that was killed leaves behind of the shard that it was writing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +97,14 @@ def split_into(directory: Path, recipe: Recipe, origin: Origin, *, flag: str) ->
     Raises
     ------
     StartupError
-        The data cannot be had or not be split so, or the shards cannot be written.
+        The data cannot be had or not be split so, or the shards cannot be written; or another process writes its own
+        there now.
     """
     _require_place(directory, flag)
     data = recipe.dataset.load(origin)
     parts = split(data.train.labels, recipe.clients, recipe.seed, recipe.partition)
-    marker = directory / _MARKER
     try:
-        # While shards of two splits may lie there, none is noted.
-        marker.unlink(missing_ok=True)
-        paths = write_shards(directory, data.train, parts, data.test)
-        marker.write_bytes(recipe.to_json())
+        paths = _write(directory, recipe, data, parts, flag)
     except OSError as error:
         raise StartupError(
             f"the shards cannot all be written to {directory} ({error.strerror}); make room, or choose another {flag}"
@@ -124,24 +129,59 @@ def is_split_so(directory: Path, recipe: Recipe) -> bool:
     StartupError
         The directory cannot be read.
     """
-    marker = directory / _MARKER
+    note = directory / _NOTE
     paths = [*(client_shard(directory, number) for number in range(recipe.clients)), held_out_shard(directory)]
     try:
         return (
             recipe.dataset.fixed
-            and marker.exists()
-            and marker.read_bytes() == recipe.to_json()
+            and note.exists()
+            and note.read_bytes() == recipe.to_json()
             and all(path.is_file() for path in paths)
         )
     except OSError as error:
-        raise StartupError(f"{marker} cannot be read ({error.strerror}); remove it") from None
+        raise StartupError(f"{note} cannot be read ({error.strerror}); remove it") from None
 
 
 def _require_place(directory: Path, flag: str) -> None:
-    """Refuse, before data are fetched for nothing, a directory that cannot be made."""
-    nearest = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise StartupError(f"{nearest} is a file, wanted a folder for the shards; choose another {flag}")
+    """Refuse, before data are fetched for nothing, a directory that cannot be made or written to."""
+    # Of a link to nothing, and where nobody may look, these say no; methods of Path say other things, or raise.
+    nearest = next(path for path in (directory, *directory.absolute().parents) if os.path.lexists(path))
+    if not os.path.isdir(nearest):
+        raise StartupError(f"{nearest} is no folder, wanted one for the shards; choose another {flag}")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise StartupError(f"nothing can be written to the folder {nearest}; change its mode, or choose another {flag}")
+
+
+def _write(
+    directory: Path, recipe: Recipe, data: Split, parts: Sequence[npt.NDArray[np.int64]], flag: str
+) -> list[Path]:
+    """Write shards and note, or raise OSError."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with _empty_note(directory, flag) as note:
+        for path in directory.iterdir():
+            if _TORN.fullmatch(path.name):
+                path.unlink()
+        paths = write_shards(directory, data.train, parts, data.test)
+        note.write(recipe.to_json())
+    return paths
+
+
+@contextmanager
+def _empty_note(directory: Path, flag: str) -> Iterator[BinaryIO]:
+    """Give this process alone the note, which stays empty while shards of two splits may lie there."""
+    # Through a link, the file of somebody else would be emptied.
+    descriptor = os.open(directory / _NOTE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "r+b") as note:
+        try:
+            fcntl.flock(note, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise StartupError(
+                f"another process writes shards to {directory} now; wait until it is done, or choose another {flag}"
+            ) from None
+        note.truncate()
+        yield note
 
 
 def _label_counts(labels: npt.NDArray[np.uint8], kinds: int) -> npt.NDArray[np.int64]:

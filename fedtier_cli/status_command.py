@@ -15,14 +15,16 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag
+from fedtier.flags import bearer_token, command, json_flag
 from fedtier.problems import Forbidden, Problem, StartupError, Unauthenticated, Unavailable
 from fedtier.rounds import Manifest, parse_manifest
 from fedtier.upstream import Timeouts, Unreachable, Upstream
 from fedtier_cli.interruption import ended_by_signals
 from fedtier_cli.processes import as_json_line
+from fedtier_cli.screen import screen
 from fedtier_cli.servers import asked, refusal, server_address, server_flags
 from fedtier_cli.situation import Situation, situation_line, situation_table
+from fedtier_cli.watching import every_flag
 
 STUCK: Final = 3
 """Exit status where the round cannot get on."""
@@ -32,14 +34,14 @@ _TIMEOUTS: Final = Timeouts(connect=5.0, read=15.0)
 @command("status")
 @server_flags
 @click.option("--watch", is_flag=True, help="Go on until the federation is finished, or Ctrl-C.")
-@click.option("--every", type=FiniteRange(min=0.05, max=3600), default=2.0, help="Seconds between looks, at least.")
+@every_flag
 @json_flag
 def status(server: str | None, run_dir: Path | None, watch: bool, every: float, as_json: bool) -> None:
     """Show the open round, and how far it is.
 
     Asks a master, or a worker, which says what it heard last. With --watch the picture is drawn anew on a terminal;
     elsewhere a line is printed whenever something changed, with --json a JSON object. A server that is away is waited
-    for.
+    for, and may ask for longer pauses than --every.
 
     Ends with status 0 when the round can get on or the federation is finished, 1 when nobody answers, 2 for wrong
     flags, 3 when the round cannot get on as things are (paused, not ready, more clients needed than selected),
@@ -50,12 +52,12 @@ def status(server: str | None, run_dir: Path | None, watch: bool, every: float, 
         with ended_by_signals("the watching"), _watcher(as_json) as watcher:
             _watch(url, every, watcher)
         return
-    with asked(url) as upstream:
+    with ended_by_signals("the reading"), asked(url) as upstream:
         situation = Observer(upstream, _now).look()
     if as_json:
         print(as_json_line(situation.document()))
     else:
-        Console(highlight=False).print(situation_table(situation))
+        screen().print(situation_table(situation))
     sys.exit(0 if situation.obstacle is None else STUCK)
 
 
@@ -128,7 +130,7 @@ class _Changes:
         if self._console is None:
             print(as_json_line(document), flush=True)
         else:
-            self._console.print(Text(line), soft_wrap=True)
+            self._console.print(Text(line))
             self._console.file.flush()
 
 
@@ -150,7 +152,7 @@ class _Picture:
 
 @contextmanager
 def _watcher(as_json: bool) -> Iterator[_Watcher]:
-    console = Console(highlight=False)
+    console = screen()
     if as_json or not console.is_terminal:
         yield _Changes(None if as_json else console)
         return

@@ -104,7 +104,7 @@ class LineVerdicts(Verdicts):
     def _row(self, about: str, passed: bool, words: str) -> None:
         shown = Text("ok", style="green") if passed else Text("FAILED", style="bold red")
         if not self._console.is_terminal:  # whole lines, in which digests can be searched for
-            self._console.print(Text(f"{about:<10}{shown.plain:<7}{words}"), soft_wrap=True)
+            self._console.print(Text(f"{about:<10}{shown.plain:<7}{words}"))
             return
         row = Table.grid(padding=(0, 1, 0, 0))
         row.add_column(min_width=9, no_wrap=True)

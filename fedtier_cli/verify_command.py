@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Final
 
 import click
-from rich.console import Console
 
 from fedtier.bucket_errors import StoreCorrupt, StoreUnavailable
 from fedtier.flags import command, json_flag
@@ -18,9 +17,11 @@ from fedtier.problems import Problem, StartupError
 from fedtier.rounds import RoundManifest
 from fedtier.store import PublishedRound, RoundStore
 from fedtier.tensors import TensorFile
+from fedtier_cli.history import nothing_published
 from fedtier_cli.interruption import ended_by_signals
 from fedtier_cli.published import Place, opened, place_flags
 from fedtier_cli.round_names import LAST, round_name
+from fedtier_cli.screen import screen
 from fedtier_cli.situation import plural
 from fedtier_cli.verdicts import JsonVerdicts, LineVerdicts, Tally
 from fedtier_cli.verification import (
@@ -53,7 +54,7 @@ def verify(number: int | str | None, everything: bool, place: Place, as_json: bo
     """
     if (number is None) == (not everything):
         raise click.UsageError("name a round, or last, or give --all; not both")
-    verdicts = JsonVerdicts() if as_json else LineVerdicts(Console(highlight=False), brief=everything)
+    verdicts = JsonVerdicts() if as_json else LineVerdicts(screen(), brief=everything)
     with ended_by_signals("the verification"), opened(place) as published:
         tally = Tally()
         for label, checks in _checks(published.rounds, number):
@@ -115,7 +116,7 @@ def _read_chain(store: RoundStore, number: int | str | None) -> _Chain:
         broken = str(error)
     head = store.read_head()  # after the manifests: its attempt only rises
     if head is None:
-        raise StartupError(f"nothing is published at {store.keys.prefix} yet; check --bucket-name and --bucket-key")
+        raise nothing_published(store)
     if isinstance(number, int) and number > head.head.round:
         raise StartupError(f"round {number} is not published; the newest is {head.head.round}")
     return _Chain(rounds, head.head.attempt, broken)

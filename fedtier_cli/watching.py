@@ -4,14 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+import click
+
+from fedtier.flags import FiniteRange
 from fedtier.problems import StartupError
 from fedtier.store import PublishedRound, RoundStore, StoreCorrupt, StoreUnavailable
 
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _Found = TypeVar("_Found")
 _WaitsFor: TypeAlias = Literal["rounds", "the first round", "S3"]
 _BACK: Final = "the wait is over"
+
+
+def every_flag(function: _Decorated) -> _Decorated:
+    """Add ``--every``: how long a watch waits from one look to the next."""
+    return click.option(
+        "--every",
+        type=FiniteRange(min=0.05, max=3600),
+        default=2.0,
+        metavar="S",
+        help="Seconds from one look to the next, with --watch.",
+    )(function)
 
 
 def rounds_after(seen: PublishedRound | None, history: Iterable[PublishedRound]) -> list[PublishedRound]:

@@ -14,7 +14,7 @@ from client.datasets.cifar10 import load_cifar10
 from client.datasets.known_files import Progress
 from client.datasets.mnist import load_mnist
 from client.datasets.shards import Layout, Split
-from client.datasets.sources import Source
+from client.datasets.sources import Source, require_folder
 from client.datasets.tabular import COLUMNS, load_tabular
 from fedtier.problems import StartupError
 
@@ -109,11 +109,7 @@ def _tabular(origin: Origin) -> Split:
         return load_tabular(origin.rows[0], origin.rows[1])
     if origin.data_dir is None:
         return _sample_rows()
-    if not origin.data_dir.is_dir():
-        raise StartupError(
-            f"the data directory {origin.data_dir} does not exist; name one with {' and '.join(_CLASS_FILES)} "
-            "by --data-dir"
-        )
+    require_folder(origin.data_dir, " and ".join(_CLASS_FILES))
     first, second = (str(origin.data_dir / name) for name in _CLASS_FILES)
     return load_tabular(first, second)
 

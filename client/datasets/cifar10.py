@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 
 from client.datasets.shards import Shard, Split
+from client.datasets.sources import require_folder
 from fedtier.problems import StartupError
 
 _TRAIN: Final = tuple(f"data_batch_{number}.bin" for number in range(1, 6))
@@ -44,8 +45,7 @@ def load_cifar10(data_dir: Path | None) -> Split:
     """
     if data_dir is None:
         raise StartupError(f"CIFAR-10 is not fetched by itself; unpack {_WHERE}, and name its folder with --data-dir")
-    if not data_dir.is_dir():
-        raise StartupError(f"the data directory {data_dir} does not exist; name one with {_WHERE}, by --data-dir")
+    require_folder(data_dir, f"{_WHERE},")
     folder = data_dir / _FOLDER if (data_dir / _FOLDER).is_dir() else data_dir
     batches = [_read_batch(folder / name) for name in _TRAIN]
     train = Shard(

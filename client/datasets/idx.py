@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,6 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     sizes = np.frombuffer(data[4 : 4 + 4 * dimensions], ">u4") if len(data) >= 4 + 4 * dimensions else np.empty(0)
     values = data[4 + 4 * dimensions :]
     shape = tuple(int(size) for size in sizes)
-    if data[:3] != bytes([0, 0, _UNSIGNED_BYTES]) or len(shape) != dimensions or np.prod(shape) != len(values):
+    if data[:3] != bytes([0, 0, _UNSIGNED_BYTES]) or len(shape) != dimensions or math.prod(shape) != len(values):
         raise StartupError(f"{path} is not an IDX file of unsigned bytes, or not as long as its header says")
     return np.frombuffer(values, np.uint8).reshape(shape)

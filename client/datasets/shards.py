@@ -175,7 +175,19 @@ def read_shard(path: Path, layout: Layout) -> Shard:
             f"the shard {path} has the label {largest}, wanted 0 to {layout.classes - 1}; "
             "name a shard of the task's data set"
         )
+    _require_finite(shard.inputs, path)
     return shard
+
+
+def _require_finite(inputs: Array, path: Path) -> None:
+    """Refuse values that would make every weight of a model NaN, while they can still be found."""
+    if not np.issubdtype(inputs.dtype, np.floating) or (finite := np.isfinite(inputs)).all():
+        return
+    example, *place = (int(index) for index in np.unravel_index(int(finite.argmin()), inputs.shape))
+    raise StartupError(
+        f"the shard {path} has {inputs[(example, *place)]} in example {example}, value {place}, wanted finite numbers; "
+        "mend the data, and make the shard anew"
+    )
 
 
 def _is_written_here(path: Path) -> bool:

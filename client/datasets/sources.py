@@ -14,6 +14,9 @@ from typing import Final, Protocol, TypeAlias
 
 import requests
 
+from fedtier.problems import StartupError
+from fedtier.urls import shown_url
+
 TIMEOUTS: Final = (5.0, 20.0)
 """Seconds for connecting, and for each wait for more bytes."""
 
@@ -102,8 +105,8 @@ class Mirror:
 
     @property
     def name(self) -> str:
-        """The base URL."""
-        return self.url
+        """The base URL, without what may be secret in it."""
+        return shown_url(self.url)
 
     def streams(self, files: Sequence[KnownFile]) -> Streams:
         """Yield each file, unpacked while it arrives."""
@@ -168,11 +171,22 @@ class NpmPackage:
         return tarballs[0]
 
 
-def innermost_cause(error: BaseException) -> str:
-    """Return the cause that a person can use, out of what libraries wrapped it in."""
-    while (inner := error.__cause__ or (None if error.__suppress_context__ else error.__context__)) is not None:
-        error = inner
-    return str(error) or type(error).__name__
+def require_folder(data_dir: Path, holding: str) -> None:
+    """Check that there is a data directory.
+
+    Parameters
+    ----------
+    data_dir : Path
+    holding : str
+        What it should hold, in words.
+
+    Raises
+    ------
+    StartupError
+    """
+    if not data_dir.is_dir():
+        seen = "is no folder" if data_dir.exists() else "does not exist"
+        raise StartupError(f"the data directory {data_dir} {seen}; name one with {holding} by --data-dir")
 
 
 def _member(archive: tarfile.TarFile, path: str) -> Stream:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import io
+import re
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from fedtier.problems import StartupError
 
 _LARGEST: Final = float(np.finfo(np.float32).max)
 _MAX_SHOWN: Final = 40
+_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def parse_table(text: str, name: str, columns: int) -> Table:
     Parameters
     ----------
     text : str
-        Empty lines do not count.
+        Lines that are empty, or of spaces, do not count.
     name : str
         What a person calls the table.
     columns : int
@@ -55,12 +56,13 @@ def parse_table(text: str, name: str, columns: int) -> Table:
     """
     header: tuple[str, ...] | None = None
     values, started, line = array("f"), False, 1
-    reader = csv.reader(io.StringIO(text, newline=""))
+    # A StringIO would hold four bytes for each character.
+    reader = csv.reader(found[0] for found in _LINE.finditer(text))
     try:
         for cells in reader:
             # A quoted cell may go on for lines; the first one is where an open quote is to be found.
             where, line = f"{name}, line {line}", reader.line_num + 1
-            if not cells:
+            if len(cells) < 2 and not "".join(cells).strip():
                 continue
             if len(cells) != columns:
                 raise StartupError(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +14,16 @@ import requests
 
 from client.datasets.schemes import shuffled
 from client.datasets.shards import Shard, Split
-from client.datasets.sources import TIMEOUTS, innermost_cause
+from client.datasets.sources import TIMEOUTS
 from client.datasets.tables import Table, parse_table, require_same_columns
 from fedtier.problems import StartupError
+from fedtier.urls import innermost_cause, is_url, shown_url
 
 COLUMNS: Final = 17
 
 _URL_BYTES: Final = 256 << 20
 _BLOCK: Final = 1 << 16
+_GZIP: Final = b"\x1f\x8b"
 _HELD_OUT: Final = 5
 """One row of so many is for testing."""
 _MERGE_SEED: Final = 2
@@ -76,8 +77,10 @@ def _merged(classes: list[Shard]) -> Shard:
 
 
 def _read(place: str, url_bytes: int) -> Table:
-    name = _shown(place)
-    data = _fetched(place, name, url_bytes) if _is_url(place) else _file_bytes(Path(place))
+    name = shown_url(place) if is_url(place) else place
+    data = _fetched(place, name, url_bytes) if is_url(place) else _file_bytes(Path(place))
+    if data.startswith(_GZIP):
+        raise StartupError(f"{name} is packed with gzip; unpack it, and name the CSV file")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -96,7 +99,7 @@ def _file_bytes(path: Path) -> bytes:
         raise StartupError(f"the file {path} cannot be read ({reason}); name another CSV file") from None
 
 
-def _fetched(url: str, name: str, limit: int) -> bytes:
+def _fetched(url: str, name: str, limit: int) -> bytearray:
     data = bytearray()
     try:
         with requests.get(url, stream=True, timeout=TIMEOUTS) as response:
@@ -110,19 +113,4 @@ def _fetched(url: str, name: str, limit: int) -> bytes:
                     )
     except requests.RequestException as error:
         raise StartupError(f"{name} cannot be fetched ({innermost_cause(error)}); check the URL") from None
-    return bytes(data)
-
-
-def _is_url(place: str) -> bool:
-    return place.lower().startswith(("http://", "https://"))
-
-
-def _shown(place: str) -> str:
-    """Return what names a place in a sentence: a URL without what may be secret in it."""
-    if not _is_url(place):
-        return place
-    try:
-        parts = urlsplit(place)
-    except ValueError as error:
-        raise StartupError(f"{place!r} is no URL ({error}); name a CSV file or its URL") from None
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return data

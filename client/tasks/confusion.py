@@ -43,7 +43,12 @@ class ConfusionCounts:
                 f"the task's model gives outputs of shape {list(outputs.shape)}, but label_names has {self._classes} "
                 "classes; name as many as the model tells apart"
             )
-        truth, said = targets.cpu(), outputs.argmax(dim=1).cpu()
+        if targets.ndim != 1 or targets.is_floating_point():
+            raise StartupError(
+                f"the task's targets are {targets.dtype} {list(targets.shape)}, but label_names wants one whole number "
+                "per example; give those, or leave label_names out"
+            )
+        truth, said = targets.long().cpu(), outputs.argmax(dim=1).cpu()
         if int(truth.min()) < 0 or int(truth.max()) >= self._classes:
             raise StartupError(
                 f"the task's targets reach from {int(truth.min())} to {int(truth.max())}, but label_names has "

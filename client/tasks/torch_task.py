@@ -105,8 +105,15 @@ class TorchTask(ABC):
         return torch.nn.functional.cross_entropy(outputs, targets)
 
     def scores(self, outputs: torch.Tensor, targets: torch.Tensor) -> Mapping[str, torch.Tensor]:
-        """Return other metrics, each summed over the batch; hits of the largest output unless overridden."""
-        return {"accuracy": (outputs.argmax(dim=1) == targets).sum()}
+        """Return other metrics, each summed over the batch.
+
+        Unless overridden ``accuracy``, the part of each example's targets that the largest output hits, where the
+        targets are classes, as cross-entropy takes them; none where they are anything else.
+        """
+        if targets.is_floating_point() or outputs.ndim != targets.ndim + 1 or outputs.shape[1] < 2:
+            return {}
+        hits = outputs.argmax(dim=1) == targets
+        return {"accuracy": hits.sum() if hits.ndim == 1 else hits.flatten(start_dim=1).float().mean(dim=1).sum()}
 
     def initial_model(self, seed: int) -> dict[str, Array]:
         """Return the module's untrained state."""

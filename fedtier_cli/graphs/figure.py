@@ -9,11 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fedtier_cli.graphs import ink
-from fedtier_cli.graphs.labels import EndLabel, end_label, place_labels, short, shown
+from fedtier_cli.graphs.labels import EndLabel, end_label, place_labels, short
 from fedtier_cli.graphs.legend import draw_legend
 from fedtier_cli.graphs.outliers import outliers
 from fedtier_cli.graphs.panels import draw_panel
-from fedtier_cli.history import METRICS, FederationHistory
+from fedtier_cli.metrics import METRICS, shown_metric
+from fedtier_cli.pictures import usual_style
+from fedtier_cli.series import FederationHistory
+from fedtier_cli.situation import plural
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,6 +37,11 @@ def history_figure(history: FederationHistory, names: Sequence[str] = METRICS, *
     title : str
         What the federation is called.
     """
+    with usual_style():
+        return _drawn(history, names, title)
+
+
+def _drawn(history: FederationHistory, names: Sequence[str], title: str) -> Figure:
     figure = Figure(figsize=(ink.WIDTH, 1.0 + ink.PANEL_HEIGHT * len(names)), dpi=ink.DPI, layout="constrained")
     panels: list[Axes] = list(figure.subplots(len(names), sharex=True, squeeze=False)[:, 0])
     apart = {name: named_devices(history, name) for name in names}
@@ -73,11 +81,12 @@ def _limit_rounds(axes: Axes, history: FederationHistory, names: Sequence[str]) 
 
 def _title(history: FederationHistory, title: str) -> str:
     counted = history.counted[history.counted > 0]
-    facts = [f"{len(history.devices)} device{'' if len(history.devices) == 1 else 's'}"]
+    # Who was in no round is in no manifest either; how many devices there are is not known here.
+    facts = [f"{plural(len(history.devices), 'device')} seen"]
     if len(counted) and counted.min() < len(history.devices):
         least, most = counted.min(), counted.max()
         facts.append(f"{least} in each round" if least == most else f"{least} to {most} in each round")
-    facts.append(f"{len(counted)} round{'' if len(counted) == 1 else 's'}")
+    facts.append(plural(len(counted), "round"))
     return ": ".join(part for part in (title, ", ".join(facts)) if part)
 
 
@@ -89,5 +98,5 @@ def _end_labels(history: FederationHistory, name: str, apart: Sequence[int], col
     ]
     if metric.is_tested:
         last = metric.test[~np.isnan(metric.test)][-1]
-        labels.append(end_label(shown(name, float(last)), ink.TEST, history.rounds, metric.test))
+        labels.append(end_label(shown_metric(name, float(last)), ink.TEST, history.rounds, metric.test))
     return labels

@@ -10,7 +10,7 @@ import numpy as np
 
 from fedtier_cli.graphs import ink
 from fedtier_cli.graphs.spacing import spread
-from fedtier_cli.history import Counts, Floats
+from fedtier_cli.series import Counts, Floats
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,11 +46,6 @@ def end_label(text: str, colour: str, rounds: Counts, values: Floats) -> EndLabe
     """Return the label of a line that has at least one value."""
     last = int(np.flatnonzero(~np.isnan(values))[-1])
     return EndLabel(text, colour, int(rounds[last]), float(values[last]))
-
-
-def shown(name: str, value: float) -> str:
-    """Return a value as a label shows it."""
-    return f"{value:.2%}" if name == "accuracy" and 0 <= value <= 1 else f"{value:.3g}"
 
 
 def place_labels(figure: Figure, panels: Sequence[Axes], labels: Sequence[Sequence[EndLabel]]) -> None:

@@ -13,7 +13,7 @@ from fedtier_cli.graphs import ink
 from fedtier_cli.graphs.labels import short
 from fedtier_cli.graphs.outliers import THRESHOLD
 from fedtier_cli.graphs.panels import LEAST_FOR_BAND
-from fedtier_cli.history import HIGH, LOW, FederationHistory
+from fedtier_cli.series import HIGH, LOW, FederationHistory
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from fedtier_cli.history import Floats
+from fedtier_cli.series import Floats
 
 MAX_NAMED: Final = 6
 """More names than that are no exceptions, and do not fit beside a panel."""

@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from fedtier_cli.graphs import ink
-from fedtier_cli.history import Counts, FederationHistory, Floats, MetricHistory
+from fedtier_cli.series import Counts, FederationHistory, Floats, MetricHistory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +22,8 @@ _DRAWN: Final = 0.5
 """The part of the devices in a round up to which a federation counts as one that draws its clients."""
 _LOG_SPAN: Final = 30.0
 """From the least to the greatest value that has to be seen: about a decade and a half."""
+_LEAST: Final = 1e-100
+"""What is less is nothing, or the limits of a logarithmic axis would leave the numbers that there are."""
 _BELOW: Final = 100.0
 """How far below the general course a logarithmic axis goes for the sake of single devices."""
 
@@ -33,7 +35,7 @@ def draw_panel(axes: Axes, name: str, history: FederationHistory, colours: Mappi
     ----------
     axes : Axes
     name : str
-        Of `fedtier_cli.history.METRICS`.
+        Of `fedtier_cli.metrics.METRICS`.
     history : FederationHistory
     colours : Mapping of int to str
         Of the devices, by their columns, that stand out from the others.
@@ -142,7 +144,7 @@ def _scale(axes: Axes, name: str, metric: MetricHistory) -> None:
     course = np.concatenate([metric.low, metric.mean, metric.high, metric.test])
     course = course[~np.isnan(course)]
     low, high, least = float(values.min()), float(values.max()), float(course.min())
-    if name == "loss" and least > 0 and high / least > _LOG_SPAN:
+    if name == "loss" and least > _LEAST and high / least > _LOG_SPAN:
         low = max(float(values[values > 0].min()), least / _BELOW)
         axes.set_yscale("log", nonpositive="clip")
         axes.set_ylim(low / (high / low) ** 0.04, high * (high / low) ** 0.04)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import os
 import random
 import subprocess
 import sys
@@ -184,10 +186,22 @@ def test_two_clients_of_one_name_are_refused(tmp_path: Path) -> None:
         run_clients(clients(tmp_path, "http://127.0.0.1:1", ["a", "b", "a"]))
 
 
+TALKATIVE_TASK = """
+import json
+from tests.client.numpy_task import ColumnMean
+
+class Talkative(ColumnMean):
+    def fit(self, arrays, config):
+        print(json.dumps({"event": "finished", "ok": False}))
+        return super().fit(arrays, config)
+"""
+
+
 def call(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-P", "-m", "client", *map(str, arguments)],
         cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=120,
@@ -210,6 +224,20 @@ def test_one_call_plays_several_clients_each_with_a_folder_of_its_own(tmp_path: 
     assert ended.returncode == 0, ended.stderr
     assert sorted(client_id for _, client_id, _ in federation.trained) == ["a", "b"]
     assert sorted(path.name for path in (tmp_path / ".fedtier").iterdir()) == ["a", "b"]
+
+
+def test_what_a_task_prints_does_not_pass_for_a_fact(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1\n")
+    (tmp_path / "talkative.py").write_text(TALKATIVE_TASK)
+    with serve(Federation(INITIAL, tmp_path, threshold=1, final_round=1)) as url:
+        task = "talkative.py:Talkative"
+        ended = call("--server", url, "--task", task, "--client-id", "a", "--data", "a.txt", "--json", cwd=tmp_path)
+
+    assert ended.returncode == 0, ended.stderr
+    facts = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert [fact["event"] for fact in facts] == ["training", "trained", "counted", "finished"]
+    assert facts[-1]["ok"] is True
+    assert '{"event": "finished", "ok": false}' in ended.stderr
 
 
 def test_a_client_without_data_of_its_own_is_one_clear_sentence(tmp_path: Path) -> None:

@@ -200,6 +200,7 @@ def test_a_server_that_is_lost_on_the_way_ends_the_client_and_keeps_its_update(t
         ({"client_id": "no/slash"}, "'no/slash'"),
         ({"server": "localhost:5001"}, "http://host:port"),
         ({"server": "ftp://host"}, "'ftp://host'"),
+        ({"server": "http://[::1"}, "'http://[::1'"),
         ({"epochs": 0}, "--epoch is 0"),
         ({"rounds": -1}, "--rounds is -1"),
         ({"wait": -1.0}, "--wait is -1"),

@@ -64,13 +64,17 @@ def test_a_task_is_found_in_a_file(file: Path, numbers: Path) -> None:
         ("no_such_package.module:Name", "No module named"),
         ("tests.client.numpy_task:Median", "'Median'"),
         ("missing.py:Name", "no file missing.py"),
+        ("{folder}:Name", "no file "),
+        (".numpy_task:Name", "relative import"),
         ("{file}:text", "'text'"),
         ("{file}:OnlyFits", "initial_model"),
     ],
 )
 def test_a_task_that_cannot_be_had_is_one_clear_sentence(spec: str, says: str, file: Path, numbers: Path) -> None:
+    folder = file.with_name("folder.py")
+    folder.mkdir()
     with pytest.raises(StartupError) as caught:
-        load_task(spec.format(file=file), numbers)
+        load_task(spec.format(file=file, folder=folder), numbers)
     assert says in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -84,12 +88,29 @@ def test_a_built_in_task_without_torch_says_what_to_install(monkeypatch: pytest.
         load_task("mnist_cnn", numbers)
 
 
-def test_an_error_in_the_task_s_own_code_is_not_hidden(tmp_path: Path, numbers: Path) -> None:
-    path = tmp_path / "broken.py"
-    path.write_text("1 / 0")
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def later():\n    1 / 0\n\nlater()", "broken.py, line 2: ZeroDivisionError: division by zero"),
+        ("open('none')", "broken.py, line 1: FileNotFoundError: [Errno 2] No such file or directory: 'none'"),
+        ("raise ValueError('one\\ntwo')", "broken.py, line 1: ValueError: one two"),
+        ("class Mine:\n    def fit(:", "SyntaxError: invalid syntax (broken.py, line 2)"),
+        ("def Mine(data):\n    return {}[7]", "broken.py, line 2: KeyError: 7"),
+    ],
+)
+def test_an_error_in_the_task_s_own_file_is_one_clear_sentence_that_names_the_line(
+    tmp_path: Path, numbers: Path, monkeypatch: pytest.MonkeyPatch, code: str, says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("broken.py").write_text(code)
 
-    with pytest.raises(ZeroDivisionError):
-        load_task(f"{path}:Mine", numbers)
+    for spec in ("broken.py:Mine", f"{tmp_path / 'broken.py'}:Mine"):
+        with pytest.raises(StartupError) as caught:
+            load_task(spec, numbers)
+        assert str(caught.value).endswith(says)
+        assert "\n" not in str(caught.value)
+        # For whoever debugs it.
+        assert caught.value.__cause__ is not None
 
 
 def test_data_that_a_task_cannot_take_is_one_clear_sentence(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ TASK_FILE = Path(__file__).with_name("tiny_task.py")
 TASK = f"{TASK_FILE}:Line"
 LABEL = "tiny_task.Line"
 CLIENTS = 3
+FEWEST = ("--workers", "1", "--processes", "1")
+"""Flags of a run that is not about its processes: each takes a second to start."""
 FOR_EVER = 1_000_000
 END_SECONDS = 120
 

@@ -228,6 +228,9 @@ class TestWatch:
 @pytest.mark.parametrize(
     ("flags", "status", "sentence"),
     [
+        (["--watch", "--every", "1e300"], 2, "1e+300 is not in the range 0.05<=x<=3600"),
+        (["--csv", "nowhere/c.csv"], 1, "the folder nowhere for the table does not exist"),
+        (["--confusion", "nowhere/c.png"], 1, "the folder nowhere for the picture does not exist"),
         (["--confusion", "c.jpg"], 1, "the picture c.jpg has the suffix '.jpg'; name it .png or .svg by --confusion"),
         (["--confusion", "c.png", "--no-confusion"], 2, "--confusion and --no-confusion contradict each other"),
         (["--every", "nan"], 2, "--every"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fedtier_cli.graphs.outliers import MAX_NAMED, outliers
 from fedtier_cli.graphs.spacing import spread
-from fedtier_cli.history import Floats, federation_history
+from fedtier_cli.series import Floats, federation_history
 from tests.fedtier_cli.histories import training
 
 PLACES = st.lists(st.floats(0, 100), min_size=1, max_size=12)

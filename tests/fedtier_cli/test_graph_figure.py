@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib as mpl
 import matplotlib.image
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from matplotlib.text import Annotation, Text
 from fedtier.problems import StartupError
 from fedtier_cli.graphs import ink
 from fedtier_cli.graphs.figure import history_figure
-from fedtier_cli.history import METRICS, HistoryRound, federation_history
+from fedtier_cli.history import HistoryRound
+from fedtier_cli.metrics import METRICS
 from fedtier_cli.pictures import require_drawable, write_picture
+from fedtier_cli.series import federation_history
 from tests.fedtier_cli.histories import history_round, part, training
 
 
@@ -189,7 +192,7 @@ def test_only_what_is_wanted_is_drawn() -> None:
 
 def test_the_title_says_how_many_took_part() -> None:
     title = drawn(training(20, 40, fraction=0.1)).axes[0].get_title(loc="left")
-    assert title == "made: 20 devices, 2 in each round, 40 rounds"
+    assert title == "made: 20 devices seen, 2 in each round, 40 rounds"
 
 
 def test_a_long_id_is_cut() -> None:
@@ -238,3 +241,22 @@ def test_a_folder_that_is_not_there_or_not_a_file_is_refused(tmp_path: Path) -> 
     (tmp_path / "folder.png").mkdir()
     with pytest.raises(StartupError, match="would take the place of a folder"):
         require_drawable(tmp_path / "folder.png", "--out")
+
+
+HUGE = ((1e308, 1.7e308), (1e308, 1.0), (-1e308, 1e308), (5e-324, 1e308), (5e-324, 1e-310))
+
+
+@pytest.mark.parametrize("losses", HUGE)
+def test_losses_beyond_all_measure_are_drawn_all_the_same(tmp_path: Path, losses: tuple[float, float]) -> None:
+    parts = [part(f"client-{number}", 10**9, loss=losses[number % 2]) for number in range(13)]
+    rounds = [history_round(0, tested={"loss": losses[0]}), history_round(1, parts), history_round(2, parts)]
+    write_picture(tmp_path / "g.png", drawn(rounds), "--out")
+    assert (tmp_path / "g.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_style_of_the_user_gives_no_other_picture(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png", drawn(training(3, 4)), "--out")
+    with mpl.rc_context({"font.size": 20, "axes.facecolor": "black", "savefig.dpi": 30, "text.parse_math": False}):
+        write_picture(tmp_path / "b.png", drawn(training(3, 4)), "--out")
+        assert mpl.rcParams["font.size"] == 20
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()

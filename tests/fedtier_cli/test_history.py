@@ -5,10 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedtier.bucket import connect
+from fedtier.evaluations import Confusion
 from fedtier.problems import StartupError
 from fedtier.store import RoundStore
-from fedtier_cli.history import METRICS, HistoryRound, federation_history, read_history
-from tests.fedtier_cli.histories import history_round, part, publish, training
+from fedtier_cli.history import HistoryRound, published_rounds, read_history, read_round
+from fedtier_cli.metrics import METRICS
+from fedtier_cli.series import federation_history
+from tests.fedtier_cli.histories import DIGEST, history_round, part, publish, training
 from tests.masters import store_of
 from tests.s3_servers import S3Server
 
@@ -111,3 +115,32 @@ def test_rounds_after_the_last_one_wanted_are_left_out(store: RoundStore) -> Non
 def test_where_nothing_is_published_that_is_the_sentence(s3_server: S3Server) -> None:
     with pytest.raises(StartupError, match=r"nothing is published at tests/.* yet; check --bucket-name"):
         read_history(store_of(s3_server))
+
+
+def test_of_the_newest_rounds_no_others_are_read(store: RoundStore) -> None:
+    assert [one.round for one in read_history(store, newest=3)] == [18, 19, 20]
+    assert [one.round for one in published_rounds(store, 10, newest=3)] == [8, 9, 10]
+
+
+def test_confusion_matrices_of_a_history_are_not_kept_in_memory_but_that_of_one_round_is(s3_server: S3Server) -> None:
+    store = store_of(s3_server)
+    publish(store, [history_round(0, tested={"loss": 1.0})])
+    kept = read_round(store, 0).evaluation
+    assert kept is not None
+    confusion = Confusion(labels=("cat", "dog"), counts=((1, 2), (3, 4)))
+    store.put_evaluation(kept.model_copy(update={"confusion": confusion}))
+    [one] = read_history(store)
+    assert one.evaluation == kept
+    whole = read_round(store, None).evaluation
+    assert whole is not None
+    assert whole.confusion == confusion
+
+
+@pytest.mark.usefixtures("s3_environment")
+def test_an_evaluation_that_is_none_is_a_sentence_that_says_how_to_mend_it(s3_server: S3Server) -> None:
+    store = store_of(s3_server)
+    publish(store, [history_round(0, tested={"loss": 1.0})])
+    key = store.keys.evaluation(0, DIGEST)
+    connect().put_object(Bucket=s3_server.bucket, Key=key, Body=b"{")
+    with pytest.raises(StartupError, match=r"is no evaluation: .*; fedtier evaluate writes it anew"):
+        read_history(store)

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
-import re
+import io
+import os
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from client.datasets.partition import Partition
 from client.task import BUILT_IN
 from fedtier.rounds import ClientSettings
-from fedtier.upstream import Upstream
+from fedtier_cli.display import LineDisplay
+from fedtier_cli.local import LocalOptions, Surroundings, prepared
 from fedtier_cli.local_clients import dealt, process_count
 from fedtier_cli.local_flags import client_settings
-from tests.fedtier_cli.runs import TASK, call, running, tiny_flags, train_tiny, write_points
+from fedtier_cli.tiers import TierSettings
+from tests.fedtier_cli.runs import train_tiny, write_points
 
-CLIENTS = 6
 NOT_GIVEN = dict.fromkeys(["epoch", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "prox_mu"])
 
 
@@ -48,67 +52,40 @@ def test_clients_train_as_is_usual_for_the_task_where_nothing_else_is_said() -> 
     )
 
 
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    return write_points(tmp_path / "points", clients=CLIENTS)
-
-
 @pytest.mark.system
-def test_the_model_does_not_depend_on_how_many_processes_play_the_clients(tmp_path: Path, data: Path) -> None:
-    flags = ["--clients", str(CLIENTS), "--fraction", "0.5", "--lr-decay", "0.5"]
-    shared = train_tiny(tmp_path, data, *flags, "--processes", 2, "--run-dir", "shared", rounds=3)
-    apart = train_tiny(tmp_path, data, *flags, "--run-dir", "apart", rounds=3)
-    assert [fact["sha256"] for fact in shared] == [fact["sha256"] for fact in apart]
-    assert [fact["clients"] for fact in shared] == [3, 3, 3]
-    assert sorted(path.name for path in (tmp_path / "shared" / "logs").glob("client*")) == [
-        "clients-0.log",
-        "clients-1.log",
-    ]
-    assert len(list((tmp_path / "shared" / "state").glob("client-*"))) == CLIENTS
+def test_a_hundred_clients_of_which_a_tenth_is_drawn_make_the_same_models_in_any_processes(tmp_path: Path) -> None:
+    data = write_points(tmp_path / "points", clients=100)
+    flags = ["--clients", "100", "--fraction", "0.1", "--lr-decay", "0.5"]
+    two = train_tiny(tmp_path, data, *flags, "--processes", 2, "--workers", 1, "--run-dir", "two", rounds=3)
+    three = train_tiny(tmp_path, data, *flags, "--processes", 3, "--run-dir", "three", rounds=3)
+    assert [fact["clients"] for fact in two] == [10, 10, 10]
+    assert [fact["sha256"] for fact in two] == [fact["sha256"] for fact in three]
 
-
-@pytest.mark.system
-def test_a_client_that_fails_ends_the_run_also_when_its_process_goes_on(tmp_path: Path, data: Path) -> None:
-    (data / "client-1.csv").write_text("1,nan\n")
-    result = call(tmp_path, "train", *tiny_flags(data, rounds=1, clients=CLIENTS), "--processes", 2)
-    assert result.returncode == 1
-    assert re.match(r"Error: clients-1 plays client-1, which stopped: .*'line'.*; its log ", result.stderr)
-
-
-@pytest.mark.system
-def test_the_master_is_told_how_clients_train_and_who_is_drawn(tmp_path: Path, data: Path) -> None:
-    told = ClientSettings(
-        epochs=2, batch_size=7, lr=0.02, optimizer="adam", momentum=0.1, weight_decay=0.001, prox_mu=0.01
-    )
-    training: list[str | int | float] = [
-        "--epoch",
-        2,
-        "--batch-size",
-        7,
-        "--lr",
-        0.02,
-        "--optimizer",
-        "adam",
-        "--momentum",
-        0.1,
-    ]
-    training += ["--weight-decay", 0.001, "--prox-mu", 0.01]
-    flags = ["--task", TASK, "--clients", str(CLIENTS), "--fraction", "0.5", "--data-dir", str(data), "--port", "0"]
-    with running(tmp_path, "up", *flags, *map(str, training)) as servers:
-        master = servers.await_fact("serving")["master"]
-        with Upstream(master) as upstream:
-            status = upstream.round_status()
-    assert status.client == told
-    assert status.cohort is not None
-    assert (len(status.cohort), status.threshold) == (CLIENTS // 2, CLIENTS // 2)
-    assert set(status.cohort) < {f"client-{number}" for number in range(CLIENTS)}
+    states = tmp_path / "two" / "state"
+    assert len(list(states.glob("client-*"))) == 100
+    fetched = {path.parent.name for path in states.glob("client-*/model-*")}
+    # Three draws of ten, not all the same; who was not drawn has fetched nothing.
+    assert 10 < len(fetched) <= 30
+    logs = sorted(path.name for path in (tmp_path / "two" / "logs").glob("client*"))
+    assert logs == ["clients-0.log", "clients-1.log"]
 
 
 @pytest.mark.system
 def test_a_run_that_goes_on_with_another_partition_says_that_the_data_are_split_anew(tmp_path: Path) -> None:
-    flags = ["--model", "tabular_cnn", "--clients", "2", "--processes", "1", "--run-dir", "run"]
-    first = call(tmp_path, "train", *flags, "--round", 1)
-    other = call(tmp_path, "train", *flags, "--round", 1, "--partition", "quantity")
-    same = call(tmp_path, "train", *flags, "--round", 1, "--partition", "quantity")
-    assert [run.returncode for run in (first, other, same)] == [0, 0, 0], first.stderr + other.stderr + same.stderr
-    assert ["are split anew" in run.stdout for run in (first, other, same)] == [False, True, False]
+    def said(kind: str) -> str:
+        output = io.StringIO()
+        tiers = TierSettings(task="tabular_cnn", workers=1, threshold=2, last_round=1)
+        options = LocalOptions(
+            tiers=tiers,
+            clients=2,
+            processes=1,
+            seed=0,
+            partition=Partition(kind),
+            data_dir=None,
+            rows=(),
+            run_dir=tmp_path / "run",
+        )
+        with prepared(options, Surroundings(tmp_path, dict(os.environ)), LineDisplay(Console(file=output))):
+            return output.getvalue()
+
+    assert ["are split anew" in said(kind) for kind in ("iid", "quantity", "quantity")] == [False, True, False]

@@ -10,7 +10,17 @@ import pytest
 from fedtier.problems import StartupError
 from fedtier_cli.evaluation import RoundScore
 from fedtier_cli.goal import Goal
-from tests.fedtier_cli.runs import FOR_EVER, TASK, call, facts_of, running, tiny_flags, write_points
+from tests.fedtier_cli.runs import (
+    FEWEST,
+    FOR_EVER,
+    TASK,
+    call,
+    facts_of,
+    running,
+    sessions_alive,
+    tiny_flags,
+    write_points,
+)
 
 TENTHS = TASK.replace(":Line", ":Tenths")
 
@@ -53,45 +63,41 @@ def notes(output: str) -> str:
 
 
 def train(home: Path, data: Path, *more: str | int, rounds: int | None = None, task: str = TENTHS) -> Any:
-    return call(home, "train", *tiny_flags(data, rounds=rounds, task=task), "--run-dir", "run", "--json", *more)
+    flags = [*tiny_flags(data, rounds=rounds, task=task), *FEWEST, "--run-dir", "run", "--json"]
+    return call(home, "train", *flags, *more)
 
 
 @pytest.mark.system
-def test_a_run_ends_at_the_first_round_that_reaches_its_target_and_a_later_call_goes_on(
+def test_a_run_misses_its_target_goes_on_and_ends_at_the_first_round_that_reaches_it(
     tmp_path: Path, data: Path
 ) -> None:
-    ended = train(tmp_path, data, "--target", "0.4")
-    assert ended.returncode == 0, ended.stderr
-    assert "round 4 reached the target: accuracy 40%, wanted 40%" in notes(ended.stdout)
-    published = [fact["round"] for fact in facts_of(ended.stdout, "published")]
-    assert published == list(range(1, published[-1] + 1))
-    assert published[-1] < 1000
-    assert "--target" not in facts_of(ended.stdout, "finished")[0]["go_on"]
+    first = train(tmp_path, data, "--target", "0.4", rounds=2)
+    assert (first.returncode, first.stderr) == (3, "")
+    assert "the target is not reached by round 2: the best is round 2, accuracy 20%, wanted 40%" in notes(first.stdout)
+    assert [fact["round"] for fact in facts_of(first.stdout, "published")] == [1, 2]
 
-    last = published[-1] + 2
-    later = train(tmp_path, data, rounds=last)
-    assert later.returncode == 0, later.stderr
-    # A round may still have been published while the first run was being ended.
-    assert facts_of(later.stdout, "published")[-1]["round"] == last
-    assert [fact["round"] for fact in facts_of(later.stdout, "score")] == list(range(last + 1))
-
-    again = train(tmp_path, data, "--target", "0.3")
-    assert again.returncode == 0, again.stderr
-    assert "round 3 reached the target already: accuracy 30%, wanted 30%" in notes(again.stdout)
-    assert facts_of(again.stdout, "published") == []
-
-
-@pytest.mark.system
-def test_a_target_that_no_round_reaches_is_said_with_a_status_of_its_own(tmp_path: Path, data: Path) -> None:
-    ended = train(tmp_path, data, "--target", "0.9", rounds=2)
-    missed = "the target is not reached by round 2: the best is round 2, accuracy 20%, wanted 90%"
-    assert (ended.returncode, ended.stderr) == (3, "")
-    assert missed in notes(ended.stdout)
-
-    again = train(tmp_path, data, "--target", "0.9", rounds=2)
+    again = train(tmp_path, data, "--target", "0.4", rounds=2)
     assert again.returncode == 3, again.stderr
-    assert "round 2 is reached already" in notes(again.stdout)
-    assert missed in notes(again.stdout)
+    assert "round 2 is reached already: round 2 is the newest published" in notes(again.stdout)
+    assert "the target is not reached by round 2" in notes(again.stdout)
+
+    second = train(tmp_path, data, "--target", "0.4")
+    assert second.returncode == 0, second.stderr
+    assert "round 4 reached the target: accuracy 40%, wanted 40%" in notes(second.stdout)
+    # A round may still have been published while the run was being ended.
+    published = [fact["round"] for fact in facts_of(second.stdout, "published")]
+    assert published == list(range(3, published[-1] + 1))
+    assert 4 <= published[-1] < 1000
+    newest = len(facts_of(second.stdout, "score")) - 1
+    assert [fact["round"] for fact in facts_of(second.stdout, "score")] == list(range(newest + 1))
+    go_on = facts_of(second.stdout, "finished")[0]["go_on"]
+    assert "--target" not in go_on
+    assert go_on.endswith(f"--round {newest + 2}")
+
+    third = train(tmp_path, data, "--target", "0.3", rounds=1)
+    assert third.returncode == 0, third.stderr
+    assert "round 3 reached the target already: accuracy 30%, wanted 30%" in notes(third.stdout)
+    assert facts_of(third.stdout, "published") == facts_of(third.stdout, "tested") == []
 
 
 @pytest.mark.system
@@ -110,7 +116,7 @@ def test_a_target_that_no_test_can_tell_is_refused(tmp_path: Path, data: Path, n
 
 @pytest.mark.system
 def test_rounds_are_tested_as_they_appear_and_go_on_untested_when_the_tests_die(tmp_path: Path, data: Path) -> None:
-    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER, task=TENTHS)) as run:
+    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER, task=TENTHS), *FEWEST) as run:
         assert run.await_fact("tested", round=1)["metrics"] == pytest.approx({"accuracy": 0.1})
 
         os.kill(run.pids["evaluate"], signal.SIGKILL)
@@ -118,3 +124,15 @@ def test_rounds_are_tested_as_they_appear_and_go_on_untested_when_the_tests_die(
         assert note.startswith("the tests ended by SIGKILL, so the models are tested when the run ends; their log is ")
         number = run.await_fact("published")["round"]
         run.await_fact("published", round=number + 3)
+
+
+@pytest.mark.system
+def test_a_target_is_not_run_for_when_the_tests_that_would_tell_die(tmp_path: Path, data: Path) -> None:
+    flags = tiny_flags(data, rounds=FOR_EVER)
+    with running(tmp_path, "train", *flags, *FEWEST, "--target", "1") as run:
+        run.await_fact("tested", round=0)
+        os.kill(run.pids["evaluate"], signal.SIGKILL)
+        error = run.error()
+        assert run.process.returncode == 1
+        assert error.startswith("Error: evaluate ended by SIGKILL, and only tests can tell when the target is reached")
+        assert sessions_alive(list(run.pids.values())) == []

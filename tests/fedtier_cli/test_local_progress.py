@@ -22,8 +22,8 @@ def progress_at_round(number: int) -> Progress:
 
 def test_who_was_told_to_count_is_not_missing() -> None:
     progress = progress_at_round(2)
-    progress.see_fact({"event": "training", "client_id": "client-2", "round": 2})
-    progress.see_fact({"event": "counted", "client_id": "client-1", "round": 2})
+    progress.see_fact({"event": "training", "client_id": "client-2", "round": 2, "attempt": 1})
+    progress.see_fact({"event": "counted", "client_id": "client-1", "round": 2, "attempt": 1})
     picture = progress.picture()
     assert picture.missing == ("client-0", "client-2")
     assert picture.training == ("client-2",)
@@ -31,7 +31,7 @@ def test_who_was_told_to_count_is_not_missing() -> None:
 
 def test_everybody_is_missing_in_a_new_round() -> None:
     progress = progress_at_round(2)
-    progress.see_fact({"event": "counted", "client_id": "client-1", "round": 2})
+    progress.see_fact({"event": "counted", "client_id": "client-1", "round": 2, "attempt": 1})
     progress.see_status(make_status(MODEL, number=3), 31.0)
     picture = progress.picture()
     assert picture.missing == ("client-0", "client-1", "client-2")
@@ -40,15 +40,31 @@ def test_everybody_is_missing_in_a_new_round() -> None:
 
 def test_a_client_that_is_ahead_of_the_last_look_is_not_missing() -> None:
     progress = progress_at_round(2)
-    progress.see_fact({"event": "counted", "client_id": "client-1", "round": 3})
+    progress.see_fact({"event": "counted", "client_id": "client-1", "round": 3, "attempt": 1})
     assert "client-1" not in progress.picture().missing
 
 
 def test_only_who_is_selected_can_be_missing() -> None:
     progress = progress_at_round(2)
     progress.see_status(make_status(MODEL, number=3, cohort=("client-0", "client-2")), 31.0)
-    progress.see_fact({"event": "counted", "client_id": "client-2", "round": 3})
+    progress.see_fact({"event": "counted", "client_id": "client-2", "round": 3, "attempt": 1})
     assert progress.picture().missing == ("client-0",)
+
+
+def test_a_round_that_starts_over_misses_everybody_again() -> None:
+    progress = progress_at_round(2)
+    progress.see_fact({"event": "counted", "client_id": "client-1", "round": 2, "attempt": 1})
+    progress.see_status(make_status(MODEL, number=2, attempt=2), 31.0)
+    assert progress.picture().missing == ("client-0", "client-1", "client-2")
+    assert progress.picture().counted == 0
+
+
+def test_who_was_told_to_count_is_counted_before_the_master_is_asked_again() -> None:
+    progress = progress_at_round(2)
+    for name in ("client-1", "client-2", "client-1"):
+        progress.see_fact({"event": "counted", "client_id": name, "round": 2, "attempt": 1})
+    progress.see_fact({"event": "counted", "client_id": "client-0", "round": 1, "attempt": 1})
+    assert progress.picture().counted == 2
 
 
 def test_a_round_beyond_the_last_is_not_shown_as_open() -> None:
@@ -66,7 +82,7 @@ def test_plain_lines_say_round_counts_seconds_and_who_is_missing() -> None:
     output = io.StringIO()
     display = LineDisplay(Console(file=output), clock=lambda: 104.0)
     display.picture(picture(7, ("client-1", "client-4", "client-9")))
-    assert output.getvalue() == ("round 2 of 3: 7/10 clients counted, 4 s, missing client-1, client-4, client-9\n")
+    assert output.getvalue() == ("round 2 of 3: 7/10 clients counted, 4 s, 3 missing: client-1, client-4, client-9\n")
 
 
 def test_a_round_with_all_the_clients_it_closes_at_waits_for_nobody() -> None:
@@ -84,6 +100,16 @@ def test_a_test_s_result_is_a_line_unless_it_was_known_before(terminal: bool) ->
         display.tested(score(2, known=False))
     assert "round 1" not in output.getvalue()
     assert "round 2 tested     loss 0.0712  accuracy 97.82%" in output.getvalue()
+
+
+def test_a_metric_s_name_cannot_speak_to_the_terminal() -> None:
+    output = io.StringIO()
+    named = RoundScore(1, {"[bold]\x1b[2J": 0.5}, clients=1, examples=1, seconds=None, sha256="0" * 64)
+    display = LineDisplay(Console(file=output, force_terminal=True, color_system=None, width=100))
+    display.tested(named)
+    display.scores([named])
+    assert "\x1b[2J" not in output.getvalue()
+    assert output.getvalue().count("[bold]\\x1b[2J") == 2
 
 
 def score(number: int, *, known: bool) -> RoundScore:
@@ -109,4 +135,4 @@ def test_a_terminal_shows_the_open_round_and_at_most_six_names(missing: int, sho
         display.picture(picture(2, tuple(f"client-{number}" for number in range(missing))))
     assert "round 2 of 3" in output.getvalue()
     assert "2/10 clients counted, 4 s" in output.getvalue()
-    assert f"missing client-0, client-1, client-2, client-3, client-4, {shown}" in output.getvalue()
+    assert f"{missing} missing: client-0, client-1, client-2, client-3, client-4, {shown}" in output.getvalue()

@@ -4,19 +4,26 @@ import json
 import os
 import signal
 import subprocess
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from client.datasets.mnist import load_mnist, public_sources
+from fedtier.rounds import ClientSettings
+from fedtier.upstream import Upstream
+from fedtier_cli.main import main
 from fedtier_cli.rundir import Federation
 from tests.fedtier_cli.runs import (
     CLIENTS,
+    FEWEST,
     FOR_EVER,
     LABEL,
     TASK,
+    Fact,
     await_end,
     call,
     environment,
@@ -25,13 +32,13 @@ from tests.fedtier_cli.runs import (
     running,
     sessions_alive,
     tiny_flags,
-    train_tiny,
     write_points,
 )
 
 pytestmark = pytest.mark.system
 
 CHECKOUT = Path(__file__).parents[2]
+ROUNDS = 2
 
 
 @pytest.fixture
@@ -39,25 +46,12 @@ def data(tmp_path: Path) -> Path:
     return write_points(tmp_path / "points")
 
 
-def test_rounds_are_trained_continued_and_said_to_be_reached(tmp_path: Path, data: Path) -> None:
-    first = train_tiny(tmp_path, data, rounds=2)
-    assert [(fact["round"], fact["clients"]) for fact in first] == [(1, CLIENTS), (2, CLIENTS)]
-
-    second = train_tiny(tmp_path, data, rounds=4)
-    assert [fact["round"] for fact in second] == [3, 4]
-
-    third = call(tmp_path, "train", *tiny_flags(data, rounds=3))
-    assert third.returncode == 0
-    assert "round 3 is reached already: round 4 is the newest published" in third.stdout
-    assert f"--round {4 + 2}" in third.stdout
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == [LABEL]
-
-
 @dataclass(frozen=True)
 class Interrupted:
     """What a Ctrl-C left of a run that was in the middle of a round."""
 
     home: Path
+    published: list[Fact]
     status: int
     processes: dict[str, int]
     before: int
@@ -68,11 +62,11 @@ class Interrupted:
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Interrupted:
     home = tmp_path_factory.mktemp("home")
     with running(home, "train", *tiny_flags(write_points(home / "points"), rounds=FOR_EVER)) as run:
-        run.await_fact("published", round=2)
+        published = [run.await_fact("published", round=number) for number in range(1, ROUNDS + 1)]
         before = len(sessions_alive(list(run.pids.values())))
         run.process.send_signal(signal.SIGINT)
         status = run.end()
-        return Interrupted(home, status, run.pids, before, sessions_alive(list(run.pids.values())))
+        return Interrupted(home, published, status, run.pids, before, sessions_alive(list(run.pids.values())))
 
 
 def test_ctrl_c_ends_every_process(interrupted: Interrupted) -> None:
@@ -84,8 +78,9 @@ def test_ctrl_c_ends_every_process(interrupted: Interrupted) -> None:
 
 
 def test_an_interrupted_run_goes_on_where_it_was_until_sigterm_ends_it(interrupted: Interrupted) -> None:
-    with running(interrupted.home, "train", *tiny_flags(interrupted.home / "points", rounds=FOR_EVER)) as run:
-        assert run.await_fact("published")["round"] > 2
+    flags = tiny_flags(interrupted.home / "points", rounds=FOR_EVER)
+    with running(interrupted.home, "train", *flags, *FEWEST) as run:
+        assert run.await_fact("published")["round"] > ROUNDS
         run.process.send_signal(signal.SIGTERM)
         assert run.end() == 143
         assert sessions_alive(list(run.pids.values())) == []
@@ -93,28 +88,17 @@ def test_an_interrupted_run_goes_on_where_it_was_until_sigterm_ends_it(interrupt
 
 def test_a_round_opened_for_more_clients_is_not_waited_for(interrupted: Interrupted) -> None:
     flags = tiny_flags(interrupted.home / "points", rounds=FOR_EVER, clients=2)
-    result = call(interrupted.home, "train", *flags)
+    result = call(interrupted.home, "train", *flags, *FEWEST)
     assert result.returncode == 1
     assert f"closes at {CLIENTS} clients, more than the 2 there are; call with --clients {CLIENTS}" in result.stderr
 
 
-def test_a_run_directory_of_another_task_is_refused(interrupted: Interrupted) -> None:
-    result = call(interrupted.home, "train", "--run-dir", f"runs/{LABEL}")
-    assert result.returncode == 1
-    assert f"belongs to the task {TASK}, not mnist_cnn; choose another --run-dir" in result.stderr
-
-
-def test_the_model_depends_on_the_seed_and_not_on_the_number_of_workers(tmp_path: Path, data: Path) -> None:
-    one = train_tiny(tmp_path, data, "--workers", 1, "--run-dir", "one", rounds=3)
-    three = train_tiny(tmp_path, data, "--workers", 3, "--run-dir", "three", rounds=3)
-    other_seed = train_tiny(tmp_path, data, "--seed", 7, "--run-dir", "seven", rounds=1)
-    assert [fact["sha256"] for fact in one] == [fact["sha256"] for fact in three]
-    assert other_seed[0]["sha256"] != one[0]["sha256"]
-
-
-def test_the_callers_settings_and_folders_do_not_reach_the_tiers(tmp_path: Path, data: Path) -> None:
-    (tmp_path / "client").mkdir()
-    (tmp_path / "client" / "__init__.py").write_text("raise SystemExit('the wrong package')")
+@pytest.fixture(scope="module")
+def untested(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a run printed that trains as the others do, without tests, in as few processes as can be, and badly told."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "client").mkdir()
+    (home / "client" / "__init__.py").write_text("raise SystemExit('the wrong package')")
     settings = {
         "FEDTIER_PORT": "1",
         "FEDTIER_DEADLINE": "0.001",
@@ -124,34 +108,70 @@ def test_the_callers_settings_and_folders_do_not_reach_the_tiers(tmp_path: Path,
         "HTTP_PROXY": "http://127.0.0.1:9",
         "http_proxy": "http://127.0.0.1:9",
     }
-    result = call(tmp_path, "train", *tiny_flags(data, rounds=1), "--json", **settings)
+    flags = tiny_flags(write_points(home / "points"), rounds=ROUNDS, task=TASK.replace(":Line", ":Untested"))
+    result = call(home, "train", *flags, *FEWEST, "--json", **settings)
     assert result.returncode == 0, result.stderr
-    assert [fact["clients"] for fact in facts_of(result.stdout, "published")] == [CLIENTS]
+    return result.stdout
 
 
-@pytest.mark.parametrize("name", ["client-1", "worker-1", "master", "s3"])
-def test_a_process_that_dies_ends_the_run_by_name(tmp_path: Path, data: Path, name: str) -> None:
-    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER)) as run:
+def test_the_callers_settings_and_folders_do_not_reach_the_tiers(untested: str) -> None:
+    assert [fact["clients"] for fact in facts_of(untested, "published")] == [CLIENTS] * ROUNDS
+
+
+def test_a_task_that_cannot_evaluate_is_trained_and_not_tested(untested: str) -> None:
+    notes = [fact["detail"] for fact in facts_of(untested, "note")]
+    assert any("has no method evaluate, so its models are not tested" in note for note in notes)
+    assert facts_of(untested, "score") == facts_of(untested, "tested") == []
+
+
+def test_the_model_does_not_depend_on_the_number_of_workers_or_processes(
+    interrupted: Interrupted, untested: str
+) -> None:
+    digests = [fact["sha256"] for fact in facts_of(untested, "published")]
+    assert digests == [fact["sha256"] for fact in interrupted.published]
+    assert len(set(digests)) == ROUNDS
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("clients-0", "clients-0 with client-0, client-1, client-2 ended by SIGKILL"),
+        ("worker-0", "worker-0 ended by SIGKILL"),
+        ("master", "master ended by SIGKILL"),
+        ("s3", "s3 "),
+    ],
+)
+def test_a_process_that_dies_ends_the_run_by_name(tmp_path: Path, data: Path, name: str, shown: str) -> None:
+    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER), *FEWEST) as run:
         run.await_fact("published", round=1)
         os.kill(run.pids[name], signal.SIGKILL)
         error = run.error()
         assert run.process.returncode == 1
-        assert error.startswith(f"Error: {name} ")
+        assert error.startswith(f"Error: {shown}")
         assert f"logs/{name}.log" in error
         assert sessions_alive(list(run.pids.values())) == []
 
 
-def test_a_client_that_fails_ends_the_run_with_its_own_words(tmp_path: Path, data: Path) -> None:
+@pytest.mark.parametrize(
+    ("processes", "begins"),
+    [
+        (CLIENTS, "Error: client-1 ended with status 1; its log "),
+        (1, "Error: clients-0 plays client-1, which stopped: "),
+    ],
+)
+def test_a_client_that_fails_ends_the_run_also_when_its_process_goes_on(
+    tmp_path: Path, data: Path, processes: int, begins: str
+) -> None:
     (data / "client-1.csv").write_text("1,nan\n")
-    result = call(tmp_path, "train", *tiny_flags(data, rounds=1))
+    result = call(tmp_path, "train", *tiny_flags(data, rounds=1), "--workers", 1, "--processes", processes)
     assert result.returncode == 1
-    assert result.stderr.startswith("Error: client-1 ended with status 1; its log ")
+    assert result.stderr.startswith(begins)
     assert "'line'" in result.stderr
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs Linux: elsewhere nothing ends with its parent")
 def test_nothing_outlives_a_launcher_that_is_killed(tmp_path: Path, data: Path) -> None:
-    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER)) as run:
+    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER), *FEWEST) as run:
         run.await_fact("published", round=1)
         run.process.kill()
         run.process.wait()
@@ -160,13 +180,16 @@ def test_nothing_outlives_a_launcher_that_is_killed(tmp_path: Path, data: Path) 
 
 
 def test_two_runs_side_by_side_have_folders_of_their_own(tmp_path: Path, data: Path) -> None:
-    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER)) as run:
-        run.await_fact("published", round=1)
+    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER), *FEWEST) as run:
+        first = run.await_fact("published", round=1)
 
-        beside = call(tmp_path, "train", *tiny_flags(data, rounds=2))
+        beside = call(tmp_path, "train", *tiny_flags(data, rounds=1), *FEWEST, "--seed", 7, "--json")
         assert beside.returncode == 0, beside.stderr
-        assert f"runs/{LABEL} is in use by a running federation; this run takes " in beside.stdout
+        note = facts_of(beside.stdout, "note")[0]["detail"]
+        assert f"runs/{LABEL} is in use by a running federation; this run takes " in note
         assert (tmp_path / "runs" / f"{LABEL}-2" / "evaluation.csv").exists()
+        assert facts_of(beside.stdout, "published")[0]["sha256"] != first["sha256"]
+        assert facts_of(beside.stdout, "finished")[0]["go_on"].endswith(f" --run-dir runs/{LABEL}-2 --round 3")
 
         into_it = call(tmp_path, "train", *tiny_flags(data, rounds=2), "--run-dir", f"runs/{LABEL}")
         assert into_it.returncode == 1
@@ -177,11 +200,16 @@ def test_two_runs_side_by_side_have_folders_of_their_own(tmp_path: Path, data: P
         assert run.process.poll() is None
 
 
-def test_a_task_that_cannot_evaluate_is_trained_and_not_tested(tmp_path: Path, data: Path) -> None:
-    task = TASK.replace(":Line", ":Untested")
-    result = call(tmp_path, "train", "--round", 1, "--clients", 2, "--model", task, "--data-dir", data)
-    assert result.returncode == 0, result.stderr
-    assert "has no method evaluate, so its models are not tested" in result.stdout
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder of one's own, and an environment that the command under test may change."""
+    monkeypatch.chdir(tmp_path)
+    before = dict(os.environ)
+    os.environ.clear()
+    os.environ.update(environment(tmp_path))
+    yield tmp_path
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.mark.parametrize(
@@ -205,30 +233,37 @@ def test_a_task_that_cannot_evaluate_is_trained_and_not_tested(tmp_path: Path, d
         (["--run-dir", "points/test.csv"], "points/test.csv cannot be used"),
     ],
 )
-def test_a_flag_that_cannot_be_is_one_sentence(tmp_path: Path, data: Path, flags: list[str], sentence: str) -> None:
-    result = call(tmp_path, "train", *flags)
-    assert result.returncode != 0
+def test_a_flag_that_cannot_be_is_one_sentence(place: Path, flags: list[str], sentence: str) -> None:
+    write_points(place / "points")
+    result = CliRunner().invoke(main, ["train", *flags])
+    assert result.exit_code != 0
     assert sentence in result.stderr
-    assert "Traceback" not in result.stderr
+    assert isinstance(result.exception, SystemExit)
+
+
+def test_a_run_directory_of_another_task_is_refused(place: Path) -> None:
+    record = Federation(task="own.py:Task", bucket="b", bucket_key="k", test_data="t")
+    (place / "lock").touch()
+    (place / "federation.json").write_bytes(record.to_json())
+    result = CliRunner().invoke(main, ["train", "--run-dir", "."])
+    assert result.exit_code == 1
+    assert "belongs to the task own.py:Task, not mnist_cnn; choose another --run-dir" in result.stderr
 
 
 def test_clients_join_a_federation_that_is_up_by_the_line_it_prints(tmp_path: Path, data: Path) -> None:
-    flags = [
-        "--task",
-        TASK,
-        "--clients",
-        "2",
-        "--threshold",
-        "1",
-        "--data-dir",
-        str(data),
-        "--port",
-        "0",
-        "--run-dir",
-        "up",
-    ]
-    with running(tmp_path, "up", *flags, "--port", 0) as servers:
+    flags = ["--task", TASK, "--clients", "2", "--fraction", "1", "--threshold", "1", "--data-dir", str(data)]
+    told = ClientSettings(
+        epochs=2, batch_size=7, lr=0.02, optimizer="adam", momentum=0.1, weight_decay=0.001, prox_mu=0.01
+    )
+    flags += ["--epoch", "2", "--batch-size", "7", "--lr", "0.02", "--optimizer", "adam", "--momentum", "0.1"]
+    flags += ["--weight-decay", "0.001", "--prox-mu", "0.01", "--workers", "1", "--run-dir", "up", "--port", "0"]
+    with running(tmp_path, "up", *flags) as servers:
         serving = servers.await_fact("serving")
+        with Upstream(serving["master"]) as upstream:
+            status = upstream.round_status()
+        assert status.client == told
+        assert (status.cohort, status.threshold) == (("client-0", "client-1"), 1)
+
         assert serving["a_client_joins_by"].startswith("fedtier client --server http://127.0.0.1:")
         join = serving["a_client_joins_by"].split()[2:]
         join[join.index("YOUR_DATA")] = str(data / "client-0.csv")

@@ -9,8 +9,11 @@ from fedtier.evaluations import Confusion, Evaluation
 from fedtier.rounds import RoundManifest
 from fedtier.store import RoundStore
 from fedtier_cli.attendance import attendance, by_number
+from fedtier_cli.history import HistoryRound
 from tests.builders import contributor, make_plan, noon
 from tests.fedtier_cli.federations import THREE, call, json_lines, place_of, publish, send
+from tests.fedtier_cli.histories import DIGEST, history_round, part
+from tests.fedtier_cli.histories import publish as publish_history
 from tests.masters import Master, publish_initial, rules, store_of
 from tests.s3_servers import S3Server
 from tests.workers import served
@@ -86,6 +89,25 @@ def test_reading_commands_ask_for_a_place_where_none_is_named(tmp_path: Path, mo
         assert "name the federation" in result.stderr
 
 
+def test_a_line_that_no_terminal_limits_is_whole(s3_server: S3Server) -> None:
+    store = store_of(s3_server)
+    history = [history_round(0), history_round(1, [part("a", 10**12, loss=-1e300, accuracy=-1e300)])]
+    publish_history(store, history)
+    output = call("rounds", *place_of(s3_server, store)).stdout
+    assert "1000000000000" in output
+    assert "-1.000e+100" in output
+    assert DIGEST[:12] in output
+
+
+def test_what_a_client_reports_beyond_all_measure_is_json_nevertheless(s3_server: S3Server) -> None:
+    store = store_of(s3_server)
+    publish_history(
+        store, [history_round(0), history_round(1, [part("a", 600, loss=1e308), part("b", 600, loss=1e308)])]
+    )
+    lines = call("rounds", *place_of(s3_server, store), "--json").stdout.splitlines()
+    assert json.loads(lines[1], parse_constant=pytest.fail)["training"] == {"loss": 1e100}
+
+
 # show
 
 
@@ -97,9 +119,23 @@ def test_show_tells_a_person_who_is_in_a_round_and_how_good_it_is(place: list[st
     assert "2 clients, 22 examples, attempt" in output
     assert "client-2         12   2.3333     70.00%" in output
     assert "selected, but not in the round: client-1" in output
-    assert "evaluated by pets on 100 examples: accuracy 85.00%, loss 0.2500" in output
+    assert "evaluated by pets on 100 examples: loss 0.2500, accuracy 85.00%" in output
     assert "dog" in output
     assert "80.00%" in output
+
+
+def test_names_that_a_terminal_would_obey_are_written_out(s3_server: S3Server) -> None:
+    store = store_of(s3_server)
+    tested = history_round(1, [part("a")], {"[red]loss\x1b[31m\n": 1.0})
+    assert tested.evaluation is not None
+    confusion = Confusion(labels=("cat\x1b[2J", "[bold]dog"), counts=((1, 2), (0, 0)))
+    evaluation = tested.evaluation.model_copy(update={"task": "task\x07", "confusion": confusion})
+    publish_history(store, [history_round(0), HistoryRound(tested.published, evaluation)])
+    output = call("show", "1", *place_of(s3_server, store)).stdout
+    assert r"evaluated by task\x07: [red]loss\x1b[31m\n 1.0000" in output
+    assert r"cat\x1b[2J" in output
+    assert "[bold]dog, 2 times" in output
+    assert output.replace("\n", "").isprintable()
 
 
 def test_show_gives_programs_the_manifest_as_it_lies_in_s3(place: list[str], store: RoundStore) -> None:
@@ -213,3 +249,7 @@ def test_a_round_without_a_cohort_selects_who_was_there_before_and_who_is_expect
 
 def test_clients_are_sorted_by_their_numbers() -> None:
     assert sorted(["client-10", "b", "client-2", "7"], key=by_number) == ["7", "b", "client-2", "client-10"]
+
+
+def test_clients_with_the_same_number_have_one_order() -> None:
+    assert sorted(["c-1", "c-01"], key=by_number) == sorted(["c-01", "c-1"], key=by_number)

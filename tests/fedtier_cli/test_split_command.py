@@ -135,6 +135,17 @@ def test_without_matplotlib_there_are_shards_and_a_sentence(monkeypatch: pytest.
     assert split("--clients", 2, "--no-picture").stderr == ""
 
 
+def test_a_picture_of_other_shards_does_not_stay() -> None:
+    done("--clients", 2)
+    done("--clients", 3, "--no-picture")
+    assert not Path("shards/label-distribution.png").exists()
+
+
+def test_every_seed_that_is_taken_is_one_that_models_can_be_drawn_from() -> None:
+    done("--seed", 2**63 - 1, "--init_model", "tabular_cnn", "--no-picture")
+    assert split("--seed", 2**63).exit_code == 2
+
+
 def test_an_ssh_key_is_not_used_and_must_exist() -> None:
     Path("key").touch()
     assert "copies nothing to other hosts, so the shards stay in shards" in split("--key_path", "key").stderr
@@ -182,7 +193,7 @@ class Mean:
 
 class Failing(Mean):
     def initial_model(self, seed):
-        raise RuntimeError("no luck")
+        raise RuntimeError("no luck\\nat all")
 
 class Infinite(Mean):
     model = {"mean": np.array([1, np.inf], np.float32)}
@@ -204,7 +215,7 @@ def test_an_initial_model_can_be_of_a_task_of_the_users_own() -> None:
 @pytest.mark.parametrize(
     ("source", "sentence"),
     [
-        ("own.py:Failing", "the task own.py:Failing cannot make an initial model: RuntimeError: no luck; check"),
+        ("own.py:Failing", "the task own.py:Failing cannot make an initial model: RuntimeError: no luck at all; check"),
         ("own.py:Infinite", "the initial model of own.py:Infinite has no values to train"),
         ("own.py:Wordy", "the initial model of the task own.py:Wordy cannot be stored: "),
         ("own.py:Listing", "the initial model of the task own.py:Listing cannot be stored: "),
@@ -221,6 +232,8 @@ def test_a_task_without_a_model_that_can_be_summed_is_refused(source: str, sente
     ("source", "sentence"),
     [
         ("checkpoint.pt", "--init-model 'checkpoint.pt' is neither a .safetensors file nor a task (mnist_cnn, "),
+        ("own.py:", "--init-model 'own.py:' is neither a .safetensors file nor a task (mnist_cnn, "),
+        (":Task", "--init-model ':Task' is neither a .safetensors file nor a task (mnist_cnn, "),
         ("none.safetensors", "the model none.safetensors cannot be read (No such file or directory)"),
         ("text.safetensors", "the model text.safetensors is "),
         ("none.py:Task", "the task 'none.py:Task' cannot be loaded: there is no file none.py"),
@@ -247,7 +260,7 @@ def test_an_initial_model_that_cannot_be_is_told_before_anything_is_split(source
         (("--dataset", "cifar10"), "CIFAR-10 is not fetched by itself"),
         (("--bucket_name", "bucket"), "--bucket_name and --bucket_key belong together; give both"),
         (("--bucket_key", "key.safetensors"), "--bucket_name and --bucket_key belong together; give both"),
-        (("--saved_dir", "text.csv"), "text.csv is a file, wanted a folder for the shards; choose another --saved_dir"),
+        (("--saved_dir", "text.csv"), "text.csv is no folder, wanted one for the shards; choose another --saved_dir"),
         (("--saved_dir", "/proc/none"), "the shards cannot all be written to /proc/none (No such file or directory)"),
     ],
 )
@@ -267,7 +280,7 @@ def test_a_full_disk_gets_one_sentence() -> None:
     assert ended.returncode == 1
     assert ended.stderr.startswith("Error: the shards cannot all be written to shards (File too large); make room")
     assert len(ended.stderr.splitlines()) == 1
-    assert not list(Path("shards").iterdir())
+    assert not list(Path("shards").glob("*.safetensors*"))
 
 
 class TestPublishing:

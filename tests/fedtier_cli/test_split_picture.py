@@ -84,7 +84,10 @@ def test_more_labels_than_colours_get_a_heat_map() -> None:
     assert figure.axes[0].images
 
 
-def test_the_same_counts_give_the_same_bytes(tmp_path: Path) -> None:
-    for name in ("one.png", "two.png"):
-        write_picture(tmp_path / name, label_figure(few_labels_each(40), NAMES, title="same"), "--saved_dir")
+@pytest.mark.parametrize("clients", [4, 40])
+def test_the_same_counts_give_the_same_bytes_whatever_the_style_of_the_user(clients: int, tmp_path: Path) -> None:
+    counts = few_labels_each(clients)
+    write_picture(tmp_path / "one.png", label_figure(counts, NAMES, title="same"), "--saved_dir")
+    with matplotlib.rc_context({"axes.facecolor": "black", "font.size": 20, "axes.linewidth": 9}):
+        write_picture(tmp_path / "two.png", label_figure(counts, NAMES, title="same"), "--saved_dir")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,7 @@ from fedtier.upstream import file_sha256
 from fedtier_cli.splitting import Recipe, is_split_so, split_into
 
 LAYOUT = Layout("U8", (2,), 3)
+MNIST = Recipe(DATASETS["mnist"], 4, 0, Partition())
 
 
 def numbered(count: int) -> Shard:
@@ -119,12 +124,109 @@ def test_a_split_that_fails_leaves_no_note_of_the_one_before(tmp_path: Path, ori
     (tmp_path / "client-1.safetensors").mkdir()
     with pytest.raises(StartupError, match=r"cannot all be written to .* choose another --saved_dir"):
         split_into(tmp_path, recipe(seed=1), origin, flag="--saved_dir")
-    assert not (tmp_path / "made-from.json").exists()
+    assert (tmp_path / "made-from.json").read_bytes() == b""
+
+
+ENDS_WHILE_IT_WRITES = """
+import os, signal, sys
+from pathlib import Path
+import client.datasets.shards
+from client.datasets.catalogue import DATASETS, Origin
+from client.datasets.partition import Partition
+from fedtier_cli.splitting import Recipe, split_into
+
+replaced = []
+
+def replace(source, target):
+    replaced.append(target)
+    if len(replaced) == 3:
+        os.kill(os.getpid(), signal.Signals[sys.argv[2]])
+    os.rename(source, target)
+
+client.datasets.shards.os.replace = replace
+split_into(Path(sys.argv[1]), Recipe(DATASETS["tabular"], 5, 1, Partition()), Origin(cache=Path()), flag="--x")
+"""
+
+
+def test_after_a_split_that_was_killed_the_next_one_is_whole_and_leaves_no_trace_of_it(
+    tmp_path: Path, origin: Origin
+) -> None:
+    folder = tmp_path / "shards"
+    killed = subprocess.run([sys.executable, "-c", ENDS_WHILE_IT_WRITES, folder, "SIGKILL"], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(folder.glob("client-2.safetensors.*"))) == 1
+    (folder / "client-2.safetensors.old").touch()
+    split_into(folder, recipe(3), origin, flag="--saved_dir")
+    split_into(tmp_path / "fresh", recipe(3), origin, flag="--saved_dir")
+    (folder / "client-2.safetensors.old").unlink()
+    assert digests(folder) == digests(tmp_path / "fresh")
+
+
+def test_of_two_splits_at_once_into_one_directory_the_second_is_refused(tmp_path: Path, origin: Origin) -> None:
+    folder = tmp_path / "shards"
+    first = subprocess.Popen([sys.executable, "-c", ENDS_WHILE_IT_WRITES, folder, "SIGSTOP"])
+    try:
+        assert os.WIFSTOPPED(os.waitpid(first.pid, os.WUNTRACED)[1])
+        before = digests(folder)
+        with pytest.raises(StartupError, match=r"another process writes shards to .*shards now; wait until it is done"):
+            split_into(folder, recipe(3), origin, flag="--saved_dir")
+        assert digests(folder) == before
+        first.send_signal(signal.SIGCONT)
+        assert first.wait() == 0
+    finally:
+        first.kill()
+        first.wait()
+    assert len(list(folder.glob("client-*.safetensors"))) == 5
+    assert json.loads((folder / "made-from.json").read_bytes())["clients"] == 5
+
+
+def test_a_link_in_the_place_of_the_note_is_not_followed(tmp_path: Path, origin: Origin) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    (tmp_path / "shards").mkdir()
+    (tmp_path / "shards" / "made-from.json").symlink_to(tmp_path / "mine.txt")
+    with pytest.raises(StartupError, match=r"cannot all be written to .*shards"):
+        split_into(tmp_path / "shards", recipe(), origin, flag="--saved_dir")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
 @pytest.mark.parametrize("below", ["", "folder", "folder/folder"])
-def test_a_file_in_the_place_of_the_folder_is_told_before_data_are_loaded(below: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["file", "link"])
+def test_what_is_no_folder_is_told_before_data_are_loaded(name: str, below: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    mnist = Recipe(DATASETS["mnist"], 4, 0, Partition())
-    with pytest.raises(StartupError, match=r"file is a file, wanted a folder for the shards; choose another --where"):
-        split_into(tmp_path / "file" / below, mnist, Origin(cache=tmp_path / "cache"), flag="--where")
+    (tmp_path / "link").symlink_to("nowhere")
+    with pytest.raises(StartupError, match=rf"{name} is no folder, wanted one for the shards; choose another --where"):
+        split_into(tmp_path / name / below, MNIST, Origin(cache=tmp_path / "cache"), flag="--where")
+
+
+WITHOUT_RIGHTS = """
+import os, sys
+from pathlib import Path
+from client.datasets.catalogue import DATASETS, Origin
+from client.datasets.partition import Partition
+from fedtier.problems import StartupError
+from fedtier_cli.splitting import Recipe, split_into
+
+if os.geteuid() == 0:
+    os.setuid(65534)
+try:
+    split_into(Path(sys.argv[1]), Recipe(DATASETS["mnist"], 4, 0, Partition()), Origin(cache=Path()), flag="--where")
+except StartupError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("mode", "below"), [(0o500, ""), (0o500, "folder"), (0o000, "folder/folder")])
+def test_a_folder_that_cannot_be_written_to_is_told_before_data_are_loaded(
+    mode: int, below: str, tmp_path: Path
+) -> None:
+    (tmp_path / "closed").mkdir(mode=mode)
+    tried = subprocess.run(
+        [sys.executable, "-c", WITHOUT_RIGHTS, tmp_path / "closed" / below], capture_output=True, text=True, check=True
+    )
+    assert tried.stdout.startswith("nothing can be written to the folder ")
+    assert tried.stdout.endswith("; change its mode, or choose another --where\n")
+
+
+def test_a_name_that_is_too_long_gets_a_sentence(tmp_path: Path, origin: Origin) -> None:
+    with pytest.raises(StartupError, match=r"cannot all be written to .* \(File name too long\)"):
+        split_into(tmp_path / ("x" * 300), recipe(), origin, flag="--where")

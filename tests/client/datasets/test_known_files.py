@@ -121,6 +121,16 @@ def test_the_error_names_everything_that_was_tried_and_why_it_did_not_do(tmp_pat
     assert "--data-dir" in sentence
 
 
+def test_a_mirror_s_password_is_not_shown(tmp_path: Path) -> None:
+    with serve(lambda _: Reply(503)) as url:
+        address = url.replace("//", "//me:password@")
+        sentence = refusal(tmp_path, Mirror(address), Mirror("http://me:password@127.0.0.1:99999/?key=secret"))
+
+    assert f"{url} (it answers 503" in sentence
+    assert "password" not in sentence
+    assert "secret" not in sentence
+
+
 def test_an_unusable_cache_is_one_clear_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 

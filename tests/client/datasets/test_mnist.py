@@ -63,8 +63,15 @@ def test_a_broken_data_directory_is_an_error_although_the_cache_is_whole(mnist_c
 
 
 def test_a_missing_data_directory_is_one_clear_sentence(mnist_cache: Path, tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match="nowhere does not exist"):
+    with pytest.raises(StartupError, match="nowhere does not exist; name one with the MNIST files by --data-dir"):
         load_mnist(cache=mnist_cache, data_dir=tmp_path / "nowhere")
+
+
+def test_a_file_is_no_data_directory(mnist_cache: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StartupError, match="file is no folder; name one"):
+        load_mnist(cache=mnist_cache, data_dir=tmp_path / "file")
 
 
 @pytest.mark.parametrize(

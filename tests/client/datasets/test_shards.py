@@ -190,3 +190,13 @@ def test_a_shard_of_another_data_set_is_one_clear_sentence(tmp_path: Path) -> No
         read_shard(path, IMAGE)
     with pytest.raises(StartupError, match=r"wanted x F32 \[n, 16\]"):
         read_shard(path, Layout("F32", (16,), 2))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_named_with_their_place(tmp_path: Path, value: float) -> None:
+    rows = examples(3, layout=ROW)
+    rows.inputs[1, 16] = rows.inputs[2, 0] = value
+    write_shard(tmp_path / "rows.safetensors", rows)
+
+    with pytest.raises(StartupError, match=rf"has {value} in example 1, value \[16\], wanted finite numbers"):
+        read_shard(tmp_path / "rows.safetensors", ROW)

@@ -23,7 +23,9 @@ def refusal(text: str) -> str:
 
 
 @settings(deadline=None)
-@given(rows=st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS)), header=st.booleans(), end=st.sampled_from(["\n", "\r\n"]))
+@given(
+    rows=st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS)), header=st.booleans(), end=st.sampled_from(["\n", "\r\n", "\r"])
+)
 def test_numbers_come_back_as_they_were_written(rows: list[tuple[float, float, float]], header: bool, end: str) -> None:
     lines = ["a,b,c"] * header + [",".join(map(repr, row)) for row in rows]
 
@@ -35,7 +37,7 @@ def test_numbers_come_back_as_they_were_written(rows: list[tuple[float, float, f
 
 
 def test_spaces_quotes_and_empty_lines_do_not_count() -> None:
-    table = parsed('\n"a", b ,"c, d"\n\n1 , 2," 3"\n\n')
+    table = parsed('\n"a", b ,"c, d"\n\n1 , 2," 3"\n \t\n\n')
 
     assert table.header == ("a", "b", "c, d")
     assert table.rows.tolist() == [[1, 2, 3]]
@@ -67,6 +69,19 @@ def test_spaces_quotes_and_empty_lines_do_not_count() -> None:
 )
 def test_a_line_that_is_no_row_of_numbers_is_named_with_its_column(text: str, says: str) -> None:
     assert says in refusal(text)
+
+
+def test_the_last_line_needs_no_end() -> None:
+    assert parsed("1,2,3\n4,5,6").rows.tolist() == [[1, 2, 3], [4, 5, 6]]
+
+
+def test_a_separator_of_some_script_within_a_cell_ends_no_line() -> None:
+    assert parsed("a\u2028,b\x0b,c\x85\n1,2,3\n").rows.tolist() == [[1, 2, 3]]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_counted_whatever_ends_them(end: str) -> None:
+    assert "line 4, column 3" in refusal(end.join(["a,b,c", "1,2,3", "", "4,5,six"]))
 
 
 def test_a_line_is_named_as_an_editor_counts_it() -> None:

@@ -46,3 +46,22 @@ def test_a_model_of_another_number_of_classes_is_one_clear_sentence(outputs: tor
 def test_a_target_without_a_name_is_one_clear_sentence(targets: list[int], seen: str) -> None:
     with pytest.raises(StartupError, match=f"targets reach {seen}, but label_names has 3"):
         ConfusionCounts(NAMES).add(outputs_saying([0, 1]), torch.tensor(targets))
+
+
+@pytest.mark.parametrize(
+    ("targets", "seen"), [(torch.tensor([0.0, 1.0]), r"float32 \[2\]"), (torch.tensor([[0], [1]]), r"int64 \[2, 1\]")]
+)
+def test_targets_that_are_no_classes_are_one_clear_sentence(targets: torch.Tensor, seen: str) -> None:
+    with pytest.raises(StartupError, match=f"targets are torch.{seen}, but label_names wants one whole number"):
+        ConfusionCounts(NAMES).add(outputs_saying([0, 1]), targets)
+
+
+def test_targets_of_few_bits_are_counted_as_any_others() -> None:
+    names = [str(number) for number in range(20)]
+    counts = ConfusionCounts(names)
+
+    counts.add(
+        torch.nn.functional.one_hot(torch.tensor([19, 3]), 20).float(), torch.tensor([19, 18], dtype=torch.uint8)
+    )
+
+    assert np.argwhere(counts.matrix()).tolist() == [[18, 3], [19, 19]]

@@ -69,6 +69,77 @@ class Line(TorchTask):
         return {}
 
 
+class Regression(TorchTask):
+    """Says what its loss is, and nothing of scores, as a user's first task does."""
+
+    def build_model(self) -> torch.nn.Module:
+        return torch.nn.Linear(1, 1)
+
+    def load_examples(self, data: Path) -> Examples:
+        values = torch.linspace(0, 1, 16).unsqueeze(1)
+        return Examples(values, values)
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.mse_loss(outputs, targets)
+
+
+class FlatRegression(Regression):
+    def build_model(self) -> torch.nn.Module:
+        return torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Flatten(0))
+
+    def load_examples(self, data: Path) -> Examples:
+        inputs, targets = super().load_examples(data)
+        return Examples(inputs, targets[:, 0])
+
+
+class OneOutput(Regression):
+    """Whole numbers as targets, and a single output."""
+
+    def load_examples(self, data: Path) -> Examples:
+        inputs, targets = super().load_examples(data)
+        return Examples(inputs, targets[:, 0].round().long())
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return super().loss(outputs[:, 0], targets.float())
+
+
+class WithSpread(FlatRegression):
+    """A mean and a spread for each target."""
+
+    def build_model(self) -> torch.nn.Module:
+        return torch.nn.Linear(1, 2)
+
+    def loss(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        return super().loss(outputs[:, 0], targets)
+
+
+@pytest.mark.parametrize("regression", [Regression, FlatRegression, OneOutput, WithSpread])
+def test_what_has_no_classes_has_no_accuracy(regression: type[Regression]) -> None:
+    task = regression(Path())
+
+    fitted = task.fit(task.initial_model(0), CONFIG)
+
+    assert set(fitted.metrics) == set(task.evaluate(fitted.arrays)) == {"loss"}
+    assert fitted.metrics["loss"] < 0.1
+
+
+class Pixels(TorchTask):
+    """A class for each of two pixels, the value of the pixel."""
+
+    def build_model(self) -> torch.nn.Module:
+        return torch.nn.Conv1d(1, 2, kernel_size=1)
+
+    def load_examples(self, data: Path) -> Examples:
+        images = torch.tensor([[0, 1], [1, 1], [0, 0], [0, 1]])
+        return Examples(images.unsqueeze(1).float(), images)
+
+
+def test_accuracy_of_several_targets_per_example_is_the_part_that_is_hit() -> None:
+    always_one = {"weight": np.zeros((2, 1, 1), np.float32), "bias": np.array([0, 1], np.float32)}
+
+    assert Pixels(Path()).evaluate(always_one)["accuracy"] == 0.5
+
+
 def test_a_model_with_dropout_and_running_statistics_trains_to_the_same_bits() -> None:
     task = Line(Path("32"), device="cpu")
     initial = task.initial_model(0)
@@ -81,6 +152,26 @@ def test_a_model_with_dropout_and_running_statistics_trains_to_the_same_bits() -
         assert (array.dtype, array.shape) == (initial[name].dtype, initial[name].shape)
     assert first.arrays["1.num_batches_tracked"] == 20 * 4
     assert set(first.metrics) == {"loss"}
+
+
+class CountsThreads(Line):
+    """Notes how many threads torch may use while a model is made."""
+
+    def build_model(self) -> torch.nn.Module:
+        self.seen = torch.get_num_threads()
+        return super().build_model()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_number_of_threads_is_the_task_s_whatever_the_process_has(threads: int) -> None:
+    task = CountsThreads(Path("8"), threads=threads, device="cpu")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        task.fit(task.initial_model(0), CONFIG)
+        assert (task.seen, torch.get_num_threads()) == (threads, 3)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_a_model_of_another_task_names_the_tensor_that_differs() -> None:
