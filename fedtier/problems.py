@@ -197,6 +197,9 @@ _BY_NAME: Final[Mapping[str, type[Problem]]] = {
     )
 }
 
+NAMES: Final = frozenset(_BY_NAME)
+"""Of all problems that there are."""
+
 
 def problem_from_document(document: Mapping[str, Any], *, retry_after: float | None = None) -> Problem:
     """Return the exception that a problem document stands for.

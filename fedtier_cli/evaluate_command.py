@@ -135,10 +135,9 @@ def _evaluate(published: Published, options: Options, display: EvaluationDisplay
         evaluator = Evaluator(task, data, again=options.again, note=display.note)
         try:
             for score in _scores(published, options, evaluator, display):
-                display.score(score)
                 # The newest confusion matrix alone is drawn; those of many rounds and classes fill the memory.
-                scores[-1:] = [replace(one, confusion=None) for one in scores[-1:]]
-                scores.append(score)
+                scores[-1:] = [*(replace(one, confusion=None) for one in scores[-1:]), score]
+                display.score(score)
         except Interrupted:
             # A watch without a last round ends so: what it found is shown all the same.
             if options.watch and scores:

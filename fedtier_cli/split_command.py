@@ -75,7 +75,7 @@ def split(**flags: Any) -> None:
     """Split a data set among clients, and publish the initial model.
 
     Writes client-<k>.safetensors for each client, test.safetensors for evaluation and a picture of who has which
-    labels. The same seed gives the same bytes on every machine. Shards of an earlier split are replaced.
+    labels. The same seed gives the same shards on every machine, to the byte. Those of an earlier split are replaced.
 
     With --bucket-name and --bucket-key the initial model is published as round 0; the same model again does no harm,
     another one is refused. It also lies beside the shards as initial.safetensors, for fedtier master --web-model.

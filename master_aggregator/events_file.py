@@ -127,14 +127,16 @@ class EventsFile:
         ------
         OSError
         """
-        self._set_aside(why, keep=0)
+        self._places = {}
+        self._set_aside(why)
 
     def close(self) -> None:
         """Let another process have the folder."""
-        for descriptor in (self._file, self._lock):
+        descriptors = self._file, self._lock
+        self._file = self._lock = -1  # first: a number that is closed twice may be another file's by then
+        for descriptor in descriptors:
             if descriptor >= 0:
                 os.close(descriptor)
-        self._file = self._lock = -1
 
     @property
     def _size(self) -> int:
@@ -157,20 +159,19 @@ class EventsFile:
     def _use(self, number: int) -> None:
         """Take a file as the one to write to, cut or set aside as far as it cannot be gone on with."""
         self._number = number
-        if self._file >= 0:
-            os.close(self._file)
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        before, self._file = self._file, os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        if before >= 0:
+            os.close(before)
         places, damage = _scan(self._file)
         self._places, self._highest = {}, {}
         self._take(places)
         if damage is not None:
-            self._set_aside(damage, keep=self._size)
+            self._set_aside(damage)
         elif os.fstat(self._file).st_size > self._size:
             os.ftruncate(self._file, self._size)
 
-    def _set_aside(self, why: str, *, keep: int) -> None:
-        """Rename the file, and begin the next with so many of its bytes."""
-        kept = os.pread(self._file, keep, 0)
+    def _set_aside(self, why: str) -> None:
+        """Rename the file, and begin the next with those of its records that are known."""
         taken = {path.name for path in self._folder.iterdir()}
         aside = next(name for number in range(1, 1 << 31) if (name := _ASIDE.format(number)) not in taken)
         structlog.get_logger().warning(
@@ -178,7 +179,7 @@ class EventsFile:
             file=str(self._folder / aside),
             reason=why,
         )
-        self._write_whole([kept])
+        self._write_whole(self._read(place) for place in self._places.values())
         os.replace(self._path, self._folder / aside)
         self._use_temporary()
 

@@ -7,7 +7,9 @@ because the process was killed in between or its disk is another, is written by 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -54,6 +56,7 @@ class Scoreboard:
         self._folder = folder
         self._pauses = pauses or Pauses()
         self._pause = self._pauses.first
+        self._next_look = time.monotonic()
         self._news: dict[int, tuple[RoundManifest, Witnessed]] = {}
         self._changed = threading.Condition()
         self._ending = False
@@ -98,7 +101,8 @@ class Scoreboard:
                 self._changed.wait_for(self._is_called, wait)
         self._attempt()
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # which would end the process as if it had failed
+                self._file.close()
 
     def _is_called(self) -> bool:
         return self._ending or (bool(self._news) and self._trouble is None)
@@ -106,21 +110,28 @@ class Scoreboard:
     def _attempt(self) -> float | None:
         """Do what there is to do; return after how many seconds to look again, or None until there is news."""
         try:
-            file = self._opened()
-            anything = self._write_rounds(file)
-            anything |= self._write_evaluations(file)
+            self._bring_up_to_date(self._opened())
         except _Stopped:
             return None
         except Exception as error:  # of whatever kind: a round is worth more than its picture
             self._fail(error)
-        else:
-            self._trouble = None
-            if anything:
+            return self._next_pause()
+        self._trouble = None
+        return max(self._next_look - time.monotonic(), 0.0) if self._lookout.pending else None
+
+    def _bring_up_to_date(self, file: EventsFile) -> None:
+        """Write rounds at once, and look for evaluations when it is time: not for each of many quick rounds."""
+        if self._write_rounds(file):
+            self._pause = self._pauses.first
+            self._next_look = min(self._next_look, time.monotonic() + self._pause)
+        if self._ending or time.monotonic() >= self._next_look:
+            if self._write_evaluations(file):
                 self._pause = self._pauses.first
-            elif not self._lookout.pending:
-                return None
-        wait, self._pause = self._pause, min(2 * self._pause, self._pauses.longest)
-        return wait
+            self._next_look = time.monotonic() + self._next_pause()
+
+    def _next_pause(self) -> float:
+        pause, self._pause = self._pause, min(2 * self._pause, self._pauses.longest)
+        return pause
 
     def _fail(self, error: Exception) -> None:
         """Say what is wrong, once for each reason; S3 is asked anew what there is to write."""
@@ -165,12 +176,12 @@ class Scoreboard:
         """Return the file, anew where somebody removed or changed it."""
         if self._file is not None and self._file.is_intact():
             return self._file
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        gone, self._file = self._file, None
+        if gone is not None:
+            gone.close()
         self._is_complete = False
         self._file = EventsFile(self._folder)
-        self._lookout = Lookout()
+        self._lookout, self._next_look = Lookout(), time.monotonic()
         for stamp in self._file.stamps:
             if stamp.kind == "round":
                 self._watch_for(stamp)

@@ -1,6 +1,7 @@
 """How many updates were refused, by reason: counted where clients are told, reported upwards with the workers' polls.
 
-A worker's partial that is refused is not counted: the worker tells its clients, and those are. The numbers are a
+A worker's partial that is refused is not counted: the worker tells its clients, and those are. Nor is an update that
+is only asked to come again later. The numbers are a
 statistic: a report whose answer gets lost is sent again, and a server that ends takes with it what it has not reported.
 """
 
@@ -12,9 +13,10 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
+from fedtier.problems import NAMES
+
 HEADER: Final = "Fedtier-Refused"
 """Of a worker's `GET /v1/round`: ``round-over=2, not-selected=1``, since its last poll that was answered."""
-MAX_REASONS: Final = 32
 MAX_REPORTED: Final = 1_000_000_000
 _PART: Final = re.compile(r"([a-z][a-z-]{0,39})=([1-9][0-9]{0,9})")
 
@@ -27,11 +29,10 @@ class Refusals:
         self._counts: Counter[str] = Counter()
 
     def add(self, refused: Mapping[str, int]) -> None:
-        """Add updates that were refused; beyond `MAX_REASONS` names nothing new is counted."""
+        """Add updates that were refused."""
         with self._lock:
             for name, number in refused.items():
-                if name in self._counts or len(self._counts) < MAX_REASONS:
-                    self._counts[name] = min(self._counts[name] + number, MAX_REPORTED)
+                self._counts[name] = min(self._counts[name] + number, MAX_REPORTED)
 
     def take(self) -> dict[str, int]:
         """Return the counts, and begin anew."""
@@ -48,7 +49,7 @@ def write_report(refused: Mapping[str, int]) -> dict[str, str]:
 
 
 def read_report(text: str | None) -> dict[str, int]:
-    """Return the counts that a header's value reports; nothing where it is malformed.
+    """Return the counts that a header's value reports, of problems that there are; nothing where it is malformed.
 
     Parameters
     ----------
@@ -57,5 +58,6 @@ def read_report(text: str | None) -> dict[str, int]:
     """
     parts = [_PART.fullmatch(part.strip()) for part in (text or "").split(",")]
     counts = {part[1]: int(part[2]) for part in parts if part}
-    is_sound = len(counts) == len(parts) <= MAX_REASONS and max(counts.values()) <= MAX_REPORTED
-    return counts if is_sound else {}
+    if len(counts) != len(parts) or max(counts.values()) > MAX_REPORTED:
+        return {}
+    return {name: number for name, number in counts.items() if name in NAMES}

@@ -29,6 +29,7 @@ from fedtier.entries import (
 from fedtier.problems import (
     BadRequest,
     Problem,
+    SlowDown,
     Unavailable,
 )
 from fedtier.rounds import (
@@ -141,9 +142,10 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
     @app.get("/v1/round")
     def current_round() -> BaseResponse:
         bearer = gate.require(request.headers.get("Authorization"))
-        if bearer is None or bearer.role == "worker":
+        answer = documents.status()
+        if bearer is None or bearer.role == "worker":  # only now: who gets a problem for an answer reports again
             tier.note_refused(read_report(request.headers.get(REFUSED_HEADER)))
-        return documents.status()
+        return answer
 
     @app.get("/v1/rounds/<number>/model")
     def model(number: str) -> BaseResponse:
@@ -228,6 +230,8 @@ class Uploads:
     def _noting_refusal(self) -> Iterator[None]:
         try:
             yield
+        except (Unavailable, SlowDown):  # no refusal: the update comes again
+            raise
         except Problem as problem:
             self._tier.note_refused({problem.name: 1})
             raise

@@ -168,6 +168,14 @@ def test_an_initial_model_is_a_tasks_untrained_one_by_seed() -> None:
     assert made[0] == made[1] != made[2]
 
 
+def test_the_seed_alone_decides_a_built_in_tasks_initial_model_however_the_data_are_split() -> None:
+    made = set()
+    for clients, partition in ((2, "iid"), (5, "quantity")):
+        output = done("--clients", clients, "--partition", partition, "--init_model", "tabular_cnn", "--json")
+        made.add(fact(output, "initial_model")["sha256"])
+    assert len(made) == 1
+
+
 def test_an_initial_model_can_be_a_file() -> None:
     content = model_file(Path("mine.safetensors"), 4)
     done("--init_model", "mine.safetensors")

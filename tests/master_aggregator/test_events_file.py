@@ -280,6 +280,28 @@ def test_a_disk_that_is_full_while_the_file_is_written_anew_leaves_the_old_one(t
     assert steps(tmp_path, "global/accuracy") == [1, 2]
 
 
+def test_a_file_that_cannot_be_opened_closes_no_file_of_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_more(*_: object, **__: object) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    file = EventsFile(tmp_path / "scores")
+    file.add([a_round(1)])
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", no_more)
+        with pytest.raises(OSError, match="Too many open files"):
+            file.set_aside("a test wants it")
+    with (tmp_path / "other").open("wb") as other:  # takes the first number that is free
+        assert not file.is_intact()
+        file.close()
+        file.close()
+        other.write(b"still open")
+
+    assert (tmp_path / "other").read_bytes() == b"still open"
+    assert known(tmp_path / "scores") == []
+
+
 @contextmanager
 def full_beyond(size: int) -> Iterator[None]:
     """Have writes beyond a size fail as on a full disk."""

@@ -117,6 +117,24 @@ def test_rounds_that_are_told_follow_without_a_look_at_s3(store: RoundStore, tmp
         wait_until(lambda: is_written(tmp_path, "clients/counted", 1, 2, 3, 4))
 
 
+def test_quick_rounds_do_not_each_cost_a_look_for_evaluations(
+    store: RoundStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    read = store.read_evaluation
+    monkeypatch.setattr(store, "read_evaluation", lambda number, model: (looks.append(number), read(number, model))[1])
+    rounds = training(2, 4)
+    publish(store, rounds[:2])
+    with running(store, tmp_path, LONG) as scoreboard:
+        for one in rounds[2:]:
+            scoreboard.published(manifest_of(one), Witnessed(0.0, {}))
+            wait_until(lambda one=one: is_written(tmp_path, "clients/counted", *range(1, one.round + 1)))  # type: ignore[misc]
+        before_the_end = list(looks)
+
+    assert before_the_end.count(1) <= 1
+    assert looks.count(4) == 1
+
+
 def test_a_gap_in_what_is_told_is_filled_from_s3(store: RoundStore, tmp_path: Path) -> None:
     rounds = training(2, 5)
     publish(store, rounds[:2])
@@ -302,6 +320,19 @@ def test_a_repeated_update_is_no_refusal(store: RoundStore, tmp_path: Path) -> N
     with master(store, tmp_path) as started:
         for client_id in ("a", "a", "b"):
             assert send(started, client_id) == 200
+        started.await_round(2)
+
+    found = read_scalars(tmp_path / "scores")
+    assert (found["updates/late"], found["updates/refused"]) == ([(1, 0.0)], [(1, 0.0)])
+
+
+def test_an_update_that_is_asked_to_come_again_is_no_refusal(store: RoundStore, tmp_path: Path) -> None:
+    publish_initial(store, tmp_path)
+    with master(store, tmp_path) as started:
+        started.tier.pause(True)
+        assert [send(started, "a") for _ in range(3)] == [503] * 3
+        started.tier.pause(False)
+        assert [send(started, client_id) for client_id in ("a", "b")] == [200, 200]
         started.await_round(2)
 
     found = read_scalars(tmp_path / "scores")

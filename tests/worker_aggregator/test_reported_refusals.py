@@ -36,13 +36,16 @@ def store(s3_server: S3Server, tmp_path: Path) -> RoundStore:
 
 @contextmanager
 def scored_master(store: RoundStore, folder: Path, verifier: TokenVerifier | None = None) -> Iterator[Master]:
-    scoreboard = Scoreboard(store, folder / "scores", Pauses(3600, 3600))
-    chosen = rules(threshold=2, clients=5)
-    with Master(store, folder / "master", chosen, verifier=verifier, scoreboard=scoreboard) as master:
+    with unstarted_master(store, folder, verifier) as master:
         try:
             yield master
         finally:
             master.tier.close()
+
+
+def unstarted_master(store: RoundStore, folder: Path, verifier: TokenVerifier | None = None) -> Master:
+    scoreboard = Scoreboard(store, folder / "scores", Pauses(3600, 3600))
+    return Master(store, folder / "master", rules(threshold=2, clients=5), verifier=verifier, scoreboard=scoreboard)
 
 
 def token(role: Role, subject: str) -> dict[str, str]:
@@ -149,6 +152,20 @@ def test_what_could_not_be_reported_is_reported_later(store: RoundStore, tmp_pat
         publish_round(master, 1)
 
     assert counts(tmp_path, "updates/refused/not-selected") == [(1, 1.0)]
+
+
+def test_a_report_that_is_answered_with_a_problem_is_not_counted_for_it_comes_again(
+    store: RoundStore, tmp_path: Path
+) -> None:
+    master = unstarted_master(store, tmp_path)
+    for _ in range(3):
+        assert master.http.get("/v1/round", headers={HEADER: "round-over=2"}).status_code == 503
+    with master:
+        reported(master.app, 2)
+        publish_round(master, 1)
+        master.tier.close()
+
+    assert counts(tmp_path, "updates/late") == [(1, 2.0)]
 
 
 def test_only_workers_are_believed_where_keys_are_used(store: RoundStore, tmp_path: Path) -> None:
