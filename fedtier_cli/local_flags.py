@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, TypeVar
 
 import click
 
@@ -93,6 +94,10 @@ def training_flags(function: _Decorated) -> _Decorated:
     return function
 
 
+_USUAL_RATES: Final[Mapping[str, float]] = MappingProxyType({"sgd": ClientSettings().lr, "adam": 0.001})
+"""Learning rates where an optimizer is not the task's own: ours, and that of Kingma and Ba 2015, algorithm 1."""
+
+
 def client_settings(task: str, flags: Mapping[str, Any]) -> ClientSettings:
     """Return how clients train: as the flags say, else as is usual for the task.
 
@@ -103,6 +108,9 @@ def client_settings(task: str, flags: Mapping[str, Any]) -> ClientSettings:
         Those of `training_flags`; None where a flag is not given.
     """
     usual = BUILT_IN[task].settings if task in BUILT_IN else ClientSettings()
+    if flags["optimizer"] not in {None, usual.optimizer}:
+        # A learning rate that suits one optimizer is a hundred times too large, or too small, for the other.
+        usual = usual.model_copy(update={"lr": _USUAL_RATES[flags["optimizer"]]})
     given = {
         "epochs": flags["epoch"],
         **{name: flags[name] for name in ("batch_size", "lr", "optimizer", "momentum", "weight_decay", "prox_mu")},

@@ -12,6 +12,7 @@ import requests
 
 from fedtier.problems import StartupError
 from fedtier.store import RoundStore, StoreCorrupt, StoreUnavailable
+from fedtier.urls import innermost_cause, shown_url
 from master_aggregator.planning import require_summable
 
 _TIMEOUT: Final = (5.0, 60.0)
@@ -67,9 +68,15 @@ def _local(web_model: str) -> Iterator[Path]:
         path = Path(folder) / "model.safetensors"
         try:
             with requests.get(web_model, stream=True, timeout=_TIMEOUT) as response, path.open("wb") as file:
-                response.raise_for_status()
+                if response.status_code != 200:
+                    raise StartupError(
+                        f"the model at {shown_url(web_model)} cannot be fetched: the server answers "
+                        f"{response.status_code} {response.reason}; check --web_model"
+                    )
                 for block in response.iter_content(_BLOCK):
                     file.write(block)
         except (requests.RequestException, OSError) as error:
-            raise StartupError(f"the model at {web_model} cannot be fetched: {error}; check --web_model") from None
+            raise StartupError(
+                f"the model at {shown_url(web_model)} cannot be fetched: {innermost_cause(error)}; check --web_model"
+            ) from None
         yield path

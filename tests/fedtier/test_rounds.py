@@ -127,7 +127,15 @@ def test_the_round_s_document_is_the_protocol_s() -> None:
         "counted": 3,
         "final_round": 20,
         "poll_after": 0.2,
-        "client": {"epochs": 1, "batch_size": 32, "lr": 0.05, "optimizer": "sgd", "momentum": 0.5},
+        "client": {
+            "epochs": 1,
+            "batch_size": 32,
+            "lr": 0.05,
+            "optimizer": "sgd",
+            "momentum": 0.5,
+            "weight_decay": 0.0,
+            "prox_mu": 0.0,
+        },
     }
 
 
@@ -263,7 +271,7 @@ def test_what_is_not_json_is_refused(data: bytes | str) -> None:
         *({"round": 0}, {"attempt": 0}, {"weight_limit": 0}, {"weight_limit": (1 << 53) + 1}, {"threshold": 0}),
         *({"deadline": "2026-01-01T00:00:00"}, {"deadline": "9999-12-31T23:59:59-23:59"}, {"cohort": ["-a"]}),
         {"schema": [{"name": "a", "dtype": "F32", "shape": [1], "kind": "sparse", "exponent": 0}]},
-        *({"client": {"lr": 0}}, {"client": {"optimizer": "adam"}}),
+        *({"client": {"lr": 0}}, {"client": {"optimizer": "sgdm"}}, {"client": {"prox_mu": -1}}),
     ],
     ids=str,
 )

@@ -48,8 +48,13 @@ def test_clients_train_as_is_usual_for_the_task_where_nothing_else_is_said() -> 
     assert client_settings("own.py:Task", NOT_GIVEN) == ClientSettings()
     given = client_settings("tabular_cnn", {**NOT_GIVEN, "epoch": 5, "momentum": 0.0, "optimizer": "sgd"})
     assert given == BUILT_IN["tabular_cnn"].settings.model_copy(
-        update={"epochs": 5, "momentum": 0.0, "optimizer": "sgd"}
+        update={"epochs": 5, "momentum": 0.0, "optimizer": "sgd", "lr": ClientSettings().lr}
     )
+
+
+def test_another_optimizer_than_the_task_s_own_has_a_learning_rate_that_suits_it() -> None:
+    assert client_settings("mnist_cnn", {**NOT_GIVEN, "optimizer": "adam"}).lr == 0.001
+    assert client_settings("mnist_cnn", {**NOT_GIVEN, "optimizer": "adam", "lr": 0.05}).lr == 0.05
 
 
 @pytest.mark.system

@@ -122,7 +122,12 @@ def test_quick_rounds_do_not_each_cost_a_look_for_evaluations(
 ) -> None:
     looks: list[int] = []
     read = store.read_evaluation
-    monkeypatch.setattr(store, "read_evaluation", lambda number, model: (looks.append(number), read(number, model))[1])
+
+    def counted(number: int, model_sha256: str) -> Evaluation | None:
+        looks.append(number)
+        return read(number, model_sha256)
+
+    monkeypatch.setattr(store, "read_evaluation", counted)
     rounds = training(2, 4)
     publish(store, rounds[:2])
     with running(store, tmp_path, LONG) as scoreboard:
