@@ -99,12 +99,12 @@ def test_a_model_with_another_digest_is_named_with_both(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ([], "name the federation: --run-dir of a local run, or --bucket_name and --bucket_key"),
+        ([], "name the federation: --run-dir of a local run, or --bucket-name and --bucket-key"),
         (["--run-dir", "points"], "points is no run directory of fedtier train or fedtier up"),
         (["--run-dir", "run", "--task", TASK.replace("Line", "Untested")], "cannot evaluate a model"),
-        (["--run-dir", "run", "--csv", "nowhere/table.csv"], "cannot be written to nowhere/table.csv"),
+        (["--run-dir", "run", "--csv", "nowhere/table.csv"], "the folder nowhere for the table does not exist"),
         (["--run-dir", "run", "--data-dir", "nowhere"], "nowhere is no folder"),
-        (["--run-dir", "run", "--bucket_key", "other.safetensors"], "leave --bucket_name and --bucket_key out"),
+        (["--run-dir", "run", "--bucket_key", "other.safetensors"], "leave --bucket-name and --bucket-key out"),
         (["--run-dir", "run", "--task", "mnist_cnn"], "points/test.csv is not a safetensors file"),
     ],
 )

@@ -286,7 +286,7 @@ def test_mnist_reaches_97_percent_in_three_rounds(tmp_path: Path) -> None:
     cache = CHECKOUT / ".fedtier" / "data"
     load_mnist(cache=cache, sources=public_sources(os.environ))
     result = subprocess.run(
-        fedtier("train", "--round", 3, "--epoch", 1, "--data-dir", cache),
+        fedtier("train", "--round", 3, "--epoch", 1, "--processes", 2, "--data-dir", cache),
         cwd=tmp_path,
         env=environment(tmp_path),
         stdin=subprocess.DEVNULL,

@@ -199,6 +199,11 @@ class Mean:
     def fit(self, arrays, config):
         return arrays, 1, {}
 
+class Talkative(Mean):
+    def initial_model(self, seed):
+        print('{"event": "published"}')
+        return self.model
+
 class Failing(Mean):
     def initial_model(self, seed):
         raise RuntimeError("no luck\\nat all")
@@ -336,6 +341,9 @@ class TestPublishing:
         assert self.store.read_head() is None
 
 
-def test_facts_are_json_lines_alone() -> None:
-    for line in done("--clients", 2, "--json").splitlines():
-        assert "event" in json.loads(line)
+def test_facts_are_json_lines_alone_whatever_a_task_prints() -> None:
+    Path("own.py").write_text(TASKS)
+    output = done("--clients", 2, "--json", "--init_model", "own.py:Talkative")
+    assert [json.loads(line)["event"] for line in output.splitlines()] == [
+        *("shard", "shard", "test", "split", "picture", "initial_model")
+    ]
