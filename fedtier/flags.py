@@ -16,6 +16,8 @@ from fedtier.problems import StartupError
 from fedtier.tokens import TokenVerifier
 
 ENVIRONMENT_PREFIX: Final = "FEDTIER"
+SEED: Final = click.IntRange(0, 2**63 - 1)
+"""Seeds of splits and models: what every generator of random numbers takes that we use."""
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 

@@ -26,11 +26,9 @@ from fedtier.rounds import first_error
 from fedtier.store import PublishedRound, RoundStore, StoreCorrupt, StoreUnavailable
 from fedtier.tensors import TensorFile
 from fedtier_cli.evaluation_basis import basis_of
-from fedtier_cli.history import HistoryRound, published_rounds
+from fedtier_cli.history import HistoryRound
 from fedtier_cli.metrics import known_first
 from fedtier_cli.rundir import label
-
-__all__ = ["Evaluator", "Note", "RoundScore", "evaluated_rounds", "metric_names", "published_rounds", "write_csv"]
 
 Note: TypeAlias = Callable[[str], object]
 """Takes a sentence that a person should read."""
@@ -133,14 +131,21 @@ class Evaluator:
         StartupError
             The model is not the one that its manifest names, cannot be had, or is not one of the task.
         """
-        known = None if self._again else self._known(store, published)
+        known = None if self._again else self.known(store, published)
         if known is not None:
             return RoundScore.of(published, known, known=True)
         evaluation = self._tested(store, published)
         self._keep(store, evaluation)
         return RoundScore.of(published, evaluation, known=False)
 
-    def _known(self, store: RoundStore, published: PublishedRound) -> Evaluation | None:
+    def known(self, store: RoundStore, published: PublishedRound) -> Evaluation | None:
+        """Return what was found before with the same task and data, or None.
+
+        Raises
+        ------
+        StoreUnavailable
+            S3 cannot be read now.
+        """
         try:
             found = store.read_evaluation(published.round, published.manifest.model.sha256)
         except StoreCorrupt as error:

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from client.task import BUILT_IN
-from fedtier.flags import FiniteRange, json_flag
+from fedtier.flags import SEED, FiniteRange, json_flag
 from fedtier.rounds import ClientSettings
 from fedtier_cli.local import LocalOptions
 from fedtier_cli.local_clients import process_count
@@ -38,7 +38,7 @@ def federation_flags(function: _Decorated) -> _Decorated:
         ),
         click.option(
             "--seed",
-            type=click.IntRange(min=0),
+            type=SEED,
             default=0,
             help="Of the split, the initial model, the drawing and the clients' training.",
         ),

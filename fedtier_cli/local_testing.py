@@ -7,16 +7,14 @@ import os
 from collections.abc import Iterator
 from typing import Any, Final
 
-from fedtier.evaluations import Evaluation
 from fedtier.problems import StartupError
-from fedtier.store import PublishedRound, RoundStore, StoreCorrupt, StoreUnavailable
+from fedtier.store import StoreUnavailable
 from fedtier_cli.display import Display
-from fedtier_cli.evaluation import Evaluator, RoundScore, evaluated_rounds, published_rounds, write_csv
-from fedtier_cli.evaluation_basis import basis_of
+from fedtier_cli.evaluation import Evaluator, RoundScore, evaluated_rounds, write_csv
 from fedtier_cli.goal import Goal
+from fedtier_cli.history import published_rounds
 from fedtier_cli.local import LocalRun
 from fedtier_cli.processes import Child, Ended, Event, Fact, status_in_words
-from fedtier_cli.rundir import label
 
 PROGRAM: Final = "evaluate"
 _LOOK_EVERY: Final = "0.5"
@@ -99,7 +97,7 @@ def _score(members: Any) -> RoundScore:
     return RoundScore(**{name: members[name] for name in names})
 
 
-def scores_so_far(run: LocalRun) -> Iterator[RoundScore]:
+def scores_so_far(run: LocalRun, display: Display) -> Iterator[RoundScore]:
     """Yield the rounds that were tested before on the same data, oldest first; no model is tested.
 
     Raises
@@ -107,20 +105,14 @@ def scores_so_far(run: LocalRun) -> Iterator[RoundScore]:
     StartupError
         S3 cannot be used, or the test data cannot be read.
     """
-    basis = basis_of(run.options.task, run.data.test)
+    evaluator = Evaluator(run.options.task, run.data.test, note=display.note)
     for published in published_rounds(run.store.rounds):
-        found = _known(run.store.rounds, published)
-        if found is not None and (found.task, found.basis) == (label(run.options.task), basis):
+        try:
+            found = evaluator.known(run.store.rounds, published)
+        except StoreUnavailable as error:
+            raise StartupError(str(error)) from None
+        if found is not None:
             yield RoundScore.of(published, found, known=True)
-
-
-def _known(store: RoundStore, published: PublishedRound) -> Evaluation | None:
-    try:
-        return store.read_evaluation(published.round, published.manifest.model.sha256)
-    except StoreCorrupt:
-        return None
-    except StoreUnavailable as error:
-        raise StartupError(str(error)) from None
 
 
 def show_scores(run: LocalRun, display: Display) -> list[RoundScore]:

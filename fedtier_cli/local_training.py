@@ -64,7 +64,7 @@ def _require_testable(run: LocalRun, goal: Goal) -> None:
 def _towards(run: LocalRun, goal: Goal, clock: Callable[[], float], display: Display) -> int:
     started = clock()
     if run.newest_round is not None and goal.target is not None:
-        already = goal.first_reached(scores_so_far(run))
+        already = goal.first_reached(scores_so_far(run, display))
         if already is not None:
             display.note(goal.reached(already, already=True))
             return 0

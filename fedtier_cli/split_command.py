@@ -15,7 +15,7 @@ from rich.console import Console
 from client.datasets.catalogue import DATASETS, Origin, dataset_named
 from client.datasets.known_files import Progress
 from client.datasets.mnist import public_sources
-from fedtier.flags import command, json_flag
+from fedtier.flags import SEED, command, json_flag
 from fedtier.problems import StartupError
 from fedtier.store import RoundStore
 from fedtier_cli.initial_model import FILE_NAME, publish_initial_model, require_source, usual_task, write_initial_model
@@ -29,8 +29,6 @@ from fedtier_cli.workplace import home
 _PICTURE: Final = "label-distribution.png"
 _FLAG: Final = "--saved_dir"
 _PATH: Final = click.Path(path_type=Path)
-_LARGEST_SEED: Final = 2**63 - 1
-"""PyTorch, which draws initial models, takes none that is much larger."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +55,7 @@ class Start:
 @click.option("--data-dir", type=_PATH, help="Folder with the data set's files; MNIST is fetched when it is not given.")
 @click.option("--clients", type=click.IntRange(min=1), default=10, help="Among how many.")
 @partition_flags
-@click.option("--seed", type=click.IntRange(0, _LARGEST_SEED), default=0, help="Of the split and of the initial model.")
+@click.option("--seed", type=SEED, default=0, help="Of the split and of the initial model.")
 @click.option("--saved-dir", type=_PATH, default=Path("shards"), help="Folder for the shards.")
 @click.option("--no-picture", is_flag=True, help=f"Draw no {_PICTURE}; one of an earlier split goes.")
 @click.option(
