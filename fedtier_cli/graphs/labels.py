@@ -73,7 +73,15 @@ def _annotate(axes: Axes, label: EndLabel) -> Annotation:
         color=label.colour,
         annotation_clip=False,
         parse_math=False,
-        arrowprops={"arrowstyle": "-", "color": label.colour, "linewidth": 0.7, "shrinkA": 1, "shrinkB": 2},
+        # From the middle of the left edge: from the middle of the text, a steep line would cross the labels beneath.
+        arrowprops={
+            "arrowstyle": "-",
+            "color": label.colour,
+            "linewidth": 0.7,
+            "shrinkA": 1,
+            "shrinkB": 2,
+            "relpos": (0.0, 0.5),
+        },
     )
 
 
