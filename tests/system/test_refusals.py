@@ -46,7 +46,8 @@ class Programs:
         return self.refused("worker", *rest, *flags, variables=variables)
 
     def client(self, *flags: str) -> Refusal:
-        rest = ("--server", "http://127.0.0.1:9", "--client-id", "client-0", "--data", str(self._folder / "shard"))
+        usual = {"--server": "http://127.0.0.1:9", "--client-id": "client-0", "--data": str(self._folder / "shard")}
+        rest = [word for flag, value in usual.items() if flag not in flags for word in (flag, value)]
         return self.refused("client", *rest, "--wait", "0", *flags)
 
     def refused(self, *arguments: str, variables: Mapping[str, str] | None = None) -> Refusal:
