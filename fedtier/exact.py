@@ -87,8 +87,6 @@ class ExactSum:
             and all(np.array_equal(self._sums[name], other._sums[name]) for name in self._sums)
         )
 
-    __hash__ = None  # type: ignore[assignment]  # a sum changes in place
-
     def clear(self, plan: SumPlan | None = None) -> None:
         """Make this the sum of nothing, keeping its memory for the next batch or round.
 

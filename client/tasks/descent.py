@@ -33,7 +33,7 @@ class Descent:
     def step(self, loss: torch.Tensor) -> None:
         """Move the weights against the gradient of a batch's loss, a scalar."""
         self._optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        torch.autograd.backward(loss)
         for weights, anchor in self._anchors:
             # Weights that the loss does not reach do not move, so nothing pulls on them.
             if weights.grad is not None:
