@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NoReturn, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +86,9 @@ class ExactSum:
             and self.contributors == other.contributors
             and all(np.array_equal(self._sums[name], other._sums[name]) for name in self._sums)
         )
+
+    def __hash__(self) -> NoReturn:
+        raise TypeError("a sum changes in place, so it has no hash")
 
     def clear(self, plan: SumPlan | None = None) -> None:
         """Make this the sum of nothing, keeping its memory for the next batch or round.

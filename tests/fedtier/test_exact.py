@@ -319,6 +319,12 @@ def test_sums_that_differ_in_one_unit_are_not_equal() -> None:
     assert a != fold_all(plan, [(tensor_of(np.array([1, 5]), "I64"), 1), (Tensor("I64", (2,), bytes(16)), 1)])
 
 
+def test_a_sum_changes_in_place_so_it_is_no_key() -> None:
+    total = ExactSum(one_tensor(Tensor("I64", (2,), bytes(16))))
+    with pytest.raises(TypeError, match="changes in place"):
+        hash(total)
+
+
 # Refusals change nothing
 
 
