@@ -1,20 +1,20 @@
-"""A round's confusion matrix as a picture."""
+"""A round's confusion matrix as a picture. Needs matplotlib."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 
 from fedtier.evaluations import Confusion
-from fedtier_cli.pictures import usual_style
+from fedtier_cli.drawing import usual_style
 from fedtier_cli.plain_text import printable
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
 _POINTS: Final = 72
 _DPI: Final = 150
@@ -47,8 +47,6 @@ def confusion_figure(round_number: int, confusion: Confusion, accuracy: float | 
 
 
 def _drawn(round_number: int, confusion: Confusion, accuracy: float | None) -> Figure:
-    from matplotlib.figure import Figure  # noqa: PLC0415 -- of the view extra, and slow to import
-
     counts = np.array(confusion.counts, np.int64)
     cell = min(max(_CELL_INCHES, _MATRIX_INCHES[0] / len(counts)), _MATRIX_INCHES[1] / len(counts))
     side = cell * len(counts)
@@ -68,9 +66,6 @@ def _drawn(round_number: int, confusion: Confusion, accuracy: float | None) -> F
 
 
 def _draw_cells(axes: Axes, counts: npt.NDArray[np.int64]) -> AxesImage:
-    import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.colors import PowerNorm  # noqa: PLC0415
-
     # The root lets a mistake of one in a hundred be seen beside a class that is told right.
     norm = PowerNorm(0.5, vmin=0, vmax=1)
     colours = mpl.colormaps["Blues"].with_extremes(bad="0.85")

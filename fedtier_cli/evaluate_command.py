@@ -14,13 +14,12 @@ import click
 from fedtier.flags import command, json_flag
 from fedtier.problems import StartupError
 from fedtier.store import RoundStore
-from fedtier_cli.confusion_picture import confusion_figure
 from fedtier_cli.evaluation import Evaluator, RoundScore, evaluated_rounds, write_csv
 from fedtier_cli.evaluation_data import Wanted, task_and_data
 from fedtier_cli.evaluation_display import EvaluationDisplay, EvaluationFacts, EvaluationTables, Written
 from fedtier_cli.history import published_rounds
 from fedtier_cli.interruption import Interrupted, ended_by_signals
-from fedtier_cli.pictures import MISSING, can_draw, require_drawable, write_picture
+from fedtier_cli.pictures import MISSING, can_draw, picture_file, require_drawable
 from fedtier_cli.published import Place, Published, maxlen_flag, opened, place_flags, running_store
 from fedtier_cli.screen import screen
 from fedtier_cli.watching import Watch, every_flag
@@ -187,5 +186,5 @@ def _draw(newest: RoundScore, options: Options, folder: Path, display: Evaluatio
         display.note(MISSING)
         return None
     target = options.picture or folder / _PICTURE
-    write_picture(target, confusion_figure(newest.round, newest.confusion, newest.metrics.get("accuracy")), _FLAG)
+    picture_file(target, _FLAG).draw_confusion(newest.round, newest.confusion, newest.metrics.get("accuracy"))
     return target

@@ -14,7 +14,7 @@ from fedtier_cli.graphs.outliers import outliers
 from fedtier_cli.history import read_history
 from fedtier_cli.interruption import ended_by_signals
 from fedtier_cli.metrics import METRICS
-from fedtier_cli.pictures import require_drawable, write_picture
+from fedtier_cli.pictures import picture_file, require_drawable
 from fedtier_cli.processes import as_json_line
 from fedtier_cli.published import Place, Published, maxlen_flag, opened, place_flags
 from fedtier_cli.series import HIGH, LOW, FederationHistory, federation_history
@@ -50,7 +50,8 @@ def graph(show_loss: bool, show_acc: bool, maxlen: int | None, out: Path | None,
     with ended_by_signals("the drawing"), opened(place) as published:
         history = federation_history(read_history(published.rounds, maxlen))
     target = out or _usual_place(published)
-    _draw(history, names, Path(published.rounds.keys.prefix).name, target)
+    title = Path(published.rounds.keys.prefix).name
+    picture_file(target, _FLAG).draw_history(history, names, title=title)
     if as_json:
         for facts in history_facts(history, names):
             click.echo(as_json_line(facts))
@@ -99,9 +100,3 @@ def _number(value: float) -> float | None:
 
 def _usual_place(published: Published) -> Path:
     return Path(_PICTURE) if published.run is None else published.run.path / _PICTURE
-
-
-def _draw(history: FederationHistory, names: Sequence[str], title: str, target: Path) -> None:
-    from fedtier_cli.graphs.figure import history_figure  # noqa: PLC0415 -- needs matplotlib, of the view extra
-
-    write_picture(target, history_figure(history, names, title=title), _FLAG)

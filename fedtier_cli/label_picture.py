@@ -1,17 +1,21 @@
-"""Which labels each client has, as a picture: bars that can be read one by one, or a heat map where there are many."""
+"""Which labels each client has, as a picture: bars that can be read one by one, or a heat map where there are many.
+
+Needs matplotlib.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import matplotlib as mpl
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.colors import PowerNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from fedtier_cli.pictures import usual_style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from fedtier_cli.drawing import usual_style
 
 _DPI: Final = 150
 _POINTS: Final = 72
@@ -60,8 +64,6 @@ def label_figure(counts: npt.NDArray[np.int64], labels: tuple[str, ...], *, titl
 
 
 def _bars(counts: npt.NDArray[np.int64], labels: tuple[str, ...], title: str) -> Figure:
-    from matplotlib.figure import Figure  # noqa: PLC0415 -- of the view extra, and slow to import
-
     height = max(_BAR_INCHES * len(counts), _BAR_INCHES * len(labels)) + 2 * _MARGIN_INCHES
     figure = Figure(figsize=(_BARS_INCHES * _ROOM_FOR_SIZE + 2.2, height), dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
@@ -99,8 +101,6 @@ def _name_segments(
 
 
 def _heat_map(counts: npt.NDArray[np.int64], labels: tuple[str, ...], title: str) -> Figure:
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
     # A whole number of pixels for each client, or some would look larger than others.
     pixels = int(np.clip(_MAP_INCHES * _DPI // len(counts), *_ROW_PIXELS))
     map_height = min(pixels * len(counts) / _DPI, _MAP_INCHES)
@@ -122,10 +122,6 @@ def _heat_map(counts: npt.NDArray[np.int64], labels: tuple[str, ...], title: str
 
 
 def _draw_cells(axes: Axes, scale: Axes, counts: npt.NDArray[np.int64], labels: tuple[str, ...]) -> None:
-    import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.colors import PowerNorm  # noqa: PLC0415
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
-
     # The root tells few examples from many where one client has nearly all.
     norm = PowerNorm(0.5, vmin=0, vmax=max(int(counts.max()), 1))
     colours = mpl.colormaps["viridis_r"].with_extremes(bad="white")

@@ -1,23 +1,24 @@
-"""Pictures as files: what they can be called, how they look whoever draws them, and how one is written."""
+"""Pictures before they are drawn: what they can be called, and whether there is matplotlib, of the view extra.
+
+matplotlib is slow to import and may be absent, so that commands import this module alone; it loads what draws when
+there is something to draw.
+"""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
-import os
-import uuid
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from fedtier.problems import StartupError
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from fedtier_cli.picture_file import PictureFile
 
 FORMATS: Final = (".png", ".svg")
-MISSING: Final = "pictures need matplotlib, which is not installed; install the view extra: pip install 'fedtier[view]'"
+_REMEDY: Final = "install the view extra: pip install 'fedtier[view]'"
+MISSING: Final = f"pictures need matplotlib, which is not installed; {_REMEDY}"
 
 
 def can_draw() -> bool:
@@ -45,47 +46,27 @@ def require_drawable(path: Path, flag: str) -> None:
         raise StartupError(MISSING)
 
 
-@contextmanager
-def usual_style() -> Iterator[None]:
-    """Draw as matplotlib does by itself, so that a ``matplotlibrc`` of the user gives no other picture."""
-    import matplotlib as mpl  # noqa: PLC0415 -- of the view extra, and slow to import
-
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update({"svg.hashsalt": "fedtier", "svg.fonttype": "none"})
-        yield
-
-
-def write_picture(path: Path, figure: Figure, flag: str) -> None:
-    """Write a picture that appears whole or not at all; the same figure gives the same bytes.
+def picture_file(path: Path, flag: str) -> PictureFile:
+    """Load what draws, and return the file to draw into.
 
     Parameters
     ----------
     path : Path
         Of one of `FORMATS`.
-    figure : Figure
-        Made in `usual_style`, and drawn at its own resolution.
     flag : str
         By which the user chose the path.
 
     Raises
     ------
     StartupError
-        It cannot be written.
+        matplotlib is not installed, or what is installed cannot be loaded.
     """
-    form = path.suffix.lower().removeprefix(".")
-    metadata = {"Software": None} if form == "png" else {"Date": None}
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    if not can_draw():
+        raise StartupError(MISSING)
     try:
-        try:
-            with usual_style(), warnings.catch_warnings(), temporary.open("xb") as file:
-                # A name may be in a script that the font lacks; the picture shows boxes then.
-                warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-                figure.savefig(file, format=form, dpi="figure", metadata=metadata)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise StartupError(
-            f"the picture cannot be written to {path} ({error.strerror}); choose another {flag}"
-        ) from None
+        module = importlib.import_module("fedtier_cli.picture_file")
+    except ImportError as error:
+        reason = " ".join(str(error).split())
+        raise StartupError(f"pictures need matplotlib, which cannot be loaded ({reason}); {_REMEDY}") from error
+    made: type[PictureFile] = module.PictureFile
+    return made(path, flag)

@@ -19,8 +19,7 @@ from fedtier.flags import SEED, command, json_flag
 from fedtier.problems import StartupError
 from fedtier.store import RoundStore
 from fedtier_cli.initial_model import FILE_NAME, publish_initial_model, require_source, usual_task, write_initial_model
-from fedtier_cli.label_picture import label_figure
-from fedtier_cli.pictures import MISSING, can_draw, write_picture
+from fedtier_cli.pictures import MISSING, can_draw, picture_file
 from fedtier_cli.split_display import SplitDisplay, SplitFacts, SplitTables, title_of
 from fedtier_cli.split_flags import partition_flags, partition_of
 from fedtier_cli.splitting import Dealt, Recipe, split_into
@@ -141,7 +140,7 @@ def _draw(dealt: Dealt, target: Path, display: SplitDisplay, *, wanted: bool) ->
             display.note(f"{MISSING}, or give --no-picture")
         return
     recipe = dealt.recipe
-    write_picture(target, label_figure(dealt.counts, recipe.dataset.label_names, title=title_of(recipe)), _FLAG)
+    picture_file(target, _FLAG).draw_labels(dealt.counts, recipe.dataset.label_names, title=title_of(recipe))
     display.picture(target)
 
 

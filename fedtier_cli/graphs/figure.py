@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fedtier_cli.drawing import usual_style
 from fedtier_cli.graphs import ink
 from fedtier_cli.graphs.labels import EndLabel, end_label, place_labels, short
 from fedtier_cli.graphs.legend import draw_legend
 from fedtier_cli.graphs.outliers import outliers
 from fedtier_cli.graphs.panels import draw_panel
 from fedtier_cli.metrics import METRICS, shown_metric
-from fedtier_cli.pictures import usual_style
 from fedtier_cli.series import FederationHistory
 from fedtier_cli.situation import plural
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 
 def history_figure(history: FederationHistory, names: Sequence[str] = METRICS, *, title: str = "") -> Figure:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -14,9 +15,6 @@ from fedtier_cli.graphs.labels import short
 from fedtier_cli.graphs.outliers import THRESHOLD
 from fedtier_cli.graphs.panels import LEAST_FOR_BAND
 from fedtier_cli.series import HIGH, LOW, FederationHistory
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 _LETTER_WIDTH: Final = 0.58
 _HANDLE_WIDTH: Final = 4.0

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, PercentFormatter
 
 from fedtier_cli.graphs import ink
 from fedtier_cli.series import Counts, FederationHistory, Floats, MetricHistory
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 LEAST_FOR_BAND: Final = 5
 """Percentiles of fewer devices are the devices themselves."""

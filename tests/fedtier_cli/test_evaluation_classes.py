@@ -17,7 +17,7 @@ from rich.console import Console
 from fedtier.evaluations import Confusion
 from fedtier_cli.class_table import ClassScore, class_scores, class_table, worst_of
 from fedtier_cli.confusion_picture import confusion_figure
-from fedtier_cli.pictures import write_picture
+from fedtier_cli.drawing import write_picture
 
 ANIMALS = Confusion(labels=("cat", "[red]dog", "$fox$"), counts=((7, 1, 2), (0, 5, 0), (0, 0, 0)))
 

@@ -17,11 +17,12 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 
 from fedtier.problems import StartupError
+from fedtier_cli.drawing import write_picture
 from fedtier_cli.graphs import ink
 from fedtier_cli.graphs.figure import history_figure
 from fedtier_cli.history import HistoryRound
 from fedtier_cli.metrics import METRICS
-from fedtier_cli.pictures import require_drawable, write_picture
+from fedtier_cli.pictures import require_drawable
 from fedtier_cli.series import federation_history
 from tests.fedtier_cli.histories import history_round, part, training
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from fedtier.rounds import sha256_hex
+from fedtier.fields import sha256_hex
 from fedtier.store import RoundStore
 from fedtier.tensors import TensorFile, write_arrays
 from fedtier.upstream import file_sha256

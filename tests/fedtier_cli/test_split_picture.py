@@ -10,8 +10,8 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from fedtier_cli.drawing import write_picture
 from fedtier_cli.label_picture import label_figure
-from fedtier_cli.pictures import write_picture
 
 NAMES = tuple("0123456789")
 
