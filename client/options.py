@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
+from fedtier.fields import require_id
 from fedtier.flags import require_address
 from fedtier.problems import BadRequest, StartupError
-from fedtier.rounds import require_id
 
 
 @dataclass(frozen=True, kw_only=True)

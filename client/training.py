@@ -11,9 +11,10 @@ import numpy as np
 
 from client.task import AssessingTask, Assessment, EvaluatingTask, FitConfig, FitResult, Task
 from fedtier.dtypes import Array, TensorSpec, as_stored, widen
+from fedtier.fields import parse_metrics, parse_num_examples
 from fedtier.kinds import check_update
 from fedtier.problems import BadRequest, SchemaMismatch
-from fedtier.rounds import ClientSettings, RoundPlan, parse_metrics, parse_num_examples
+from fedtier.rounds import ClientSettings, RoundPlan
 from fedtier.tensors import TensorFile
 
 

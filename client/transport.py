@@ -20,8 +20,9 @@ from pydantic import ValidationError
 
 from client.events import SavedUpdate
 from client.participant import is_transient
+from fedtier.documents import first_error
 from fedtier.problems import BadRequest, DigestMismatch, Problem, StartupError
-from fedtier.rounds import BaseRound, RoundStatus, UpdateReceipt, first_error
+from fedtier.rounds import BaseRound, RoundStatus, UpdateReceipt
 from fedtier.upstream import Unreachable, Upstream
 
 DEFAULT_WAIT: Final = 300.0
@@ -49,14 +50,14 @@ class Transport:
     ----------
     upstream : Upstream
     client_id : str
+    rng : random.Random
+        Draws the jitter.
     wait : float
         Seconds that the server may take to be there when it is asked for the first time.
     retry_budget : float
         Seconds that every later request may go on, its retries included.
     clock : callable
         Monotonic seconds.
-    rng : random.Random
-        Draws the jitter.
     outage : Outage
         Common to clients that take turns.
     """
@@ -66,10 +67,10 @@ class Transport:
         upstream: Upstream,
         client_id: str,
         *,
+        rng: random.Random,
         wait: float = DEFAULT_WAIT,
         retry_budget: float = DEFAULT_RETRY_BUDGET,
         clock: Callable[[], float] = time.monotonic,
-        rng: random.Random | None = None,
         outage: Outage | None = None,
     ) -> None:
         self._upstream = upstream
@@ -77,7 +78,7 @@ class Transport:
         self._wait = wait
         self._retry_budget = retry_budget
         self._clock = clock
-        self._rng = rng or random.Random()  # noqa: S311 - jitter is no secret
+        self._rng = rng
         self._outage = outage or Outage()
 
     def first_status(self) -> RoundStatus:

@@ -16,8 +16,8 @@ from typing import Final
 
 from client.events import SavedUpdate
 from fedtier.dtypes import Array, TensorSpec
+from fedtier.fields import parse_metrics, parse_num_examples
 from fedtier.problems import Problem
-from fedtier.rounds import parse_metrics, parse_num_examples
 from fedtier.tensors import TensorFile, write_arrays
 from fedtier.upstream import file_sha256
 

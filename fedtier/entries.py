@@ -14,10 +14,11 @@ from typing import Final, Literal, TypeAlias
 
 from fedtier.dtypes import Array
 from fedtier.exact import ExactSum, check_sum
+from fedtier.fields import parse_metrics, parse_num_examples
 from fedtier.header import encode_header
 from fedtier.kinds import SumPlan, check_update
 from fedtier.problems import BadRequest, OutOfRange, Problem, SchemaMismatch
-from fedtier.rounds import Contributor, PartialHeader, RoundPlan, parse_metrics, parse_num_examples
+from fedtier.rounds import Contributor, PartialHeader, RoundPlan
 from fedtier.tensors import TensorFile
 from fedtier.wire import WireSum, wire_chunks, wire_layout
 

@@ -6,7 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from fedtier.rounds import Count, Lenient, Metrics, RoundNumber, Sha256
+from fedtier.documents import Lenient
+from fedtier.fields import Count, Metrics, RoundNumber, Sha256
 
 _CELL = Annotated[int, Field(ge=0, strict=True)]
 

@@ -1,4 +1,4 @@
-"""The documents of a round: what the tiers send each other and what is published, and where it lies in S3.
+"""The documents of a round: what the tiers send each other and what is published.
 
 Each document is one pydantic model, used by both ends. JSON is written by
 `Document.to_json`, the same bytes for the same content on every machine.
@@ -6,90 +6,20 @@ Each document is one pydantic model, used by both ends. JSON is written by
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-import re
-from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Any, Final, Literal, Self, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
+from fedtier.documents import Document, Lenient, first_error
+from fedtier.fields import ClientId, Count, Metrics, Moment, RoundNumber, Sha256
 from fedtier.kinds import MAX_WEIGHT_LIMIT, SumPlan, TensorPlan
-from fedtier.problems import BadRequest, DuplicateContributors, OutOfRange
+from fedtier.problems import BadRequest, DuplicateContributors
 
-CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-NUM_EXAMPLES: Final = re.compile(r"[1-9][0-9]*")
-MAX_METRICS_BYTES: Final = 4096
 DEFAULT_WEIGHT_LIMIT: Final = 1 << 28
-_MAX_DIGITS: Final = 18
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
-
-def _utc(moment: datetime) -> datetime:
-    if moment.tzinfo is None:
-        raise ValueError("a time needs its zone")
-    try:
-        return moment.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("a time must lie in the years 1 to 9999 in UTC") from None
-
-
-def _finite_metrics(metrics: dict[str, float]) -> dict[str, float]:
-    if not all(math.isfinite(value) for value in metrics.values()):
-        raise ValueError("metrics must be finite numbers")
-    if any(_SURROGATE.search(name) for name in metrics):
-        raise ValueError("names must be Unicode text")
-    return dict(sorted(metrics.items()))
-
-
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-ClientId = Annotated[str, Field(pattern=f"^{CLIENT_ID.pattern}$")]
-RoundNumber = Annotated[int, Field(ge=0, strict=True)]
-Count = Annotated[int, Field(ge=1, le=(1 << 63) - 1, strict=True)]
-Moment = Annotated[datetime, AfterValidator(_utc)]
-Number = Annotated[float, Field(strict=True)]
-Metrics = Annotated[dict[str, Number], AfterValidator(_finite_metrics)]
 Optimizer: TypeAlias = Literal["sgd", "adam"]
 State: TypeAlias = Literal["collecting", "publishing", "paused", "finished"]
-
-
-class Document(BaseModel):
-    """A frozen JSON document that refuses unknown members where it is received."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
-
-    def to_json(self) -> bytes:
-        """Return the document's bytes: members in the order of the model, no white space."""
-        return self.model_dump_json(by_alias=True).encode()
-
-    @classmethod
-    def from_json(cls, data: bytes | str) -> Self:
-        """Parse and check.
-
-        Raises
-        ------
-        BadRequest
-            Names the first member that is wrong, the value seen and what was expected.
-        """
-        try:
-            return cls.model_validate_json(data)
-        except ValidationError as error:
-            raise BadRequest(f"not a {cls.__name__} document: {first_error(error)}") from None
-
-
-class Lenient(Document):
-    """A document read by programs of other versions, which skip members they do not know."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
-
-
-def first_error(error: ValidationError) -> str:
-    """Return the first thing pydantic found wrong, as one line."""
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "document"
-    return f"{where}: {first['msg']} (got {str(first['input'])[:80]!r})"
 
 
 class BaseRound(Lenient):
@@ -308,114 +238,3 @@ class Head(Document):
     round: RoundNumber
     manifest_sha256: Sha256
     attempt: Annotated[int, Field(ge=1)]
-
-
-class RoundKeys:
-    """The S3 keys of a federation.
-
-    Parameters
-    ----------
-    bucket_key : str
-        Key of the copy of the newest model, ``jobs/mnist.safetensors``; without its
-        extension it is the prefix of everything else.
-
-    Raises
-    ------
-    ValueError
-        The key has no extension or an empty part.
-    """
-
-    def __init__(self, bucket_key: str) -> None:
-        prefix, dot, extension = bucket_key.rpartition(".")
-        parts = bucket_key.split("/")
-        if (
-            not (prefix and dot and extension)
-            or "/" in extension
-            or prefix.endswith("/")
-            or {"", ".", ".."} & {*parts, *prefix.split("/")}
-        ):
-            raise ValueError(
-                f"the bucket key {bucket_key!r} is not of the form path/name.safetensors; "
-                "its path without the extension becomes the prefix of all rounds"
-            )
-        self.copy = bucket_key
-        self.prefix = prefix
-        self.head = f"{prefix}/head.json"
-
-    def model(self, round_number: int, sha256: str) -> str:
-        """Return the key of a round's model."""
-        return f"{self.prefix}/rounds/{round_number:06d}/model-{sha256}.safetensors"
-
-    def manifest(self, round_number: int, sha256: str) -> str:
-        """Return the key of a round's manifest."""
-        return f"{self.prefix}/rounds/{round_number:06d}/manifest-{sha256}.json"
-
-    def evaluation(self, round_number: int, model_sha256: str) -> str:
-        """Return the key of what a round's model did on test data."""
-        return f"{self.prefix}/rounds/{round_number:06d}/evaluation-{model_sha256}.json"
-
-
-def sha256_hex(data: bytes) -> str:
-    """Return the SHA-256 of some bytes, in hex."""
-    return hashlib.sha256(data).hexdigest()
-
-
-def parse_num_examples(text: str | None) -> int:
-    """Parse an update's ``num_examples``.
-
-    Raises
-    ------
-    BadRequest
-        It is missing or does not match ``[1-9][0-9]*``.
-    OutOfRange
-        No round counts so many.
-    """
-    if text is None or not NUM_EXAMPLES.fullmatch(text):
-        shown = None if text is None else text[:40]
-        raise BadRequest(f"the metadata num_examples is {shown!r}, not a whole number from 1 in decimal digits")
-    if len(text) > _MAX_DIGITS:
-        raise OutOfRange(f"the metadata num_examples has {len(text)} digits, more than any round counts")
-    return int(text)
-
-
-_METRICS: Final[TypeAdapter[dict[str, float]]] = TypeAdapter(Metrics)
-
-
-def parse_metrics(text: str | None) -> dict[str, float]:
-    """Parse an update's ``metrics``: a flat JSON object of finite numbers, at most 4 KB.
-
-    Raises
-    ------
-    BadRequest
-    """
-    if text is None:
-        return {}
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_METRICS_BYTES:
-        raise BadRequest(f"the metadata metrics has more than {MAX_METRICS_BYTES} bytes")
-    try:
-        return _METRICS.validate_python(json.loads(text))
-    except ValidationError as error:
-        raise BadRequest(f"the metadata metrics is no flat object of finite numbers: {first_error(error)}") from None
-    except (ValueError, RecursionError):
-        raise BadRequest("the metadata metrics is not JSON") from None
-
-
-def require_id(text: str, what: str) -> str:
-    """Return the id of a client or a batch that is well-formed.
-
-    Raises
-    ------
-    BadRequest
-    """
-    if not CLIENT_ID.fullmatch(text):
-        raise BadRequest(f"the {what} id {text[:140]!r} does not match {CLIENT_ID.pattern}")
-    return text
-
-
-def json_object(data: bytes) -> dict[str, Any]:
-    """Return a JSON object, or an empty one where the bytes are none."""
-    try:
-        parsed = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}

@@ -16,17 +16,11 @@ from typing import TYPE_CHECKING, Final
 from fedtier.bucket import BLOCK, DEFAULT_PART_BYTES, Bucket, connect, require_digest
 from fedtier.bucket_errors import ObjectMissing, PreconditionFailed, StoreCorrupt, StoreRefused, StoreUnavailable
 from fedtier.evaluations import Evaluation
+from fedtier.fields import sha256_hex
 from fedtier.header import read_header
 from fedtier.problems import NotSafetensors, Problem, StartupError
-from fedtier.rounds import (
-    Head,
-    InitialManifest,
-    Manifest,
-    ModelDigest,
-    RoundKeys,
-    parse_manifest,
-    sha256_hex,
-)
+from fedtier.round_keys import RoundKeys
+from fedtier.rounds import Head, InitialManifest, Manifest, ModelDigest, parse_manifest
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client

@@ -18,8 +18,9 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from fedtier.documents import json_object
 from fedtier.problems import DigestMismatch, Problem, Unavailable, problem_from_document
-from fedtier.rounds import BaseRound, RoundStatus, json_object
+from fedtier.rounds import BaseRound, RoundStatus
 
 BLOCK: Final = 1 << 20
 """Bytes sent or received at a time."""

@@ -20,9 +20,9 @@ from pydantic import ValidationError
 
 from client.task import AssessingTask, Assessment, EvaluatingTask, load_task, require_evaluating
 from client.training import assess_model
+from fedtier.documents import first_error
 from fedtier.evaluations import Confusion, Evaluation
 from fedtier.problems import Problem, StartupError
-from fedtier.rounds import first_error
 from fedtier.store import PublishedRound, RoundStore, StoreCorrupt, StoreUnavailable
 from fedtier.tensors import TensorFile
 from fedtier_cli.evaluation_basis import basis_of

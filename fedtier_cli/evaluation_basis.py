@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import Final
 
+from fedtier.fields import sha256_hex
 from fedtier.problems import StartupError
-from fedtier.rounds import sha256_hex
 
 _FILE_TASK: Final = ".py"
 

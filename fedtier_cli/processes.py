@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
+from fedtier.documents import json_object
 from fedtier.problems import StartupError
-from fedtier.rounds import json_object
 from fedtier_cli.tethered import tethered
 
 STOP_ORDER: Final = ("client", "evaluate", "worker", "master")

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from fedtier.documents import Lenient
 from fedtier.problems import BadRequest, StartupError
-from fedtier.rounds import Lenient
 
 BUCKET: Final = "fedtier"
 _RECORD: Final = "federation.json"

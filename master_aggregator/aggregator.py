@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -71,6 +72,8 @@ class Surroundings:
     ----------
     clock : callable
         Returns the time, with its zone.
+    rng : random.Random
+        Spreads tries of what does not work yet.
     die : callable
         Ends the process with a sentence.
     finished : callable
@@ -78,6 +81,7 @@ class Surroundings:
     """
 
     clock: Callable[[], datetime]
+    rng: random.Random
     die: Callable[[str], NoReturn]
     finished: Callable[[], None]
 
@@ -118,7 +122,14 @@ class MasterAggregator:
         self._lock = threading.Lock()
         self._waiting = WaitingRoom()
         self._recorder = Recorder(state, self._tell, surroundings.die)
-        self._publisher = Publisher(store, self._workshop, self._show_published, self._take_over, surroundings.finished)
+        self._publisher = Publisher(
+            store,
+            self._workshop,
+            self._show_published,
+            self._take_over,
+            surroundings.finished,
+            rng=surroundings.rng,
+        )
         self._scoreboard = scoreboard
         self._refusals = Refusals()
         self._timer: threading.Timer | None = None

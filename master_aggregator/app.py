@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,7 +77,7 @@ def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
         store,
         state,
         options.rules,
-        Surroundings(clock=lambda: datetime.now(UTC), die=stop_at_once, finished=finished),
+        Surroundings(clock=lambda: datetime.now(UTC), rng=random.SystemRandom(), die=stop_at_once, finished=finished),
         redirect_models=options.redirect_models,
         scoreboard=None if folder is None else Scoreboard(store, folder.absolute()),
     )

@@ -18,8 +18,9 @@ from typing import Final, TypeAlias, TypeVar
 
 import structlog
 
+from fedtier.fields import sha256_hex
 from fedtier.problems import Problem
-from fedtier.rounds import Contributor, Head, ModelDigest, RoundManifest, RoundPlan, sha256_hex
+from fedtier.rounds import Contributor, Head, ModelDigest, RoundManifest, RoundPlan
 from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
 from master_aggregator.journal import Journal, sync_file
 from master_aggregator.opening import OpenRound, Workshop
@@ -47,6 +48,8 @@ class Publisher:
         Takes the round that is open now.
     finished : callable
         Is told when nothing is left to be done after the last round.
+    rng : random.Random
+        Spreads the tries while S3 or the disk is away.
     """
 
     def __init__(
@@ -56,12 +59,15 @@ class Publisher:
         published: Callable[[RoundManifest, float], None],
         opened: Callable[[OpenRound], None],
         finished: Callable[[], None],
+        *,
+        rng: random.Random,
     ) -> None:
         self._store = store
         self._workshop = workshop
         self._published = published
         self._opened = opened
         self._finished = finished
+        self._rng = rng
         self._work: queue.SimpleQueue[_Work] = queue.SimpleQueue()
         self._trouble: str | None = None
         self._log = structlog.get_logger()
@@ -150,7 +156,7 @@ class Publisher:
             else:
                 self._trouble = None
                 return result
-            threading.Event().wait(random.uniform(pause / 2, pause))  # noqa: S311
+            threading.Event().wait(self._rng.uniform(pause / 2, pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 

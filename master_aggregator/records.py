@@ -7,7 +7,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from fedtier.rounds import Contributor, Head, Moment, RoundPlan, sha256_hex
+from fedtier.fields import Moment, sha256_hex
+from fedtier.rounds import Contributor, Head, RoundPlan
 
 
 class Damaged(Exception):

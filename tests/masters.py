@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import random
 import threading
 import uuid
 from collections.abc import Callable, Mapping
@@ -86,6 +87,7 @@ class Master:
         *,
         verifier: TokenVerifier | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        rng: random.Random | None = None,
         redirect_models: bool = False,
         scoreboard: Scoreboard | None = None,
     ) -> None:
@@ -93,7 +95,7 @@ class Master:
         self.finished = threading.Event()
         self.state = StateDirectory(folder)
         self.state.clear_spool()
-        around = Surroundings(clock=clock, die=self._die, finished=self.finished.set)
+        around = Surroundings(clock=clock, rng=rng or random.Random(0), die=self._die, finished=self.finished.set)
         self.tier = MasterAggregator(
             store, self.state, chosen or rules(), around, redirect_models=redirect_models, scoreboard=scoreboard
         )
@@ -145,6 +147,18 @@ class Master:
     def _die(self, reason: str) -> NoReturn:
         self.deaths.put(reason)
         raise Died(reason)
+
+
+class Hasty(random.Random):
+    """Draws no pause before another try, and notes between what seconds each was to be drawn."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.pauses: list[tuple[float, float]] = []
+
+    def uniform(self, a: float, b: float) -> float:
+        self.pauses.append((a, b))
+        return 0.0
 
 
 def put(http: FlaskClient, path: str, body: bytes, headers: Mapping[str, str] | None = None) -> TestResponse:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,11 +98,19 @@ class Worker:
         batch_age: float = 5.0,
         token: str | None = None,
         verifier: TokenVerifier | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        rng: random.Random | None = None,
     ) -> None:
         self.state = StateDirectory(folder)
         ids = iter(f"{folder.name}-batch-{number}" for number in range(1_000_000))
         batcher = Batcher(batch_max=batch_max, batch_age=batch_age, new_id=lambda: next(ids))
-        self.tier = WorkerAggregator(lambda: Upstream(master, token=token), self.state, batcher)
+        self.tier = WorkerAggregator(
+            lambda: Upstream(master, token=token),
+            self.state,
+            batcher,
+            clock=clock,
+            rng=rng or random.Random(folder.name),
+        )
         self.app = create_app("worker", self.tier, Gate(verifier), self.state, threads=24)
 
     def __enter__(self) -> Worker:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import random
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,12 +78,25 @@ class WorkerAggregator:
         Makes a connection to the upstream; one for each thread.
     state : StateDirectory
     batcher : Batcher
+    clock : callable
+        Monotonic seconds.
+    rng : random.Random
+        Spreads polls and tries of many workers.
     """
 
-    def __init__(self, connect: Callable[[], Upstream], state: StateDirectory, batcher: Batcher) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Upstream],
+        state: StateDirectory,
+        batcher: Batcher,
+        *,
+        clock: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
         self._connect = connect
         self._state = state
         self._core = batcher
+        self._clock = clock
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._timer = threading.Condition(self._lock)
@@ -92,10 +105,10 @@ class WorkerAggregator:
         self._status: RoundStatus | None = None
         self._plan: RoundPlan | None = None
         self._shelf = ModelShelf(state.models, self._fetch_model)
-        self._forwarder = Forwarder(connect(), state, self._tell)
+        self._forwarder = Forwarder(connect(), state, self._tell, rng=rng)
         self._folder = Folder(state, self._forwarder.put, self._tell)
         self._refusals = Refusals()
-        self._follower = Follower(connect(), self._see, self._refusals)
+        self._follower = Follower(connect(), self._see, self._refusals, clock=clock, rng=rng)
         self._log = structlog.get_logger()
 
     def start(self) -> None:
@@ -139,7 +152,7 @@ class WorkerAggregator:
         assert plan is not None, "a status comes with its plan"
         refuse_by_address(plan, status.state, round_number, client_id)
         trouble = self._follower.trouble()
-        if trouble is not None and time.monotonic() - trouble[1] > LOST_AFTER:
+        if trouble is not None and self._clock() - trouble[1] > LOST_AFTER:
             raise Unavailable(trouble[0], retry_after=2)
         return plan
 
@@ -201,7 +214,7 @@ class WorkerAggregator:
 
     def _tell(self, event: Event) -> None:
         with self._lock:
-            for action in self._core.handle_event(event, time.monotonic()):
+            for action in self._core.handle_event(event, self._clock()):
                 self._perform(action)
             self._timer.notify()
 
@@ -220,7 +233,7 @@ class WorkerAggregator:
         """Send the core a `Tick` when it wants one."""
         while True:
             with self._lock:
-                now = time.monotonic()
+                now = self._clock()
                 at = self._core.wake_at(now)
                 if at is None or at > now:
                     self._timer.wait(None if at is None else at - now)

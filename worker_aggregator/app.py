@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +61,13 @@ def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
     state = StateDirectory(options.state_dir)
     state.clear_spool()
     batcher = Batcher(batch_max=options.batch_max, batch_age=options.batch_age, new_id=lambda: secrets.token_hex(16))
-    tier = WorkerAggregator(lambda: Upstream(options.master, token=options.token), state, batcher)
+    tier = WorkerAggregator(
+        lambda: Upstream(options.master, token=options.token),
+        state,
+        batcher,
+        clock=time.monotonic,
+        rng=random.SystemRandom(),
+    )
     app = create_app(__name__, tier, Gate(options.verifier), state, threads=options.threads)
     tier.start()
     return app, tier.close

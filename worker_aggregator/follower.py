@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -30,14 +29,28 @@ class Follower:
         Takes every status that came, also an unchanged one.
     refusals : Refusals
         Reported with each poll, those since the last that was answered.
+    clock : callable
+        Monotonic seconds.
+    rng : random.Random
+        Spreads the polls of many workers.
     """
 
-    def __init__(self, upstream: Upstream, see: Callable[[RoundStatus], None], refusals: Refusals) -> None:
+    def __init__(
+        self,
+        upstream: Upstream,
+        see: Callable[[RoundStatus], None],
+        refusals: Refusals,
+        *,
+        clock: Callable[[], float],
+        rng: random.Random,
+    ) -> None:
         self._upstream = upstream
         self._see = see
         self._refusals = refusals
+        self._clock = clock
+        self._rng = rng
         self._hurry = threading.Event()
-        self._lost_since: float | None = time.monotonic()
+        self._lost_since: float | None = clock()
         self._reason = "the upstream was not asked yet"
         self._log = structlog.get_logger()
 
@@ -50,7 +63,7 @@ class Follower:
         self._hurry.set()
 
     def trouble(self) -> tuple[str, float] | None:
-        """Return why the upstream is lost and since when (monotonic), or None while it answers."""
+        """Return why the upstream is lost and since when (on the clock), or None while it answers."""
         since = self._lost_since
         return None if since is None else (self._reason, since)
 
@@ -68,7 +81,7 @@ class Follower:
                 self._see(status)
                 wait = status.poll_after
             # Jitter, so that workers started together do not ask together.
-            self._hurry.wait(wait * random.uniform(0.75, 1.25))  # noqa: S311
+            self._hurry.wait(wait * self._rng.uniform(0.75, 1.25))
             self._hurry.clear()
 
     def _ask(self) -> RoundStatus:
@@ -84,4 +97,4 @@ class Follower:
             self._log.warning("the upstream is lost", reason=reason)
         self._reason = reason
         if self._lost_since is None:
-            self._lost_since = time.monotonic()
+            self._lost_since = self._clock()

@@ -37,12 +37,17 @@ class Forwarder:
         Where a shrunk batch is written.
     tell : callable
         Takes the answer as an event for the core.
+    rng : random.Random
+        Draws the jitter.
     """
 
-    def __init__(self, upstream: Upstream, state: StateDirectory, tell: Callable[[Event], None]) -> None:
+    def __init__(
+        self, upstream: Upstream, state: StateDirectory, tell: Callable[[Event], None], *, rng: random.Random
+    ) -> None:
         self._upstream = upstream
         self._state = state
         self._tell = tell
+        self._rng = rng
         self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._body: Received | None = None
@@ -135,7 +140,7 @@ class Forwarder:
                 self._tell(BatchCounted())
                 return
             # Full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
-            self._stopped.wait(max(random.uniform(0, pause), min(wanted or 0.0, LONGEST_PAUSE)))  # noqa: S311
+            self._stopped.wait(max(self._rng.uniform(0, pause), min(wanted or 0.0, LONGEST_PAUSE)))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _worth_another_try(self, batch: Batch, body: Received, problem: Problem) -> bool:

@@ -26,20 +26,14 @@ from fedtier.entries import (
     read_update,
     update_size_limit,
 )
+from fedtier.fields import require_id, sha256_hex
 from fedtier.problems import (
     BadRequest,
     Problem,
     SlowDown,
     Unavailable,
 )
-from fedtier.rounds import (
-    PartialReceipt,
-    RoundPlan,
-    RoundStatus,
-    UpdateReceipt,
-    require_id,
-    sha256_hex,
-)
+from fedtier.rounds import PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt
 from fedtier.serving.access import Gate
 from fedtier.serving.answers import answer_bug, answer_http_exception, answer_problem, limit_silence
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
@@ -117,17 +111,23 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
         Of the server; all but `SPARE_THREADS` may be taken by uploads.
     """
     app = Flask(name, static_folder=None)
-    documents = RoundDocuments(tier)
     slots = TransferSlots(max(1, threads - SPARE_THREADS))
-    uploads = Uploads(tier, gate, state, slots)
-    downloads = Downloads(tier.model, slots)
+    app.before_request(lambda: limit_silence(request.environ))
+    _answer_errors(app)
+    _answer_health(app, tier, state)
+    _show_round(app, tier, gate)
+    _serve_published(app, tier, gate, Downloads(tier.model, slots))
+    _take_uploads(app, Uploads(tier, gate, state, slots))
+    return app
 
+
+def _answer_errors(app: Flask) -> None:
     app.register_error_handler(Problem, answer_problem)
     app.register_error_handler(HTTPException, answer_http_exception)
     app.register_error_handler(Exception, answer_bug)
 
-    app.before_request(lambda: limit_silence(request.environ))
 
+def _answer_health(app: Flask, tier: Tier, state: StateDirectory) -> None:
     @app.get("/healthz")
     def healthz() -> dict[str, str]:
         return {"status": "alive"}
@@ -139,6 +139,10 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
             raise Unavailable(reason, retry_after=1)
         return {"status": "ready"}
 
+
+def _show_round(app: Flask, tier: Tier, gate: Gate) -> None:
+    documents = RoundDocuments(tier)
+
     @app.get("/v1/round")
     def current_round() -> BaseResponse:
         bearer = gate.require(request.headers.get("Authorization"))
@@ -147,6 +151,8 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
             tier.note_refused(read_report(request.headers.get(REFUSED_HEADER)))
         return answer
 
+
+def _serve_published(app: Flask, tier: Tier, gate: Gate, downloads: Downloads) -> None:
     @app.get("/v1/rounds/<number>/model")
     def model(number: str) -> BaseResponse:
         gate.require(request.headers.get("Authorization"))
@@ -157,6 +163,8 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
         gate.require(request.headers.get("Authorization"))
         return _with_digests(_json(tier.manifest(parse_round(number))))
 
+
+def _take_uploads(app: Flask, uploads: Uploads) -> None:
     @app.put("/v1/rounds/<number>/updates/<client_id>")
     def update(number: str, client_id: str) -> BaseResponse:
         return _json(uploads.update(number, client_id).to_json())
@@ -164,8 +172,6 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
     @app.put("/v1/rounds/<number>/partials/<batch_id>")
     def partial(number: str, batch_id: str) -> BaseResponse:
         return _json(uploads.partial(number, batch_id).to_json())
-
-    return app
 
 
 class RoundDocuments:

@@ -158,7 +158,8 @@ def test_a_server_that_is_lost_is_waited_for_once_and_not_once_per_client() -> N
     with serve(answer) as url, Upstream(url) as upstream:
         outage = Outage()
         one, other = (
-            Transport(upstream, name, retry_budget=8.0, clock=clock, outage=outage) for name in ("one", "other")
+            Transport(upstream, name, rng=random.Random(name), retry_budget=8.0, clock=clock, outage=outage)
+            for name in ("one", "other")
         )
         with pytest.raises(Unreachable):
             one.round_status()
@@ -176,7 +177,7 @@ def test_a_server_that_is_back_is_given_the_whole_wait_again(tmp_path: Path) -> 
 
     with serve(lambda request: (replies.pop(0) if replies else None) or federation(request)) as url:
         outage = Outage()
-        Transport(Upstream(url), "one", outage=outage).round_status()
+        Transport(Upstream(url), "one", rng=random.Random(1), outage=outage).round_status()
 
     assert outage.since is None
 

@@ -44,8 +44,8 @@ class Script:
         return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
-def transport(url: str, **settings: float) -> Transport:
-    return Transport(Upstream(url), "client-3", **{"wait": 30.0, "retry_budget": 30.0, **settings})  # type: ignore[arg-type]  # floats only
+def transport(url: str, *, wait: float = 30.0, retry_budget: float = 30.0) -> Transport:
+    return Transport(Upstream(url), "client-3", rng=random.Random(3), wait=wait, retry_budget=retry_budget)
 
 
 def busy(kind: type[Problem] = Unavailable, after: str = "0.01") -> Reply:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fedtier.fields import sha256_hex
 from fedtier.rounds import (
     BaseRound,
     ClientSettings,
@@ -16,7 +17,6 @@ from fedtier.rounds import (
     ModelDigest,
     Predecessor,
     RoundManifest,
-    sha256_hex,
 )
 from fedtier.store import RoundStore, StoredHead
 from fedtier.tensors import write_arrays

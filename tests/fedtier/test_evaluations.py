@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fedtier.bucket import connect
 from fedtier.evaluations import Confusion, Evaluation
 from fedtier.problems import BadRequest
-from fedtier.rounds import RoundKeys
+from fedtier.round_keys import RoundKeys
 from fedtier.store import RoundStore, StoreCorrupt
 
 EVALUATION = Evaluation(

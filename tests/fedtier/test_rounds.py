@@ -3,82 +3,27 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from fedtier.kinds import TensorPlan
-from fedtier.problems import BadRequest, DuplicateContributors, OutOfRange
+from fedtier.documents import Document
+from fedtier.problems import BadRequest, DuplicateContributors
 from fedtier.rounds import (
-    BaseRound,
-    ClientSettings,
     Contributor,
     Counted,
-    Document,
     Head,
     InitialManifest,
     ModelDigest,
     PartialHeader,
     PartialReceipt,
-    Predecessor,
-    RoundKeys,
-    RoundManifest,
     RoundPlan,
     RoundStatus,
     UpdateReceipt,
-    json_object,
     parse_manifest,
-    parse_metrics,
-    parse_num_examples,
-    require_id,
-    sha256_hex,
 )
-
-SHA = "0123456789abcdef" * 4
-NOON = datetime(2026, 3, 1, 12, 30, 15, 250_000, tzinfo=UTC)
-PLAN: dict[str, Any] = {
-    "round": 7,
-    "attempt": 12,
-    "base": BaseRound(round=6, sha256=SHA, bytes=1_724_992, url="/v1/rounds/6/model"),
-    "tensors": (
-        TensorPlan("conv1.weight", "F32", (20, 1, 5, 5), "float", 26),
-        TensorPlan("conv1.bias", "F32", (20,), "wide", 149),
-        TensorPlan("steps", "I64", (), "integer", 0),
-        TensorPlan("mask", "F32", (2, 2), "kept", 0),
-    ),
-    "weight_limit": 268_435_456,
-    "max_examples": 3_627_506,
-    "threshold": 10,
-    "min_clients": 1,
-    "deadline": None,
-    "cohort": None,
-    "final_round": 20,
-    "client": ClientSettings(),
-}
-
-
-def contributor(client_id: str = "client-3", num_examples: int = 600) -> Contributor:
-    return Contributor(client_id=client_id, num_examples=num_examples, sha256=SHA, metrics={"loss": 0.31})
-
-
-def manifest(**changes: Any) -> RoundManifest:
-    return RoundManifest(
-        **{
-            **PLAN,
-            "model": ModelDigest(sha256=SHA, bytes=5),
-            "total_examples": 600,
-            "contributors": (contributor(),),
-            "previous": Predecessor(round=6, manifest_sha256=SHA),
-            "opened_at": NOON,
-            "closed_at": NOON + timedelta(seconds=1),
-            "published_at": NOON + timedelta(seconds=2),
-            **changes,
-        }
-    )
-
+from tests.fedtier.round_documents import NOON, PLAN, SHA, contributor, manifest, refusal
 
 DOCUMENTS: list[Document] = [
     RoundPlan(**PLAN),
@@ -220,14 +165,6 @@ def test_bytes_that_are_no_manifest_are_refused(data: bytes) -> None:
 # Refusals
 
 
-def refusal(model: type[Document], data: bytes | str) -> str:
-    with pytest.raises(BadRequest) as refused:
-        model.from_json(data)
-    assert refused.value.detail.encode()  # goes into a JSON document
-    assert "\n" not in refused.value.detail
-    return refused.value.detail
-
-
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -259,13 +196,6 @@ def test_a_contributor_is_refused_by_its_first_bad_member(change: dict[str, Any]
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"{", b"\xff", b"[" * 100_000, b'{"\\ud800":1}', b'{"client_id":"\\ud800"}', "\ud800"]
-)
-def test_what_is_not_json_is_refused(data: bytes | str) -> None:
-    assert "not a Contributor document: " in refusal(Contributor, data)
-
-
-@pytest.mark.parametrize(
     "change",
     [
         *({"round": 0}, {"attempt": 0}, {"weight_limit": 0}, {"weight_limit": (1 << 53) + 1}, {"threshold": 0}),
@@ -278,19 +208,6 @@ def test_what_is_not_json_is_refused(data: bytes | str) -> None:
 def test_a_plan_that_cannot_be_is_refused(change: dict[str, Any]) -> None:
     good = json.loads(RoundPlan(**PLAN).to_json())
     assert f"not a RoundPlan document: {next(iter(change))}" in refusal(RoundPlan, json.dumps({**good, **change}))
-
-
-def test_documents_of_a_later_version_are_read_but_received_ones_are_strict() -> None:
-    plan = json.loads(RoundPlan(**PLAN).to_json())
-    assert RoundPlan.from_json(json.dumps({**plan, "codec": "q8"})) == RoundPlan(**PLAN)
-    sent = json.loads(PartialHeader(attempt=1, total_weight=600, contributors=(contributor(),)).to_json())
-    PartialHeader.from_json(json.dumps(sent))
-    assert "codec" in refusal(PartialHeader, json.dumps({**sent, "codec": "q8"}))
-
-
-def test_a_document_does_not_change() -> None:
-    with pytest.raises(ValueError, match="frozen"):
-        contributor().num_examples = 5  # type: ignore[misc]  # what is tested
 
 
 # Partials
@@ -325,150 +242,3 @@ def test_the_largest_weights_that_parse_can_be_added_and_named() -> None:
 
 def test_a_partial_of_nobody_is_refused() -> None:
     assert "contributors" in refusal(PartialHeader, '{"attempt": 1, "total_weight": 1, "contributors": []}')
-
-
-# Keys
-
-
-@pytest.mark.parametrize(
-    ("key", "prefix"),
-    [
-        ("jobs/mnist.safetensors", "jobs/mnist"),
-        ("mnist.safetensors", "mnist"),
-        ("a/b.c/d.e.safetensors", "a/b.c/d.e"),
-        ("a/.hidden.safetensors", "a/.hidden"),
-        ("x.y", "x"),
-    ],
-)
-def test_a_federation_s_keys_lie_below_its_bucket_key(key: str, prefix: str) -> None:
-    keys = RoundKeys(key)
-    assert (keys.copy, keys.prefix, keys.head) == (key, prefix, f"{prefix}/head.json")
-    assert keys.model(7, SHA) == f"{prefix}/rounds/000007/model-{SHA}.safetensors"
-    assert keys.manifest(1_234_567, SHA) == f"{prefix}/rounds/1234567/manifest-{SHA}.json"
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        *("", "mnist", ".safetensors", "mnist.", "jobs/.safetensors", "a.b/mnist", "/jobs/mnist.st", "jobs//mnist.st"),
-        *("jobs/", "../mnist.st", "jobs/./mnist.st", "jobs/../mnist.st", ".", "..", "...", "jobs/...st"),
-    ],
-)
-def test_a_key_that_gives_no_prefix_is_refused(key: str) -> None:
-    with pytest.raises(ValueError, match=r"is not of the form path/name\.safetensors; its path") as refused:
-        RoundKeys(key)
-    assert repr(key) in str(refused.value)
-
-
-# An update's metadata
-
-
-@pytest.mark.parametrize(("text", "number"), [("1", 1), ("600", 600), ("9" * 18, 10**18 - 1)])
-def test_num_examples_is_read(text: str, number: int) -> None:
-    assert parse_num_examples(text) == number
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        None,
-        "",
-        "0",
-        "-1",
-        "+1",
-        "01",
-        "1.0",
-        "1e3",
-        " 1",
-        "1 ",
-        "1\n",
-        "1_000",
-        "\u0663",
-        "\uff11",
-        "true",
-        "a" * 10_000,
-    ],
-)
-def test_num_examples_is_a_plain_whole_number(text: str | None) -> None:
-    with pytest.raises(BadRequest, match=r"num_examples is .* not a whole number from 1") as refused:
-        parse_num_examples(text)
-    assert len(refused.value.detail) < 200
-
-
-@pytest.mark.parametrize("digits", [19, 5000])
-def test_num_examples_beyond_any_round_is_out_of_range(digits: int) -> None:
-    with pytest.raises(OutOfRange, match=f"has {digits} digits"):
-        parse_num_examples("1" * digits)
-
-
-@given(
-    st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=8), st.floats(allow_nan=False, allow_infinity=False))
-)
-@settings(max_examples=60, deadline=None)
-def test_metrics_are_read_in_the_order_of_their_names(metrics: dict[str, float]) -> None:
-    text = json.dumps(metrics)
-    if len(text) > 4096:
-        with pytest.raises(BadRequest, match="more than 4096 bytes"):
-            parse_metrics(text)
-        return
-    parsed = parse_metrics(text)
-    assert parsed == metrics
-    assert list(parsed) == sorted(metrics)
-    made = Contributor(client_id="a", num_examples=1, sha256=SHA, metrics=parsed)
-    assert Contributor.from_json(made.to_json()).metrics == metrics
-
-
-def test_metrics_may_be_absent_empty_or_whole_numbers() -> None:
-    assert parse_metrics(None) == {}
-    assert parse_metrics("{}") == {}
-    assert parse_metrics('{"steps": 12}') == {"steps": 12.0}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "nothing", "[]", "1", "null", '"a"', "\ud800", "[" * 4000, '{"a":' * 800),
-        *('{"a": "1"}', '{"a": null}', '{"a": true}', '{"a": [1]}', '{"a": {"b": 1}}'),
-        *('{"a": NaN}', '{"a": Infinity}', '{"a": -Infinity}', '{"a": 1e999}'),
-        *('{"a": 1' + "0" * 400 + "}", '{"a": 1' + "0" * 4080 + "}", '{"\\ud800": 1}', '{"\\ud800": "x"}'),
-    ],
-)
-def test_metrics_are_a_flat_object_of_finite_numbers(text: str) -> None:
-    with pytest.raises(BadRequest, match="the metadata metrics is n") as refused:
-        parse_metrics(text)
-    assert len(refused.value.detail.encode()) < 300
-
-
-def test_metrics_are_limited_in_bytes() -> None:
-    parse_metrics('{"' + "a" * 4090 + '":1}')
-    for name in ("a" * 4091, "é" * 2046):
-        with pytest.raises(BadRequest, match="more than 4096 bytes"):
-            parse_metrics('{"' + name + '":1}')
-
-
-@pytest.mark.parametrize("client_id", ["a", "0", "client-3", "A.b_c-d", "a" * 128])
-def test_a_good_client_id_is_returned(client_id: str) -> None:
-    assert require_id(client_id, "client") == client_id
-    assert contributor(client_id).client_id == client_id
-
-
-@pytest.mark.parametrize(
-    "client_id", ["", ".a", "-a", "_a", "a/b", "a b", "a\n", "\na", "é", "a" * 129, "a" * 10_000, "..", "\0", "\ud800"]
-)
-def test_a_bad_client_id_is_refused(client_id: str) -> None:
-    with pytest.raises(BadRequest, match=r"the client id .* does not match") as refused:
-        require_id(client_id, "client")
-    assert len(refused.value.detail.encode()) < 300
-
-
-# Small things
-
-
-def test_json_that_is_no_object_reads_as_an_empty_one() -> None:
-    assert json_object(b'{"a": [1]}') == {"a": [1]}
-    for data in (b"", b"[1]", b"null", b"\xff\xfe", b"{", b"[" * 100_000, b"1" * 5000):
-        assert json_object(data) == {}
-
-
-def test_sha256_is_in_hex() -> None:
-    assert sha256_hex(b"abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -14,8 +14,10 @@ import requests
 from botocore.stub import Stubber
 
 from fedtier.bucket import connect
+from fedtier.fields import sha256_hex
 from fedtier.problems import StartupError
-from fedtier.rounds import Head, RoundKeys, sha256_hex
+from fedtier.round_keys import RoundKeys
+from fedtier.rounds import Head
 from fedtier.store import (
     HeadMoved,
     RoundStore,

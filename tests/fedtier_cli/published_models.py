@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from fedtier.dtypes import Array
-from fedtier.rounds import Head, sha256_hex
+from fedtier.fields import sha256_hex
+from fedtier.rounds import Head
 from fedtier.store import PublishedRound, RoundStore
 from fedtier.tensors import write_arrays
 from tests.fedtier.published import initial_manifest, manifest_of

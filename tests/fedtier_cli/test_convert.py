@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import nn
 
-from fedtier.rounds import sha256_hex
+from fedtier.fields import sha256_hex
 from fedtier.tensors import TensorFile
 from fedtier_cli.conversion import CHECKPOINT_KEYS
 from tests.fedtier_cli.federations import call, json_lines

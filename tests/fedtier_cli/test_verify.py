@@ -11,7 +11,9 @@ import pytest
 
 from fedtier.bucket import Bucket, connect
 from fedtier.dtypes import Array
-from fedtier.rounds import Head, RoundKeys, RoundManifest, sha256_hex
+from fedtier.fields import sha256_hex
+from fedtier.round_keys import RoundKeys
+from fedtier.rounds import Head, RoundManifest
 from fedtier.store import RoundStore
 from fedtier.tensors import TensorFile
 from fedtier_cli.verification import check_contributors, check_times

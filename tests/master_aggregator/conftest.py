@@ -23,6 +23,15 @@ def patient(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> It
 
 
 @pytest.fixture
+def undisturbed(patient: Master) -> Iterator[Master]:
+    """The shared master; whatever it was sent, nothing is left behind and nobody else is counted."""
+    yield patient
+    assert patient.leftovers == []
+    assert patient.get_round()["counted"] == 1
+    assert patient.get_round()["state"] == "collecting"
+
+
+@pytest.fixture
 def master(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Master]:
     """A master whose rounds close at two clients."""
     folder = tmp_path_factory.mktemp("master")

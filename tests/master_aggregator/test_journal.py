@@ -14,7 +14,8 @@ import pytest
 
 from fedtier.entries import Entry, add_entry, read_update
 from fedtier.exact import ExactSum
-from fedtier.rounds import Head, sha256_hex
+from fedtier.fields import sha256_hex
+from fedtier.rounds import Head
 from master_aggregator import journal as journal_module
 from master_aggregator.journal import Contents, Journal, find_journals
 from master_aggregator.records import CloseRecord, Damaged

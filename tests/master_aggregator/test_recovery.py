@@ -15,7 +15,7 @@ from master_aggregator import recovery
 from master_aggregator.journal import Journal, find_journals
 from master_aggregator.publisher import Publisher
 from tests.builders import sum_of, trained, update_bytes
-from tests.masters import Master, publish_initial, rules, wait_until
+from tests.masters import Hasty, Master, publish_initial, rules, wait_until
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # killed on purpose
 
@@ -254,6 +254,25 @@ def test_while_s3_is_away_the_round_stays_closed_and_readyz_says_so(
         assert master.send_update("c", C).json["type"] == "urn:fedtier:problem:round-over"  # type: ignore[index]
     master.await_round(2)
     wait_until(lambda: master.http.get("/readyz").status_code == 200)
+
+
+def test_pauses_of_a_round_that_waits_for_s3_double_up_to_ten_seconds(
+    store: RoundStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, away = RoundStore.put_model, iter(range(9))
+
+    def put_model(mine: RoundStore, round_number: int, sha256: str, path: Path) -> None:
+        if next(away, None) is not None:
+            raise StoreUnavailable("S3 at somewhere cannot be reached")
+        real(mine, round_number, sha256, path)
+
+    monkeypatch.setattr(RoundStore, "put_model", put_model)
+    rng = Hasty()
+    with Master(store, tmp_path / "state", rng=rng) as master:
+        count(master, a=A, b=B)
+        master.await_round(2)
+    longest = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    assert rng.pauses == [pytest.approx((pause / 2, pause)) for pause in longest]
 
 
 def test_a_full_disk_after_the_swap_does_not_stop_the_federation(

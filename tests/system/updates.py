@@ -133,7 +133,8 @@ def send(url: str, update: Update, round_number: int) -> UpdateReceipt:
     """
     saved = SavedUpdate(round_number, _NO_BASE, update.sha256, update.num_examples, {})
     with Upstream(url) as upstream:
-        return Transport(upstream, update.client_id, retry_budget=PATIENCE).upload(saved, update.path)
+        rng = random.Random(update.sha256)
+        return Transport(upstream, update.client_id, rng=rng, retry_budget=PATIENCE).upload(saved, update.path)
 
 
 def send_at_once(deliveries: Sequence[tuple[str, Update]], round_number: int) -> list[UpdateReceipt | Problem]:

@@ -18,7 +18,7 @@ from fedtier.store import RoundStore
 from fedtier.tokens import Bearer, Role, TokenVerifier, generate_keys, make_token
 from tests.builders import partial_bytes, sum_of, trained, update_bytes
 from tests.hostile.make import hostile_files
-from tests.masters import Master, publish_initial, put, rules, store_of, wait_until
+from tests.masters import Hasty, Master, publish_initial, put, rules, store_of, wait_until
 from tests.s3_servers import S3Server
 from tests.workers import Way, Worker, served
 from worker_aggregator import aggregator
@@ -178,6 +178,22 @@ def test_a_lost_reply_changes_nothing(federation: Federation, lost: int) -> None
     assert federation.master.get_round()["counted"] == 1
 
 
+def test_pauses_of_a_batch_that_is_sent_again_double_up_to_five_seconds(federation: Federation) -> None:
+    rng = HastySender()
+    with federation.worker(rng=rng) as worker:
+        worker.ready()
+        federation.way.lost_replies = 9
+        assert worker.send_update("client-1", BODIES["client-1"]).status_code == 200
+    assert [longest for _, longest in rng.pauses] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0])
+
+
+class HastySender(Hasty):
+    """Is hasty with batches, whose pauses are drawn from zero on, and not with polls."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return super().uniform(a, b) if a == 0 else b
+
+
 def published_model(store: RoundStore, folder: Path, groups: list[list[int]], *, deep: bool) -> bytes:
     """Publish a round of updates that take several ways, and return its model."""
     with (
@@ -290,16 +306,21 @@ def test_the_next_round_is_known_when_a_client_asks_for_it(federation: Federatio
         problem(worker.send_update("client-2", BODIES["client-2"], 1), 409, "round-over")
 
 
-def test_while_the_upstream_is_lost_uploads_are_refused_and_readyz_says_so(
-    federation: Federation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with served(federation.master.app) as (url, _), federation.worker(master=url) as worker:
+def test_while_the_upstream_is_lost_uploads_are_refused_and_readyz_says_so(federation: Federation) -> None:
+    now = [0.0]
+    with (
+        served(federation.master.app) as (url, _),
+        federation.worker(master=url, clock=lambda: now[0]) as worker,
+    ):
         worker.ready()
-    monkeypatch.setattr(aggregator, "LOST_AFTER", 0.0)
     with worker.app.app_context():
         wait_until(lambda: worker.http.get("/readyz").status_code == 503)
         assert url in problem(worker.http.get("/readyz"), 503, "unavailable")["detail"]
-        problem(worker.send_update("client-1", BODIES["client-1"]), 503, "unavailable")
+        now[0] = aggregator.LOST_AFTER
+        assert worker.tier.admit(1, "client-1").round == 1, "it may be back before the upload is"
+        now[0] += 1
+        # The reason tells it from an upload that was taken and got no answer in time.
+        assert url in problem(worker.send_update("client-1", BODIES["client-1"]), 503, "unavailable")["detail"]
         assert worker.http.get("/healthz").status_code == 200
 
 
