@@ -56,12 +56,15 @@ class Converted:
         In the order of the state dict.
     arrays : Mapping of str to ndarray
         Contiguous; BF16 as ``uint16`` bit patterns.
+    key : str or None
+        Where in the checkpoint the state dict was found; None where it is all of it.
     notes : tuple of str
         What a person should know.
     """
 
     specs: tuple[TensorSpec, ...]
     arrays: Mapping[str, Array]
+    key: str | None
     notes: tuple[str, ...]
 
     @property
@@ -70,14 +73,39 @@ class Converted:
         return sum(spec.elements for spec in self.specs)
 
 
-def read_checkpoint(path: Path) -> object:
-    """Read a file of ``torch.save`` without running what it holds.
+def convert_checkpoint(path: Path, key: str | None, strip_prefix: str) -> Converted:
+    """Return the tensors of a checkpoint's state dict as arrays, bit by bit.
+
+    Parameters
+    ----------
+    path : Path
+        Of a file of ``torch.save``; nothing that it holds is run.
+    key : str or None
+        Where the state dict is; None: it is all of the file, or under one of `CHECKPOINT_KEYS`.
+    strip_prefix : str
+        Taken off every name.
 
     Raises
     ------
     StartupError
-        It cannot be read, or is anything but tensors in plain containers.
+        The file cannot be read or is anything but tensors in plain containers, it is not clear where the state dict
+        is, or safetensors cannot hold a tensor or a name.
     """
+    state, found = _find_state_dict(_read_checkpoint(path), key)
+    names = _new_names(state, strip_prefix)
+    arrays: dict[str, Array] = {}
+    specs: list[TensorSpec] = []
+    for name, tensor in state.items():
+        dtype = _dtype_of(name, tensor)
+        plain = tensor.detach().resolve_neg().contiguous()
+        # NumPy has no bfloat16: its bits stand for it.
+        array = (plain.view(torch.uint16) if dtype == "BF16" else plain).numpy()
+        arrays[names[name]] = array
+        specs.append(TensorSpec(names[name], dtype, tuple(tensor.shape)))
+    return Converted(tuple(specs), arrays, found, tuple(_notes(state, strip_prefix)))
+
+
+def _read_checkpoint(path: Path) -> object:
     try:
         _require_no_script(path)
         with warnings.catch_warnings():
@@ -110,21 +138,8 @@ def _unreadable(path: Path, error: Exception) -> str:
     return f"{path} is no file of torch.save, is damaged, or holds pickled objects ({reason}); {_SAVE}"
 
 
-def find_state_dict(checkpoint: object, key: str | None = None) -> tuple[StateDict, str | None]:
-    """Return the state dict in a checkpoint, and the key under which it was found; None where it is all of it.
-
-    Parameters
-    ----------
-    checkpoint : object
-        Of `read_checkpoint`.
-    key : str, optional
-        Where to look; by default the state dict itself, or one of `CHECKPOINT_KEYS`.
-
-    Raises
-    ------
-    StartupError
-        There is none, or it is not clear which.
-    """
+def _find_state_dict(checkpoint: object, key: str | None) -> tuple[StateDict, str | None]:
+    """Return the state dict in a checkpoint, and the key under which it was found; None where it is all of it."""
     if not isinstance(checkpoint, Mapping):
         raise StartupError(f"the file holds a {type(checkpoint).__name__}, not a dict of tensors; {_SAVE}")
     keys = _some([repr(name) for name in checkpoint])
@@ -168,33 +183,6 @@ def _require_state_dict(value: object, what: str) -> StateDict:
 
 def _is_tensor(value: object) -> bool:
     return isinstance(value, torch.Tensor)
-
-
-def convert(state: StateDict, *, strip_prefix: str = "") -> Converted:
-    """Return a state dict's tensors as arrays, bit by bit.
-
-    Parameters
-    ----------
-    state : Mapping of str to Tensor
-    strip_prefix : str
-        Taken off every name.
-
-    Raises
-    ------
-    StartupError
-        A tensor is one that safetensors cannot hold, or a name cannot be.
-    """
-    names = _new_names(state, strip_prefix)
-    arrays: dict[str, Array] = {}
-    specs: list[TensorSpec] = []
-    for name, tensor in state.items():
-        dtype = _dtype_of(name, tensor)
-        plain = tensor.detach().resolve_neg().contiguous()
-        # NumPy has no bfloat16: its bits stand for it.
-        array = (plain.view(torch.uint16) if dtype == "BF16" else plain).numpy()
-        arrays[names[name]] = array
-        specs.append(TensorSpec(names[name], dtype, tuple(tensor.shape)))
-    return Converted(tuple(specs), arrays, tuple(_notes(state, strip_prefix)))
 
 
 def _new_names(state: StateDict, prefix: str) -> dict[str, str]:

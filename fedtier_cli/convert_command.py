@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,14 +65,7 @@ def convert(source: Path, out: Path | None, key: str | None, strip_prefix: str, 
 
 def _converted(source: Path, target: Path, *, key: str | None, strip_prefix: str, force: bool) -> dict[str, Any]:
     """Write the file, and return what a program is told of it."""
-    try:
-        from fedtier_cli import conversion  # noqa: PLC0415 - torch takes seconds to load, and may be absent
-    except ImportError:
-        raise StartupError(
-            "fedtier convert needs torch, which is not installed; pip install 'fedtier[client]'"
-        ) from None
-    state, found = conversion.find_state_dict(conversion.read_checkpoint(source), key)
-    converted = conversion.convert(state, strip_prefix=strip_prefix)
+    converted = _conversion()(source, key, strip_prefix)
     _write(target, converted, force)
     notes = list(converted.notes)
     obstacle = _obstacle(target)
@@ -79,7 +74,7 @@ def _converted(source: Path, target: Path, *, key: str | None, strip_prefix: str
     return {
         "file": str(target),
         "source": str(source),
-        "key": found,
+        "key": converted.key,
         "tensors": len(converted.specs),
         "parameters": converted.parameters,
         "bytes": target.stat().st_size,
@@ -87,6 +82,18 @@ def _converted(source: Path, target: Path, *, key: str | None, strip_prefix: str
         "opens_a_round": obstacle is None,
         "notes": notes,
     }
+
+
+def _conversion() -> Callable[[Path, str | None, str], Converted]:
+    """Load what converts: torch takes seconds to import, and may be absent."""
+    try:
+        conversion = importlib.import_module("fedtier_cli.conversion")
+    except ImportError:
+        raise StartupError(
+            "fedtier convert needs torch, which is not installed; pip install 'fedtier[client]'"
+        ) from None
+    convert_checkpoint: Callable[[Path, str | None, str], Converted] = conversion.convert_checkpoint
+    return convert_checkpoint
 
 
 def _write(target: Path, converted: Converted, force: bool) -> None:

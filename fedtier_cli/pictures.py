@@ -59,10 +59,8 @@ def picture_file(path: Path, flag: str) -> PictureFile:
     Raises
     ------
     StartupError
-        matplotlib is not installed, or what is installed cannot be loaded.
+        matplotlib cannot be loaded.
     """
-    if not can_draw():
-        raise StartupError(MISSING)
     try:
         module = importlib.import_module("fedtier_cli.picture_file")
     except ImportError as error:

@@ -268,3 +268,11 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> 
 
 def test_a_source_that_does_not_exist_is_a_wrong_argument(tmp_path: Path) -> None:
     assert call("convert", tmp_path / "nothing.pt").exit_code == 2
+
+
+def test_where_torch_is_missing_the_sentence_says_what_to_install(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"w": torch.ones(1)})
+    without = "import sys; sys.modules['torch'] = None; from fedtier_cli.convert_command import convert; convert()"
+    done = subprocess.run([sys.executable, "-c", without, path], capture_output=True, text=True, check=False)
+    sentence = "Error: fedtier convert needs torch, which is not installed; pip install 'fedtier[client]'\n"
+    assert (done.returncode, done.stderr) == (1, sentence)

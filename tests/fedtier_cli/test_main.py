@@ -51,7 +51,7 @@ def test_a_tier_can_be_started_as_a_module(module: str) -> None:
     [
         ("token", ["flask", "boto3", "torch"]),
         ("client", ["flask", "boto3"]),
-        ("split", ["flask", "torch", "matplotlib"]),
+        ("split", ["flask", "torch"]),
     ],
 )
 def test_a_command_imports_no_other_tiers_libraries(name: str, absent: list[str]) -> None:
@@ -62,3 +62,23 @@ def test_a_command_imports_no_other_tiers_libraries(name: str, absent: list[str]
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_the_help_is_listed_without_a_library_of_any_extra() -> None:
+    script = (
+        "import sys; from fedtier_cli.main import main; main(['--help'], standalone_mode=False); "
+        "print([module for module in ['flask', 'boto3', 'torch', 'matplotlib'] if module in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert "  graph " in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_command_imports_matplotlib_before_it_draws() -> None:
+    script = (
+        "import sys, click; from fedtier_cli.main import main; "
+        f"[main.get_command(click.Context(main), name) for name in {COMMANDS}]; "
+        "print('fedtier_cli.pictures' in sys.modules, 'matplotlib' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True False"

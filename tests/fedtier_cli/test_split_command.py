@@ -135,6 +135,17 @@ def test_without_matplotlib_there_are_shards_and_a_sentence(monkeypatch: pytest.
     assert split("--clients", 2, "--no-picture").stderr == ""
 
 
+@pytest.mark.parametrize(("flags", "loaded"), [([], True), (["--no-picture"], False)])
+def test_matplotlib_is_loaded_only_where_there_is_something_to_draw(flags: list[str], loaded: bool) -> None:
+    script = (
+        "import sys; from fedtier_cli.split_command import split; "
+        f"split({['--dataset', 'tabular', '--clients', '2', *flags]}, standalone_mode=False); "
+        "print('matplotlib' in sys.modules)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert ended.stdout.splitlines()[-1] == str(loaded)
+
+
 def test_a_picture_of_other_shards_does_not_stay() -> None:
     done("--clients", 2)
     done("--clients", 3, "--no-picture")
