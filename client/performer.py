@@ -34,6 +34,7 @@ from client.task import FitResult, Task
 from client.training import fit_config, train_update
 from client.transport import Transport
 from client.updates import SavedUpdates
+from fedtier.crash_points import CrashPoint, reach
 from fedtier.problems import Problem
 from fedtier.rounds import BaseRound, RoundStatus
 from fedtier.tensors import TensorFile
@@ -129,8 +130,13 @@ class Performer:
             case Train(plan):
                 return self._train(plan)
             case Upload(update):
-                return self._outcome(lambda: Accepted(self._transport.upload(update, self._updates.path(update))))
+                return self._outcome(lambda: self._upload(update))
         raise AssertionError(f"{step} is performed by nobody")
+
+    def _upload(self, update: SavedUpdate) -> Accepted:
+        receipt = self._transport.upload(update, self._updates.path(update))
+        reach(CrashPoint.UPDATE_ANSWERED, update.round)
+        return Accepted(receipt)
 
     def _outcome(self, perform: Callable[[], Event]) -> Event:
         started = self._surroundings.clock()
@@ -147,6 +153,7 @@ class Performer:
 
     def _fetch(self, base: BaseRound) -> ModelReady:
         self._models.require(base, self._transport.fetch_model)
+        reach(CrashPoint.MODEL_FETCHED, base.round + 1)
         return ModelReady(base)
 
     def _train(self, plan: RoundStatus) -> Event:
@@ -171,6 +178,7 @@ class Performer:
         return self._outcome(lambda: Trained(self._save(plan, result, self._surroundings.clock() - started)))
 
     def _save(self, plan: RoundStatus, result: FitResult, seconds: float) -> SavedUpdate:
+        reach(CrashPoint.UPDATE_TRAINED, plan.round)
         update = self._updates.save(
             (plan.round, plan.base.sha256),
             result.arrays,
@@ -178,12 +186,14 @@ class Performer:
             num_examples=result.num_examples,
             metrics=result.metrics,
         )
+        reach(CrashPoint.UPDATE_SAVED, plan.round)
         self._tell("trained", attempt=plan.attempt, seconds=seconds, **_facts(update))
         return update
 
     def _take(self, note: Note) -> None:
         match note:
             case Discard(update):
+                reach(CrashPoint.UPDATE_SETTLED, update.round)
                 self._updates.discard(update)
             case Tell(event, update, attempt, detail):
                 self._tell(event, attempt=attempt, detail=detail, seconds=self._step_seconds, **_facts(update))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from client.events import SavedUpdate
+from fedtier.crash_points import CrashPoint, reach
 from fedtier.dtypes import Array, TensorSpec
 from fedtier.fields import parse_metrics, parse_num_examples
 from fedtier.problems import Problem
@@ -93,6 +94,7 @@ class SavedUpdates:
             file.flush()
             os.fsync(file.fileno())
         sha256 = file_sha256(temporary)
+        reach(CrashPoint.UPDATE_WRITTEN, key[0])
         os.replace(temporary, path)
         _sync_directory(self._directory)
         return SavedUpdate(key[0], key[1], sha256, num_examples, dict(metrics))

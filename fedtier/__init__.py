@@ -4,6 +4,7 @@ In: bytes of safetensors files and JSON documents. Out: checked tensors (`tensor
 `header`, `dtypes`), exact sums of them (`kinds`, `exact`, `wire`), what an aggregator
 receives (`entries`, `admission`), the documents that travel and are published
 (`rounds`, made of `documents` and `fields`), the S3 side (`store`, `round_keys`),
-refusals (`problems`), signed tokens (`tokens`), the HTTP client (`upstream`) and server
-(`serving`) sides, and what commands share (`flags`, `logs`, `urls`).
+refusals (`problems`), where a test may let a process die (`crash_points`), signed
+tokens (`tokens`), the HTTP client (`upstream`) and server (`serving`) sides, and what
+commands share (`flags`, `logs`, `urls`).
 """

@@ -28,6 +28,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, NoReturn
 
+from fedtier.crash_points import CrashPoint, reach
 from fedtier.entries import Entry, Received, write_sum
 from fedtier.exact import ExactSum
 from fedtier.rounds import Contributor, RoundPlan
@@ -149,6 +150,7 @@ class Journal:
             for entry in entries:
                 moved.append(self._adopt(entry))
             size = sum(entry.body.path.stat().st_size for entry in moved)
+            reach(CrashPoint.BODIES_ADOPTED, self.plan.round)
             self._commit(moved, snapshot=False)
         except OSError:
             for entry in [*entries, *moved]:
@@ -180,11 +182,13 @@ class Journal:
         try:
             body = write_sum(total, path, {})
             sync_file(path)
+            reach(CrashPoint.SNAPSHOT_WRITTEN, self.plan.round)
             entry = Entry("partial", body, self.plan.round, self.plan.attempt, total.total_weight, contributors)
             self._commit([entry], snapshot=True)
         except OSError:
             path.unlink(missing_ok=True)
             raise
+        reach(CrashPoint.SNAPSHOT_COMMITTED, self.plan.round)
         self._since_snapshot = 0
         self._sweep()
 
@@ -316,8 +320,10 @@ class Journal:
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
+        reach(CrashPoint.RECORD_WRITTEN, self.plan.round)
         try:
             os.rename(temporary, self.folder / name)
+            reach(CrashPoint.RECORD_RENAMED, self.plan.round)
             sync_directory(self.folder)
         except OSError as error:
             self._die(f"the journal {self.folder} may be incomplete ({error.strerror}); start again to replay it")

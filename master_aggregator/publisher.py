@@ -18,6 +18,7 @@ from typing import Final, TypeAlias, TypeVar
 
 import structlog
 
+from fedtier.crash_points import CrashPoint, reach
 from fedtier.fields import sha256_hex
 from fedtier.problems import Problem
 from fedtier.rounds import Contributor, Head, ModelDigest, RoundManifest, RoundPlan
@@ -105,6 +106,7 @@ class Publisher:
         base, shelf = opened.plan.base, self._workshop.shelf
         # From the shelf anew each time: it may let go of the file while S3 is away.
         self._insist(lambda: self._store.refresh_copy(base.round, base.sha256, shelf.path(base)))
+        reach(CrashPoint.COPY_WRITTEN, base.round)
         if opened.plan.finished:
             self._finished()
 
@@ -117,22 +119,30 @@ class Publisher:
         manifest = RoundManifest.from_json(record.manifest)
         began = self._workshop.clock()
         self._insist(lambda: self._store.put_model(round_number, record.model_sha256, path))
+        reach(CrashPoint.MODEL_STORED, round_number)
         self._insist(lambda: self._store.put_manifest(round_number, record.manifest.encode()))
+        reach(CrashPoint.MANIFEST_STORED, round_number)
         head = StoredHead(record.head, self._insist(lambda: self._swap(opened, record.head)))
+        reach(CrashPoint.HEAD_SWAPPED, round_number)
         log.info("round published", sha256=record.model_sha256, contributors=len(manifest.contributors))
         self._published(manifest, (self._workshop.clock() - began).total_seconds())
         self._insist(lambda: self._workshop.shelf.adopt(path, record.model_sha256))
+        reach(CrashPoint.MODEL_SHELVED, round_number)
         following = self._insist(lambda: self._workshop.open_after(head, manifest.model, opened.total))
+        reach(CrashPoint.NEXT_OPENED, round_number)
         self._opened(following)
         Journal.remove(opened.journal.folder)
         return following
 
     def _close(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> CloseRecord:
         """Write the model and make durable what is going to be published."""
+        reach(CrashPoint.ROUND_CLOSED, opened.plan.round)
         closed_at = self._workshop.clock()
         model = write_model(opened)
+        reach(CrashPoint.MODEL_WRITTEN, opened.plan.round)
         record = make_close_record(opened, model, contributors, (closed_at, self._workshop.clock()))
         opened.journal.close(record)
+        reach(CrashPoint.CLOSE_RECORDED, opened.plan.round)
         return record
 
     def _swap(self, opened: OpenRound, head: Head) -> str:

@@ -12,6 +12,7 @@ from typing import Final, NoReturn
 
 import structlog
 
+from fedtier.crash_points import CrashPoint, reach
 from fedtier.entries import add_entry
 from fedtier.problems import Problem
 from fedtier.serving.statedir import StateDirectory
@@ -66,6 +67,7 @@ class Recorder:
             self._log.error("entries could not be journaled", reason=str(error), entries=len(group))
             self._tell(NotRecorded(tickets, self._state.refuse(error)))
             return
+        reach(CrashPoint.ENTRIES_JOURNALED, opened.plan.round)
         try:
             for entry in entries:
                 add_entry(opened.total, entry)
@@ -80,6 +82,7 @@ class Recorder:
                 examples=entry.total_weight,
             )
         self._snapshot(opened)
+        reach(CrashPoint.ENTRIES_ADDED, opened.plan.round)
         self._tell(Recorded(tickets))
 
     def _snapshot(self, opened: OpenRound) -> None:

@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 
 import structlog
 
+from fedtier.crash_points import CrashPoint, reach
 from fedtier.entries import add_entry
 from fedtier.exact import ExactSum
 from fedtier.problems import StartupError
@@ -83,6 +84,7 @@ def _recover(store: RoundStore, state: StateDirectory, workshop: Workshop) -> Re
         _forget(journals, state.path)
         return Recovered(_claim(store, head, model, workshop))
     journal, contents = loaded
+    reach(CrashPoint.JOURNAL_LOADED, journal.plan.round)
     if journal.plan.pair == here:
         if _may_go_on(journal, workshop):
             _forget(journals, state.path)
@@ -168,6 +170,7 @@ def _claim(store: RoundStore, head: StoredHead, model: ModelDigest, workshop: Wo
                 break
             current = moved.current
         else:
+            reach(CrashPoint.ATTEMPT_CLAIMED, claim.round + 1)
             return workshop.open_after(StoredHead(claim, etag), model)
     raise StartupError("head in S3 keeps moving: another master is running; stop one of them")
 

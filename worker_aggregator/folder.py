@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import structlog
 
+from fedtier.crash_points import CrashPoint, reach
 from fedtier.entries import Entry, Received, add_entry, write_partial
 from fedtier.exact import ExactSum
 from fedtier.kinds import SumPlan
@@ -91,6 +92,8 @@ class Folder:
             self._fail(ticket, self._state.refuse(error))
         except Problem as problem:
             self._fail(ticket, problem)
+        else:
+            reach(CrashPoint.ENTRY_FOLDED, entry.round)
 
     def _fail(self, ticket: int, problem: Problem) -> None:
         self._failed.add(ticket)
@@ -110,6 +113,7 @@ class Folder:
         except Problem as problem:
             self._tell(BatchRefused(problem))
         else:
+            reach(CrashPoint.BATCH_SEALED, batch.plan.round)
             self._send(SealedBatch(Batch(batch.batch_id, batch.plan, entries), body))
         finally:
             self._sum.clear()

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
+from fedtier.crash_points import CrashPoint, reach
 from fedtier.entries import PARTIAL_HEADER_LIMIT, Entry, Received, remove_entry, write_partial
 from fedtier.problems import DigestMismatch, Problem
 from fedtier.serving.statedir import StateDirectory
@@ -96,6 +97,7 @@ class Forwarder:
         finally:
             for entry in removed:
                 entry.body.path.unlink(missing_ok=True)
+        reach(CrashPoint.BATCH_SHRUNK, batch.plan.round)
         self._discard()
         self._body = body
         self._send(batch, body)
@@ -130,12 +132,14 @@ class Forwarder:
                 return
             except Problem as problem:
                 if not self._worth_another_try(batch, body, problem):
+                    reach(CrashPoint.BATCH_ANSWERED, batch.plan.round)
                     log.info("the upstream refused a batch", problem=problem.name, reason=problem.detail)
                     self._tell(BatchRefused(problem))
                     return
                 log.warning("the upstream cannot take a batch now", reason=problem.detail)
                 wanted = problem.retry_after
             else:
+                reach(CrashPoint.BATCH_ANSWERED, batch.plan.round)
                 log.info("batch counted", contributors=sum(len(e.contributors) for e in batch.entries.values()))
                 self._tell(BatchCounted())
                 return

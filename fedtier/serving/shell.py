@@ -18,6 +18,7 @@ from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
+from fedtier.crash_points import CrashPoint, reach
 from fedtier.entries import (
     Entry,
     Received,
@@ -218,8 +219,10 @@ class Uploads:
             plan = self._tier.admit(round_number, client_id)
             expected = read_body_headers(request.headers, limit=update_size_limit(plan))
             with self._tier.receiving() as upload:
-                entry = self._receive(expected, upload, lambda body: read_update(plan, client_id, body))
-                return self._tier.settle_update(entry, upload)
+                entry = self._receive(plan, expected, upload, lambda body: read_update(plan, client_id, body))
+                receipt = self._tier.settle_update(entry, upload)
+            reach(CrashPoint.UPLOAD_SETTLED, plan.round)
+            return receipt
 
     def partial(self, number: str, batch_id: str) -> PartialReceipt:
         """Take a worker's partial."""
@@ -229,8 +232,10 @@ class Uploads:
             plan = self._tier.admit(round_number, None)
             expected = read_body_headers(request.headers, limit=partial_size_limit(plan))
             with self._tier.receiving() as upload:
-                entry = self._receive(expected, upload, lambda body: read_partial(plan, body))
-                return self._tier.settle_partial(entry, upload, batch_id)
+                entry = self._receive(plan, expected, upload, lambda body: read_partial(plan, body))
+                receipt = self._tier.settle_partial(entry, upload, batch_id)
+            reach(CrashPoint.UPLOAD_SETTLED, plan.round)
+            return receipt
 
     @contextmanager
     def _noting_refusal(self) -> Iterator[None]:
@@ -242,14 +247,25 @@ class Uploads:
             self._tier.note_refused({problem.name: 1})
             raise
 
-    def _receive(self, expected: BodyHeaders, upload: Upload, check: Callable[[Received], Entry]) -> Entry:
+    def _receive(
+        self, plan: RoundPlan, expected: BodyHeaders, upload: Upload, check: Callable[[Received], Entry]
+    ) -> Entry:
         """Bring the body to disk and check it; a tier owns the file from the entry on."""
-        body = receive_body(request.stream, expected, self._state, upload.bytes_came)
+
+        def bytes_came() -> None:
+            upload.bytes_came()
+            reach(CrashPoint.UPLOAD_UNDER_WAY, plan.round)
+
+        reach(CrashPoint.UPLOAD_BEGUN, plan.round)
+        body = receive_body(request.stream, expected, self._state, bytes_came)
+        reach(CrashPoint.UPLOAD_SPOOLED, plan.round)
         try:
-            return check(body)
+            entry = check(body)
         except BaseException:
             body.path.unlink(missing_ok=True)
             raise
+        reach(CrashPoint.UPLOAD_CHECKED, plan.round)
+        return entry
 
 
 def parse_round(number: str) -> int:

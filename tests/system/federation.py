@@ -30,6 +30,7 @@ import requests
 
 from fedtier.rounds import RoundManifest, RoundStatus
 from tests.s3_servers import S3Server
+from tests.system.crashing import Orders
 
 PATIENCE: Final = 60.0
 """Seconds after which something that should have happened long ago is taken for broken."""
@@ -38,9 +39,10 @@ _CHECKOUT: Final = Path(__file__).parents[2]
 _LOG_SHOWN: Final = 3000
 
 
-def fedtier(*arguments: str) -> list[str]:
-    """Return the command line of a program, with facts as JSON."""
-    return [sys.executable, "-m", "fedtier_cli.main", *arguments, "--json"]
+def fedtier(*arguments: str, orders: Path | None = None) -> list[str]:
+    """Return the command line of a program, with facts as JSON; it obeys the orders in a file."""
+    program = ["fedtier_cli.main"] if orders is None else ["tests.system.crashing", str(orders)]
+    return [sys.executable, "-m", *program, *arguments, "--json"]
 
 
 def environment(s3: S3Server, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -83,9 +85,13 @@ class Process:
         assert self._popen.stdout is not None
         return self._popen.stdout
 
-    def wait(self) -> int:
+    def wait(self, seconds: float | None = PATIENCE) -> int:
         """Return its exit status once it has ended."""
-        return self._popen.wait(PATIENCE)
+        return self._popen.wait(seconds)
+
+    @property
+    def runs(self) -> bool:
+        return self._popen.poll() is None
 
     def signal(self, number: signal.Signals) -> None:
         self._popen.send_signal(number)
@@ -112,28 +118,25 @@ class Process:
         self.output.close()
 
 
-class Aggregator:
-    """A master or worker; started again, it is at the same address and on the same state directory.
+class Program:
+    """What is started, ends, and is started again on the same state directory.
 
     Parameters
     ----------
     name : str
     arguments : sequence of str
-        The program and its flags, without address and state directory.
+        The program and its flags, without those that `Program` itself knows.
     folder : Path
-    host : str
     variables : Mapping of str to str
     """
 
-    def __init__(
-        self, name: str, arguments: Sequence[str], folder: Path, host: str, variables: Mapping[str, str]
-    ) -> None:
+    def __init__(self, name: str, arguments: Sequence[str], folder: Path, variables: Mapping[str, str]) -> None:
         self.name = name
         self.state_dir = folder / f"{name}-state"
+        self.orders = Orders(folder / f"{name}.orders")
+        self._orders_path = folder / f"{name}.orders"
         self._arguments = tuple(arguments)
         self._folder = folder
-        self.host = host
-        self.port = 0
         self._variables = variables
         self._process: Process | None = None
 
@@ -141,6 +144,44 @@ class Aggregator:
     def process(self) -> Process:
         assert self._process is not None, f"{self.name} was not started"
         return self._process
+
+    def run(self, *flags: str) -> Process:
+        """Start it; what is left of an earlier process is ended first."""
+        self.end()
+        command = fedtier(*self._arguments, *flags, "--state-dir", str(self.state_dir), orders=self._orders_path)
+        self._process = Process(self.name, command, self._folder, self._variables)
+        return self._process
+
+    def start(self) -> None:
+        self.run()
+
+    def crash(self) -> None:
+        """Kill it and all that belongs to it, wherever it is; whoever waits for its end is told."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def end(self) -> None:
+        """Leave nothing of it behind, in whatever state it is."""
+        if self._process is not None:
+            self._process.end()
+
+
+class Aggregator(Program):
+    """A master or worker; started again, it is at the same address.
+
+    Parameters
+    ----------
+    name, arguments, folder, variables
+        See `Program`.
+    host : str
+    """
+
+    def __init__(
+        self, name: str, arguments: Sequence[str], folder: Path, host: str, variables: Mapping[str, str]
+    ) -> None:
+        super().__init__(name, arguments, folder, variables)
+        self.host = host
+        self.port = 0
 
     @property
     def url(self) -> str:
@@ -155,10 +196,7 @@ class Aggregator:
 
     def start(self, *, port: int | None = None, ready: bool = True) -> None:
         """Start it and return when it listens, or when it is ready for work."""
-        self.end()
-        where = ("--host", self.host, "--port", str(self.port if port is None else port))
-        command = fedtier(*self._arguments, *where, "--state-dir", str(self.state_dir))
-        self._process = Process(self.name, command, self._folder, self._variables)
+        self.run("--host", self.host, "--port", str(self.port if port is None else port))
         line = self.process.output.readline()
         assert line, f"{self.name} ended with status {self.process.wait()}\n{self.process.log_end()}"
         fact = json.loads(line)
@@ -173,11 +211,6 @@ class Aggregator:
         status = self.process.wait()
         self.process.end()
         return status
-
-    def end(self) -> None:
-        """Leave nothing of it behind, in whatever state it is."""
-        if self._process is not None:
-            self._process.end()
 
     def restart(self) -> None:
         status = self.stop()
@@ -254,7 +287,7 @@ class Federation:
         self._host = f"127.0.0.{random.SystemRandom().randrange(2, 255)}"
         self._s3 = s3
         self._aggregators: dict[str, Aggregator] = {}
-        self._clients: list[Process] = []
+        self._clients: list[Program] = []
 
     def __enter__(self) -> Self:
         return self
@@ -282,9 +315,15 @@ class Federation:
         return worker
 
     def client(self, client_id: str, *flags: str, server: str, variables: Mapping[str, str] | None = None) -> Process:
-        """Start a client."""
+        """Start a client once."""
+        return self.lasting_client(client_id, *flags, server=server, variables=variables).run()
+
+    def lasting_client(
+        self, client_id: str, *flags: str, server: str, variables: Mapping[str, str] | None = None
+    ) -> Program:
+        """Return a client that can be started, again and again on what it kept."""
         arguments = ("client", "--server", server, "--client-id", client_id, *flags)
-        client = Process(client_id, fedtier(*arguments), self.folder, environment(self._s3, variables))
+        client = Program(client_id, arguments, self.folder, environment(self._s3, variables))
         self._clients.append(client)
         return client
 

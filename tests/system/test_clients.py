@@ -32,7 +32,7 @@ def test_clients_of_a_numpy_task_reach_the_last_round_without_torch(federation: 
         shard = tmp_path / f"{client_id}.txt"
         shard.write_text(numbers)
         task = f"{numpy_task.__file__}:ColumnMean"
-        flags = ("--data", str(shard), "--task", task, "--rounds", "2", "--state-dir", str(tmp_path / client_id))
+        flags = ("--data", str(shard), "--task", task, "--rounds", "2")
         variables = {"PYTHONPATH": f"{untouched.parent}:{checkout}"}
         clients.append(federation.client(client_id, *flags, server=first.url, variables=variables))
 

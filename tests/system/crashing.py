@@ -1,0 +1,120 @@
+"""Runs a program of fedtier that dies, or stands still, at crash points that a test chose.
+
+``python -m tests.system.crashing ORDERS master --port 0 ...`` is ``fedtier master --port 0 ...``, but for an audit
+hook that reads the orders whenever a crash point is reached. They may be given while the program runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Literal, TypeAlias
+
+from fedtier.crash_points import EVENT, CrashPoint
+from fedtier_cli.main import main as fedtier
+
+Deed: TypeAlias = Literal["die", "stand still"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Do it at a point, once.
+
+    Parameters
+    ----------
+    point : CrashPoint
+    round : int or None
+        None is any round.
+    deed : {"die", "stand still"}
+        Killed with all that belongs to it, as by ``kill -9``; or stopped, until a signal lets it go on.
+    """
+
+    point: CrashPoint
+    round: int | None = None
+    deed: Deed = "die"
+
+
+class Orders:
+    """A file of orders; an order disappears from it when it is carried out, before it is carried out."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def give(self, orders: Sequence[Order]) -> None:
+        """Add orders."""
+        with self._held() as file:
+            _write(file, [*_read(file), *orders])
+
+    def left(self) -> list[Order]:
+        """Return what was not carried out."""
+        if not self._path.exists():
+            return []
+        with self._held() as file:
+            return _read(file)
+
+    def withdraw(self) -> None:
+        """Forget what was not carried out."""
+        with self._held() as file:
+            _write(file, [])
+
+    def taken_for(self, point: str, round_number: int) -> Order | None:
+        """Return the order for a point that is reached, and strike it out."""
+        if not self._path.exists():
+            return None
+        with self._held() as file:
+            orders = _read(file)
+            for order in orders:
+                if order.point == point and order.round in (None, round_number):
+                    orders.remove(order)
+                    _write(file, orders)
+                    return order
+        return None
+
+    @contextlib.contextmanager
+    def _held(self) -> Iterator[IO[str]]:
+        with self._path.open("a+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield file
+
+
+def _read(file: IO[str]) -> list[Order]:
+    file.seek(0)
+    return [Order(CrashPoint(o["point"]), o["round"], o["deed"]) for o in json.loads(file.read() or "[]")]
+
+
+def _write(file: IO[str], orders: Sequence[Order]) -> None:
+    file.seek(0)
+    file.truncate()
+    file.write(json.dumps([asdict(order) for order in orders]))
+    file.flush()
+
+
+def obey(orders: Orders) -> None:
+    """Have this process, and those it forks, carry out orders at the crash points that they reach."""
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event != EVENT:
+            return
+        order = orders.taken_for(*arguments)
+        if order is not None and order.deed == "die":
+            os.killpg(os.getpgrp(), signal.SIGKILL)
+        elif order is not None:
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+    sys.addaudithook(hook)
+
+
+def main() -> None:
+    obey(Orders(Path(sys.argv.pop(1))))
+    fedtier()
+
+
+if __name__ == "__main__":
+    main()
