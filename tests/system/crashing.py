@@ -52,17 +52,15 @@ class Orders:
         with self._held() as file:
             _write(file, [*_read(file), *orders])
 
-    def left(self) -> list[Order]:
-        """Return what was not carried out."""
-        if not self._path.exists():
-            return []
+    def withdrawn(self, order: Order) -> bool:
+        """Take an order back; return False where it was carried out."""
         with self._held() as file:
-            return _read(file)
-
-    def withdraw(self) -> None:
-        """Forget what was not carried out."""
-        with self._held() as file:
-            _write(file, [])
+            orders = _read(file)
+            if order not in orders:
+                return False
+            orders.remove(order)
+            _write(file, orders)
+            return True
 
     def taken_for(self, point: str, round_number: int) -> Order | None:
         """Return the order for a point that is reached, and strike it out."""

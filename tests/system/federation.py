@@ -249,8 +249,11 @@ class Aggregator(Program):
         response.raise_for_status()
         return RoundStatus.from_json(response.content)
 
+    def is_ready(self) -> bool:
+        return self.get("/readyz").status_code == 200
+
     def wait_until_ready(self) -> None:
-        self.process.wait_until(lambda: self.get("/readyz").status_code == 200, f"{self.name} is ready")
+        self.process.wait_until(self.is_ready, f"{self.name} is ready")
 
     def wait_for_round(self, number: int) -> None:
         """Return when it shows this round, or a later one."""
@@ -284,9 +287,10 @@ class Federation:
         self.folder = folder
         self.bucket_key = bucket_key
         # No outgoing connection takes a port of such an address, so a stopped aggregator finds its port free again.
-        self._host = f"127.0.0.{random.SystemRandom().randrange(2, 255)}"
+        self.host: Final = f"127.0.0.{random.SystemRandom().randrange(2, 255)}"
         self._s3 = s3
         self._aggregators: dict[str, Aggregator] = {}
+        self._master_arguments: tuple[str, ...] = ()
         self._clients: list[Program] = []
 
     def __enter__(self) -> Self:
@@ -304,9 +308,14 @@ class Federation:
     def master(self, model: Path, *flags: str) -> Aggregator:
         """Start the master, named ``master``."""
         place = ("--bucket-name", self._s3.bucket, "--bucket-key", self.bucket_key, "--web-model", str(model))
-        master = self._add("master", ("master", *place, *flags))
+        self._master_arguments = ("master", *place, *flags)
+        master = self._add("master", self._master_arguments)
         master.start()
         return master
+
+    def another_master(self, name: str) -> Aggregator:
+        """Return a second master of the same federation, with a state directory of its own, not started."""
+        return self._add(name, self._master_arguments)
 
     def worker(self, name: str, *flags: str, upstream: str, port: int = 0, ready: bool = True) -> Aggregator:
         """Start a worker under the aggregator at an address."""
@@ -333,6 +342,6 @@ class Federation:
             aggregator.wait_for_round(number)
 
     def _add(self, name: str, arguments: Sequence[str]) -> Aggregator:
-        aggregator = Aggregator(name, arguments, self.folder, self._host, environment(self._s3))
+        aggregator = Aggregator(name, arguments, self.folder, self.host, environment(self._s3))
         self._aggregators[name] = aggregator
         return aggregator

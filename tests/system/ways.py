@@ -63,6 +63,15 @@ class Mishap(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Expected:
+    """A mishap that has not happened yet; None is any kind, any round."""
+
+    mishap: Mishap
+    kind: Kind | None
+    round: int | None
+
+
 class Request:
     """A request whose body may still be coming."""
 
@@ -115,7 +124,7 @@ class Way:
     def __init__(self, host: str, target: Callable[[], tuple[str, int]], witness: Witness) -> None:
         self._target = target
         self._witness = witness
-        self._mishaps: list[tuple[Kind | None, int | None, Mishap]] = []
+        self._expected: list[Expected] = []
         self._lock = threading.Lock()
         self._is_open = True
         self._connections: set[socket.socket] = set()
@@ -133,21 +142,20 @@ class Way:
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
-    def expect(self, mishap: Mishap, *, kind: Kind | None = None, round_number: int | None = None) -> None:
+    def expect(self, mishap: Mishap, *, kind: Kind | None = None, round_number: int | None = None) -> Expected:
         """Let a mishap befall the next upload of a kind and round."""
+        expected = Expected(mishap, kind, round_number)
         with self._lock:
-            self._mishaps.append((kind, round_number, mishap))
+            self._expected.append(expected)
+        return expected
 
-    @property
-    def expected(self) -> list[Mishap]:
-        """What has not happened yet."""
+    def forget(self, expected: Expected) -> bool:
+        """Expect a mishap no longer; return False where it happened."""
         with self._lock:
-            return [mishap for _, _, mishap in self._mishaps]
-
-    def forget(self, mishap: Mishap) -> None:
-        """Expect a mishap no longer."""
-        with self._lock:
-            self._mishaps = [item for item in self._mishaps if item[2] is not mishap]
+            if expected not in self._expected:
+                return False
+            self._expected.remove(expected)
+            return True
 
     def cut(self) -> None:
         """Break every connection, and let none stand until it is mended."""
@@ -256,11 +264,10 @@ class Way:
 
     def _mishap_for(self, upload: Upload) -> Mishap | None:
         with self._lock:
-            for item in self._mishaps:
-                kind, round_number, mishap = item
-                if kind in (None, upload.kind) and round_number in (None, upload.round):
-                    self._mishaps.remove(item)
-                    return mishap
+            for expected in self._expected:
+                if expected.kind in (None, upload.kind) and expected.round in (None, upload.round):
+                    self._expected.remove(expected)
+                    return expected.mishap
         return None
 
 

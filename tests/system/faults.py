@@ -1,0 +1,200 @@
+"""The faults that a test can declare, each in one line::
+
+tree.expect(
+    Killed("master", round=2, at=CrashPoint.HEAD_SWAPPED),
+    OnTheWay(ReplyLost(), to="middle", round=3),
+    S3Stopped(round=4, seconds=10),
+)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from fedtier.crash_points import CrashPoint
+from tests.system.crashing import Order
+from tests.system.federation import Aggregator
+from tests.system.tree import Tree
+from tests.system.ways import Kind, Mishap
+
+
+@dataclass(frozen=True, slots=True)
+class Killed:
+    """``kill -9`` of a program at a point of a round, or some seconds after the round began."""
+
+    tier: str
+    round: int
+    at: CrashPoint | None = None
+    after: float = 0.0
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        keeper = tree.keepers[self.tier]
+        if self.at is None:
+
+            def kill() -> bool:
+                last(self.after)
+                keeper.crash()
+                return True
+
+            return tree.during(self.round, kill)
+        program, order = keeper.program, Order(self.at, self.round)
+        program.orders.give([order])
+        return lambda: not program.orders.withdrawn(order)
+
+
+@dataclass(frozen=True, slots=True)
+class ServingProcessKilled:
+    """``kill -9`` of the process that serves alone: gunicorn starts another."""
+
+    tier: str
+    round: int
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        return tree.during(self.round, lambda: _signalled(tree.federation[self.tier], signal.SIGKILL))
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """An aggregator does nothing for some seconds; connections to it stay open."""
+
+    tier: str
+    round: int
+    seconds: float
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        def freeze() -> bool:
+            aggregator = tree.federation[self.tier]
+            happened = _signalled(aggregator, signal.SIGSTOP)
+            last(self.seconds)
+            _signalled(aggregator, signal.SIGCONT)
+            return happened
+
+        return tree.during(self.round, freeze)
+
+
+@dataclass(frozen=True, slots=True)
+class OnTheWay:
+    """Something happens to an upload on its way to a tier."""
+
+    mishap: Mishap
+    to: str
+    round: int
+    kind: Kind | None = None
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        way = tree.ways[self.to]
+        expected = way.expect(self.mishap, kind=self.kind, round_number=self.round)
+        return lambda: not way.forget(expected)
+
+
+@dataclass(frozen=True, slots=True)
+class WayCut:
+    """All connections to a tier break, and none is made for some seconds."""
+
+    to: str
+    round: int
+    seconds: float
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        def cut() -> bool:
+            way = tree.ways[self.to]
+            way.cut()
+            last(self.seconds)
+            way.mend()
+            return True
+
+        return tree.during(self.round, cut)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Stopped:
+    """S3 is killed, and started again some seconds later."""
+
+    round: int
+    seconds: float
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        def stop() -> bool:
+            assert tree.s3 is not None, "the tree was made with an S3 server that can be stopped"
+            tree.s3.stop()
+            last(self.seconds)
+            tree.s3.start()
+            return True
+
+        return tree.during(self.round, stop)
+
+
+@dataclass(frozen=True, slots=True)
+class S3Frozen:
+    """S3 answers nothing for some seconds; connections to it stay open."""
+
+    round: int
+    seconds: float
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        def freeze() -> bool:
+            assert tree.s3 is not None, "the tree was made with an S3 server that can be stopped"
+            tree.s3.freeze()
+            last(self.seconds)
+            tree.s3.thaw()
+            return True
+
+        return tree.during(self.round, freeze)
+
+
+@dataclass(frozen=True, slots=True)
+class DiskLost:
+    """The master is killed, and its state directory is empty when it comes back."""
+
+    round: int
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        def lose() -> bool:
+            tree.keepers["master"].crash(before_start=tree.federation["master"].lose_disk)
+            return True
+
+        return tree.during(self.round, lose)
+
+
+@dataclass(frozen=True, slots=True)
+class SecondMaster:
+    """Another master is started on the same key by mistake, claims the round, and is killed."""
+
+    round: int
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        def start_another() -> bool:
+            other = tree.federation.another_master(f"other-{self.round}")
+            try:
+                other.start(port=0)
+            except AssertionError:  # S3 is away, or the other one moves faster
+                return False
+            finally:
+                other.end()
+            return True
+
+        return tree.during(self.round, start_another)
+
+
+def last(seconds: float) -> None:
+    """Let a fault last."""
+    threading.Event().wait(seconds)
+
+
+def _signalled(aggregator: Aggregator, number: signal.Signals) -> bool:
+    with _gone_or_not():
+        os.kill(aggregator.serving_pid, number)
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def _gone_or_not() -> Iterator[None]:
+    """Go on where the process has ended, or has not begun to serve."""
+    with contextlib.suppress(ProcessLookupError, FileNotFoundError, ValueError):
+        yield

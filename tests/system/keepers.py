@@ -1,0 +1,75 @@
+"""Starts a program again whenever it ends, as systemd or Kubernetes does, and measures how long it was away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Final
+
+from tests.system.federation import Program
+
+_PAUSE: Final = 0.2
+"""Seconds between two tries of a start that fails, as a process supervisor has them."""
+
+
+class Keeper:
+    """Keeps one program running.
+
+    Parameters
+    ----------
+    program : Program
+        Was started.
+    refused : callable
+        Called after a start that failed, with the end of the log: what an operator would do then.
+    """
+
+    def __init__(self, program: Program, refused: Callable[[str], None] = lambda _: None) -> None:
+        self.program = program
+        self._refused = refused
+        self._before_start: list[Callable[[], None]] = []
+        self._lock = threading.Lock()
+        self._leaving = threading.Event()
+        self.statuses: list[int] = []
+        self.absences: list[float] = []
+        self._thread = threading.Thread(target=self._run, name=f"keeper of {program.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def leave(self) -> None:
+        """Let the program end; returns when it will not be started again."""
+        self._leaving.set()
+        self.program.crash()
+        self._thread.join()
+
+    def crash(self, before_start: Callable[[], None] | None = None) -> None:
+        """Kill the program; do something before it is started again."""
+        if before_start is not None:
+            with self._lock:
+                self._before_start.append(before_start)
+        self.program.crash()
+
+    def _run(self) -> None:
+        while True:
+            status = self.program.process.wait(None)
+            ended = time.monotonic()
+            if self._leaving.is_set():
+                return
+            self.statuses.append(status)
+            while not self._started():
+                if self._leaving.wait(_PAUSE):
+                    return
+            self.absences.append(time.monotonic() - ended)
+
+    def _started(self) -> bool:
+        with self._lock:
+            errands, self._before_start = self._before_start, []
+        for errand in errands:
+            errand()
+        try:
+            self.program.start()
+        except (AssertionError, OSError):  # it ended again, or does not answer
+            self._refused(self.program.process.log_end())
+            return False
+        return True

@@ -1,0 +1,72 @@
+"""What can happen to an upload on its way: each a value that says what it is, and does it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+from tests.system.ways import Reply, Request, Upload, Way
+
+_OVERTAKEN_WITHIN: Final = 2.0
+"""Seconds after which an upload that nobody overtakes goes on all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyLost:
+    """The aggregator answers, and the sender hears nothing."""
+
+    def befall(self, way: Way, upload: Upload, request: Request) -> Reply | None:
+        way.pass_on(upload, request)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class BodyTruncated:
+    """The aggregator gets half of the body, and the sender hears nothing."""
+
+    def befall(self, way: Way, upload: Upload, request: Request) -> Reply | None:
+        body = request.body()
+        way.break_off(request, body[: len(body) // 2])
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Doubled:
+    """The upload comes twice: both at the same time, or the second so many seconds later."""
+
+    later: float = 0.0
+
+    def befall(self, way: Way, upload: Upload, request: Request) -> Reply | None:
+        request.body()
+        if self.later:
+            second: threading.Thread = threading.Timer(self.later, way.pass_on, (upload, request))
+        else:
+            second = threading.Thread(target=way.pass_on, args=(upload, request))
+        second.daemon = True
+        second.start()
+        return way.pass_on(upload, request)
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """The upload comes so many seconds later."""
+
+    seconds: float
+
+    def befall(self, way: Way, upload: Upload, request: Request) -> Reply | None:
+        request.body()
+        threading.Event().wait(self.seconds)
+        return way.pass_on(upload, request)
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """The next upload is answered before this one comes."""
+
+    def befall(self, way: Way, upload: Upload, request: Request) -> Reply | None:
+        request.body()
+        with way.replied:
+            before = way.replies
+            way.replied.wait_for(lambda: way.replies > before, _OVERTAKEN_WITHIN)
+        return way.pass_on(upload, request)
