@@ -138,7 +138,11 @@ class ReplyLosingProxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
-                server = socket.create_connection(self._upstream)
+                try:
+                    server = socket.create_connection(self._upstream)
+                except OSError:  # it is away
+                    _hang_up(client)
+                    continue
                 self._open += [client, server]
                 threading.Thread(target=self._relay, args=(client, server), daemon=True).start()
                 threading.Thread(target=self._relay, args=(server, client), daemon=True).start()
@@ -159,6 +163,8 @@ class ReplyLosingProxy:
                 destination.sendall(data)
         for connection in (source, destination):
             _hang_up(connection)
+            with contextlib.suppress(ValueError):  # the other direction has noted it
+                self._open.remove(connection)
 
 
 def _hang_up(connection: socket.socket) -> None:

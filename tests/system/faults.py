@@ -11,15 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import requests
+
 from fedtier.crash_points import CrashPoint
 from tests.system.crashing import Order
-from tests.system.federation import Aggregator
-from tests.system.tree import Tree
+from tests.system.federation import PATIENCE, Aggregator
+from tests.system.tree import Fault, Tree
 from tests.system.ways import Kind, Mishap
 
 
@@ -148,6 +151,48 @@ class S3Frozen:
 
 
 @dataclass(frozen=True, slots=True)
+class S3ReplyLost:
+    """S3 does what it is asked, and the master hears nothing."""
+
+    round: int
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        replies = tree.s3_replies
+        assert replies is not None, "the tree was made with a way to S3 that loses replies"
+
+        def lose() -> bool:
+            replies.left_to_lose += 1
+            return True
+
+        began = tree.during(self.round, lose)
+        return lambda: began() and replies.left_to_lose == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Somebody else sends another update as a client that takes part."""
+
+    client_id: str
+    to: str
+    round: int
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        def send() -> bool:
+            others = [d for c, d in tree.ledger.digests(self.round).items() if c != self.client_id]
+            if not others:
+                return False
+            body = tree.ledger.body(next(iter(others[0])))
+            path = f"/v1/rounds/{self.round}/updates/{self.client_id}"
+            url = tree.ways[self.to].url + path
+            headers = {"Content-Type": "application/octet-stream"}
+            with contextlib.suppress(requests.RequestException):
+                requests.put(url, data=body, headers=headers, timeout=PATIENCE)
+            return True
+
+        return tree.during(self.round, send)
+
+
+@dataclass(frozen=True, slots=True)
 class DiskLost:
     """The master is killed, and its state directory is empty when it comes back."""
 
@@ -179,6 +224,21 @@ class SecondMaster:
             return True
 
         return tree.during(self.round, start_another)
+
+
+def kind_of(fault: Fault) -> str:
+    """Return what kind of fault it is, in words."""
+    match fault:
+        case Killed(tier, at=at):
+            who = "master" if tier == "master" else "client" if tier.startswith("client") else "worker"
+            return f"kill -9 of a {who} at {'any time' if at is None else 'a crash point'}"
+        case OnTheWay(mishap):
+            return f"upload: {_words(mishap)}"
+    return _words(fault)
+
+
+def _words(fault: Fault | Mishap) -> str:
+    return re.sub("(?<!^)(?=[A-Z])", " ", type(fault).__name__).lower()
 
 
 def last(seconds: float) -> None:

@@ -40,8 +40,9 @@ class Keeper:
     def leave(self) -> None:
         """Let the program end; returns when it will not be started again."""
         self._leaving.set()
-        self.program.crash()
-        self._thread.join()
+        while self._thread.is_alive():  # it may be starting the program just now
+            self.program.crash()
+            self._thread.join(_PAUSE)
 
     def crash(self, before_start: Callable[[], None] | None = None) -> None:
         """Kill the program; do something before it is started again."""

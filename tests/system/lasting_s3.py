@@ -8,6 +8,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 from fedtier_cli.seaweed import Seaweed, free_ports
 from tests.s3_servers import BUCKET, S3Server
@@ -41,6 +42,13 @@ class LastingS3:
     def server(self) -> S3Server:
         assert self._seaweed is not None
         return S3Server(self._seaweed.environment(), BUCKET)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        url = urlsplit(self.server.endpoint)
+        assert url.hostname is not None
+        assert url.port is not None
+        return url.hostname, url.port
 
     def start(self) -> None:
         """Start it and return when it answers."""

@@ -72,12 +72,11 @@ class Ledger:
     def body(self, sha256: str) -> bytes:
         return self._path(sha256).read_bytes()
 
-    def forget(self, round_number: int) -> None:
-        """Let go of a round that was looked at."""
+    def forget_bodies(self, round_number: int) -> None:
+        """Let go of the updates of a round that was looked at."""
         with self._lock:
             for _, sha256 in self._sent.pop(round_number, set()):
                 self._path(sha256).unlink(missing_ok=True)
-            self._promises.pop(round_number, None)
 
     def _path(self, sha256: str) -> Path:
         return self._folder / f"{sha256}.safetensors"

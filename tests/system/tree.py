@@ -15,6 +15,7 @@ from typing import Final, Protocol, Self, TypeVar
 import requests
 
 from fedtier.rounds import RoundManifest
+from tests.s3_servers import ReplyLosingProxy
 from tests.system.federation import PATIENCE, Aggregator, Federation, Program
 from tests.system.keepers import Keeper
 from tests.system.lasting_s3 import LastingS3
@@ -46,13 +47,24 @@ class Tree:
         For what is kept of updates.
     s3 : LastingS3, optional
         Where the federation's S3 server may be stopped.
+    s3_replies : ReplyLosingProxy, optional
+        Where its replies may be lost.
     seed : str
         Of the load balancer's choices.
     """
 
-    def __init__(self, federation: Federation, folder: Path, *, s3: LastingS3 | None = None, seed: str = "") -> None:
+    def __init__(
+        self,
+        federation: Federation,
+        folder: Path,
+        *,
+        s3: LastingS3 | None = None,
+        s3_replies: ReplyLosingProxy | None = None,
+        seed: str = "",
+    ) -> None:
         self.federation = federation
         self.s3 = s3
+        self.s3_replies = s3_replies
         self.ledger = Ledger(folder, self._round_begins)
         self.ways: dict[str, Way] = {}
         self.keepers: dict[str, Keeper] = {}
@@ -149,10 +161,17 @@ class Tree:
         for fault in faults:
             self._faults.append((fault, fault.prepare(self)))
 
-    def happened(self) -> list[Fault]:
-        """Return the faults that did happen since the last call; the others do not happen any more."""
-        faults, self._faults = self._faults, []
-        return [fault for fault, did_happen in faults if did_happen()]
+    def happened(self, *, up_to: int | None = None) -> list[Fault]:
+        """Return the faults that did happen since the last call; the others do not happen any more.
+
+        Parameters
+        ----------
+        up_to : int, optional
+            Look at the faults of rounds up to this one only.
+        """
+        over = [item for item in self._faults if up_to is None or item[0].round <= up_to]
+        self._faults = [item for item in self._faults if item not in over]
+        return [fault for fault, did_happen in over if did_happen()]
 
     def during(self, round_number: int, deed: Callable[[], bool]) -> Callable[[], bool]:
         """Do something when a round begins, at once where it has; it returns whether it could be done.

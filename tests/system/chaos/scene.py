@@ -1,0 +1,59 @@
+"""The federation that faults befall: a master, workers one and two tiers deep, a load balancer, seven clients."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from fedtier.tensors import write_arrays
+from tests.s3_servers import ReplyLosingProxy, S3Server
+from tests.system import wanderer
+from tests.system.federation import Federation
+from tests.system.lasting_s3 import LastingS3
+from tests.system.tree import Tree
+
+KEY: Final = "jobs/chaos.safetensors"
+WORKERS: Final = ("middle", "edge-1", "edge-2", "side")
+CLIENTS: Final = tuple(f"client-{number}" for number in range(7))
+WAYS: Final = ("entrance", "middle", "master")
+THRESHOLD: Final = 5
+QUORUM: Final = 3
+_DEADLINE: Final = 4
+THREADS: Final = 24
+
+
+@contextlib.contextmanager
+def scene(folder: Path, seed: str) -> Iterator[Tree]:
+    """Start it all, and end it all."""
+    with LastingS3(folder) as s3, ReplyLosingProxy(s3.address, lose=0) as replies:
+        through = S3Server({**s3.server.environment, "AWS_ENDPOINT_URL_S3": replies.endpoint}, s3.server.bucket)
+        with (
+            Federation(folder, through, KEY) as federation,
+            Tree(federation, folder / "sent", s3=s3, s3_replies=replies, seed=seed) as tree,
+        ):
+            _plant(tree, folder)
+            yield tree
+
+
+def add_clients(tree: Tree) -> None:
+    """Start the clients; the aggregators stand."""
+    task = f"{wanderer.__file__}:{wanderer.Wanderer.__name__}"
+    for client_id in CLIENTS:
+        tree.client(client_id, "--data", wanderer.__file__, "--task", task, entrance="entrance")
+
+
+def _plant(tree: Tree, folder: Path) -> None:
+    model = folder / "initial.safetensors"
+    with model.open("wb") as file:
+        write_arrays(file, wanderer.Wanderer(folder).initial_model(0))
+    threads = ("--threads", str(THREADS))
+    closing = ("--threshold", str(THRESHOLD), "--min-clients", str(QUORUM), "--deadline", str(_DEADLINE))
+    batches = ("--batch-max", "4", *threads)
+    tree.master(model, *closing, *threads)
+    tree.worker("middle", *batches, upstream="master")
+    tree.worker("edge-1", *batches, upstream="middle")
+    tree.worker("edge-2", *batches, upstream="middle")
+    tree.worker("side", *batches, upstream="master")
+    tree.entrance("entrance", ["edge-1", "edge-2", "side"])
