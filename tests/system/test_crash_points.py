@@ -2,77 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from fedtier.crash_points import CrashPoint
-from fedtier.problems import Problem
 from fedtier.rounds import UpdateReceipt
+from fedtier.tensors import write_arrays
+from tests.reference import Tensor
 from tests.s3_servers import S3Server
 from tests.system.faults import DiskLost, Killed
 from tests.system.federation import Federation
+from tests.system.points import (
+    COUNTING,
+    PUBLISHING,
+    SHRINKING,
+    SNAPSHOTTING,
+    STARTING,
+    SUMMING,
+    TAKING_PART,
+    UPLOADING,
+)
+from tests.system.three_tiers import assert_round_is_exact, send_all
 from tests.system.tree import Fault, Tree
-from tests.system.updates import TenUpdates, send, send_at_once
+from tests.system.updates import TenUpdates, send, send_at_once, write_update
 
 pytestmark = pytest.mark.system
 
-UPLOADING = [
-    CrashPoint.UPLOAD_BEGUN,
-    CrashPoint.UPLOAD_UNDER_WAY,
-    CrashPoint.UPLOAD_SPOOLED,
-    CrashPoint.UPLOAD_CHECKED,
-    CrashPoint.UPLOAD_SETTLED,
-]
-COUNTING = [
-    CrashPoint.BODIES_ADOPTED,
-    CrashPoint.RECORD_WRITTEN,
-    CrashPoint.RECORD_RENAMED,
-    CrashPoint.ENTRIES_JOURNALED,
-    CrashPoint.ENTRIES_ADDED,
-]
-PUBLISHING = [
-    CrashPoint.ROUND_CLOSED,
-    CrashPoint.MODEL_WRITTEN,
-    CrashPoint.CLOSE_RECORDED,
-    CrashPoint.MODEL_STORED,
-    CrashPoint.MANIFEST_STORED,
-    CrashPoint.HEAD_SWAPPED,
-    CrashPoint.MODEL_SHELVED,
-    CrashPoint.NEXT_OPENED,
-    CrashPoint.COPY_WRITTEN,
-]
-SUMMING = [CrashPoint.ENTRY_FOLDED, CrashPoint.BATCH_SEALED, CrashPoint.BATCH_ANSWERED]
 
-
-@pytest.fixture(scope="module")
-def tree(s3_server: S3Server, ten_updates: TenUpdates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
-    """Three tiers that go on from test to test; each test has a round of its own."""
-    folder = tmp_path_factory.mktemp("crash-points")
-    with (
-        Federation(folder, s3_server, f"tests/{folder.name}-{id(folder)}/model.safetensors") as federation,
-        Tree(federation, folder / "sent") as tree,
-    ):
-        tree.master(ten_updates.model, "--threshold", "10")
-        tree.worker("middle", upstream="master")
-        for edge in ("edge-1", "edge-2"):
-            tree.worker(edge, upstream="middle")
-        yield tree
-
-
-def send_all(tree: Tree, ten_updates: TenUpdates, round_number: int) -> list[UpdateReceipt | Problem]:
-    """Send five updates through either edge, again and again until they are answered."""
-    edges = [tree.ways["edge-1"].url, tree.ways["edge-2"].url]
-    return send_at_once([(edges[i % 2], update) for i, update in enumerate(ten_updates.updates)], round_number)
-
-
-def assert_round_is_exact(tree: Tree, ten_updates: TenUpdates, round_number: int) -> None:
-    manifest = tree.published(round_number)
-    assert ten_updates.are_exactly_in(manifest)
-    for promise in tree.ledger.promises(round_number):
-        counted = {c.client_id: c.sha256 for c in manifest.contributors}
-        assert promise.attempt < manifest.attempt or counted[promise.client_id] == promise.sha256
+def test_every_crash_point_is_in_one_of_the_lists_that_tests_go_through() -> None:
+    of_the_master = [*COUNTING, *SNAPSHOTTING, *PUBLISHING, *STARTING]
+    others = [*UPLOADING, *SUMMING, *SHRINKING, *TAKING_PART]
+    assert sorted([*of_the_master, *others]) == sorted(CrashPoint)
 
 
 @pytest.mark.parametrize(
@@ -162,3 +125,33 @@ def test_a_worker_killed_after_it_took_out_what_counted_already_takes_it_out_aga
     assert all(isinstance(answer, UpdateReceipt) for answer in answers), answers
     assert_round_is_exact(tree, ten_updates, number)
     assert tree.happened() == [fault]
+
+
+def test_a_master_killed_around_a_snapshot_has_each_entry_in_its_sum_once(
+    s3_server: S3Server, bucket_key: str, tmp_path: Path
+) -> None:
+    """The entries of a round outgrow what a journal keeps without a snapshot: 64 MiB."""
+    rng = np.random.default_rng(0)
+    size = 2 << 20
+    model = tmp_path / "model.safetensors"
+    with model.open("wb") as file:
+        write_arrays(file, {"weight": np.zeros((2, size // 2), np.float32)})
+    updates = []
+    for number in range(10):
+        weight = Tensor("F32", (2, size // 2), rng.uniform(-1, 1, size).astype("<f4").tobytes())
+        updates.append(write_update(tmp_path, f"client-{number}", {"weight": weight}, num_examples=number + 1))
+
+    digests = set()
+    with Federation(tmp_path, s3_server, bucket_key) as federation, Tree(federation, tmp_path / "sent") as tree:
+        tree.master(model, "--threshold", "10")
+        for number, faults in enumerate([[], [CrashPoint.SNAPSHOT_WRITTEN], [CrashPoint.SNAPSHOT_COMMITTED]], 1):
+            expected = [Killed("master", round=number, at=point) for point in faults]
+            tree.expect(*expected)
+            for update in updates:
+                send(tree.ways["master"].url, update, number)
+            manifest = tree.published(number)
+            assert tree.happened() == expected
+            assert [c.sha256 for c in manifest.contributors] == [update.sha256 for update in updates]
+            digests.add(manifest.model.sha256)
+            tree.open_round()
+    assert len(digests) == 1, "the same updates make the same model, with and without a crash"

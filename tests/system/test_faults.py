@@ -1,0 +1,125 @@
+"""What goes wrong on the ways and in whole processes: every round counts each client once and has the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fedtier.rounds import UpdateReceipt
+from tests.system.faults import (
+    DiskLost,
+    Frozen,
+    Killed,
+    OnTheWay,
+    S3Frozen,
+    S3Stopped,
+    SecondMaster,
+    ServingProcessKilled,
+    WayCut,
+)
+from tests.system.lasting_s3 import LastingS3
+from tests.system.mishaps import BodyTruncated, Delayed, Doubled, Overtaken, ReplyLost
+from tests.system.three_tiers import EDGES, assert_round_is_exact, send_all, three_tiers
+from tests.system.tree import Fault, Tree
+from tests.system.updates import TenUpdates
+from tests.system.ways import Mishap
+
+pytestmark = pytest.mark.system
+
+MISHAPS: list[Mishap] = [ReplyLost(), BodyTruncated(), Doubled(), Doubled(later=1), Delayed(seconds=1), Overtaken()]
+
+
+@pytest.mark.parametrize("to", ["edge-1", "middle", "master"])
+@pytest.mark.parametrize("mishap", MISHAPS, ids=str)
+def test_an_upload_to_which_something_happens_on_its_way_counts_once(
+    mishap: Mishap, to: str, tree: Tree, ten_updates: TenUpdates
+) -> None:
+    number = tree.open_round()
+    fault = OnTheWay(mishap, to=to, round=number)
+    tree.expect(fault)
+
+    answers = send_all(tree, ten_updates, number)
+
+    assert_round_is_exact(tree, ten_updates, number)
+    assert tree.happened() == [fault], answers
+
+
+@pytest.mark.parametrize("to", ["edge-1", "middle", "master"])
+def test_a_way_that_is_cut_for_a_while_loses_nothing(to: str, tree: Tree, ten_updates: TenUpdates) -> None:
+    number = tree.open_round()
+    tree.expect(WayCut(to, round=number, seconds=1))
+
+    send_all(tree, ten_updates, number)
+
+    assert_round_is_exact(tree, ten_updates, number)
+    assert tree.happened() == [WayCut(to, round=number, seconds=1)]
+
+
+@pytest.mark.parametrize("tier", ["edge-1", "middle", "master"])
+def test_an_aggregator_that_stands_still_for_a_while_loses_nothing(
+    tier: str, tree: Tree, ten_updates: TenUpdates
+) -> None:
+    number = tree.open_round()
+    tree.expect(Frozen(tier, round=number, seconds=1))
+
+    send_all(tree, ten_updates, number)
+
+    assert_round_is_exact(tree, ten_updates, number)
+    assert tree.happened() == [Frozen(tier, round=number, seconds=1)]
+
+
+@pytest.mark.parametrize("tier", ["edge-1", "middle", "master"])
+def test_an_aggregator_whose_serving_process_dies_alone_serves_again_and_loses_nothing(
+    tier: str, tree: Tree, ten_updates: TenUpdates
+) -> None:
+    number = tree.open_round()
+    tree.expect(ServingProcessKilled(tier, round=number))
+
+    send_all(tree, ten_updates, number)
+
+    assert_round_is_exact(tree, ten_updates, number)
+    assert tree.happened() == [ServingProcessKilled(tier, round=number)]
+
+
+def test_a_lost_disk_and_a_second_master_in_one_round_lose_no_round(tree: Tree, ten_updates: TenUpdates) -> None:
+    number = tree.open_round()
+    attempt = tree.federation["master"].status().attempt
+    faults: list[Fault] = [SecondMaster(round=number), DiskLost(round=number)]
+    tree.expect(*faults)
+    send_all(tree, ten_updates, number)
+    assert tree.happened() == faults
+
+    answers = send_all(tree, ten_updates, number)  # as clients do that see a new attempt
+
+    assert_round_is_exact(tree, ten_updates, number)
+    assert tree.published(number).attempt > attempt, answers
+
+
+def test_everything_at_once_counts_everyone_once(tree: Tree, ten_updates: TenUpdates) -> None:
+    number = tree.open_round()
+    tree.expect(
+        Killed("edge-1", round=number),
+        Killed("middle", round=number, after=0.2),
+        Killed("master", round=number, after=0.4),
+        *(OnTheWay(mishap, to=edge, round=number) for mishap in MISHAPS for edge in EDGES),
+        *(OnTheWay(mishap, to="middle", round=number) for mishap in MISHAPS),
+    )
+
+    answers = send_all(tree, ten_updates, number)
+
+    assert_round_is_exact(tree, ten_updates, number)
+    assert len(tree.happened()) > 3
+    assert all(isinstance(answer, UpdateReceipt) for answer in answers), answers
+
+
+def test_s3_stopped_for_ten_seconds_and_silent_for_ten_delays_the_rounds_and_no_more(
+    tmp_path: Path, ten_updates: TenUpdates
+) -> None:
+    with LastingS3(tmp_path) as s3, three_tiers(tmp_path, s3.server, "jobs/a.safetensors", ten_updates, s3=s3) as tree:
+        for fault in (S3Stopped(round=1, seconds=10), S3Frozen(round=2, seconds=10)):
+            tree.expect(fault)
+            answers = send_all(tree, ten_updates, fault.round)
+            assert all(isinstance(answer, UpdateReceipt) for answer in answers), answers
+            assert_round_is_exact(tree, ten_updates, fault.round)
+            assert tree.happened() == [fault]
