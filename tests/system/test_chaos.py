@@ -18,6 +18,7 @@ ROUNDS = 60
 """About two minutes; ``python -m tests.system.chaos --minutes 60`` goes on for longer."""
 
 
+@pytest.mark.timeout(1200)
 def test_every_round_survives_random_faults_on_all_tiers(tmp_path: Path) -> None:
     seed = os.environ.get("FEDTIER_TEST_CHAOS_SEED") or secrets.token_hex(4)
     print(f"seed {seed}")
