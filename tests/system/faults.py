@@ -22,6 +22,7 @@ import requests
 from fedtier.crash_points import CrashPoint
 from tests.system.crashing import Order
 from tests.system.federation import PATIENCE, Aggregator
+from tests.system.mishaps import Gathered
 from tests.system.tree import Fault, Tree
 from tests.system.ways import Kind, Mishap
 
@@ -93,6 +94,20 @@ class OnTheWay:
         way = tree.ways[self.to]
         expected = way.expect(self.mishap, kind=self.kind, round_number=self.round)
         return lambda: not way.forget(expected)
+
+
+@dataclass(frozen=True, slots=True)
+class Herd:
+    """So many updates come at once, each of them twice."""
+
+    to: str
+    round: int
+    size: int
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        way, gathered = tree.ways[self.to], Gathered(threading.Barrier(self.size))
+        expected = [way.expect(gathered, kind="update", round_number=self.round) for _ in range(self.size)]
+        return lambda: not all([way.forget(one) for one in expected])
 
 
 @dataclass(frozen=True, slots=True)

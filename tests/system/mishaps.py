@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from typing import Final
 
 from tests.system.ways import Reply, Request, Upload, Way
 
-_OVERTAKEN_WITHIN: Final = 2.0
-"""Seconds after which an upload that nobody overtakes goes on all the same."""
+_COMPANY_WITHIN: Final = 2.0
+"""Seconds after which an upload that nobody overtakes or joins goes on all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,5 +69,18 @@ class Overtaken:
         request.body()
         with way.replied:
             before = way.replies
-            way.replied.wait_for(lambda: way.replies > before, _OVERTAKEN_WITHIN)
+            way.replied.wait_for(lambda: way.replies > before, _COMPANY_WITHIN)
         return way.pass_on(upload, request)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The upload comes together with others, and twice: behind a load balancer, perhaps to two workers."""
+
+    together: threading.Barrier
+
+    def befall(self, way: Way, upload: Upload, request: Request) -> Reply | None:
+        request.body()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            self.together.wait(_COMPANY_WITHIN)
+        return Doubled().befall(way, upload, request)

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import Final
 
 from fedtier.crash_points import CrashPoint
-from tests.system.chaos.scene import CLIENTS, WAYS, WORKERS
+from tests.system.chaos.scene import CLIENTS, THRESHOLD, WAYS, WORKERS
 from tests.system.faults import (
     DiskLost,
     Frozen,
+    Herd,
     Killed,
     OnTheWay,
     Rival,
@@ -73,6 +74,10 @@ def _on_the_way(rng: random.Random, number: int) -> Fault:
     return OnTheWay(rng.choice(mishaps), to=rng.choice(WAYS), round=number)
 
 
+def _herd(rng: random.Random, number: int) -> Fault:
+    return Herd("entrance", number, size=rng.randint(2, THRESHOLD))
+
+
 def _way_cut(rng: random.Random, number: int) -> Fault:
     return WayCut(rng.choice(WAYS), number, seconds=rng.uniform(0.2, 3))
 
@@ -107,6 +112,7 @@ def _rival(rng: random.Random, number: int) -> Fault:
 
 _DRAWS: Final[list[tuple[Draw, float]]] = [
     (_on_the_way, 9),
+    (_herd, 4),
     (_master_killed_at, 3),
     (_worker_killed_at, 3),
     (_client_killed_at, 3),
