@@ -107,7 +107,7 @@ class Herd:
     def prepare(self, tree: Tree) -> Callable[[], bool]:
         way, gathered = tree.ways[self.to], Gathered(threading.Barrier(self.size))
         expected = [way.expect(gathered, kind="update", round_number=self.round) for _ in range(self.size)]
-        return lambda: not all([way.forget(one) for one in expected])
+        return lambda: False in [way.forget(one) for one in expected]
 
 
 @dataclass(frozen=True, slots=True)
