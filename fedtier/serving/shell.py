@@ -247,8 +247,10 @@ class Uploads:
         body = receive_body(request.stream, expected, self._state, upload.bytes_came)
         try:
             return check(body)
-        except BaseException:
-            body.path.unlink(missing_ok=True)
+        except BaseException as error:
+            self._state.drop(body.path)
+            if isinstance(error, OSError):
+                raise self._state.refuse(error) from error
             raise
 
 
