@@ -94,7 +94,7 @@ def update_size_limit(plan: RoundPlan) -> int:
 
 def partial_size_limit(plan: RoundPlan) -> int:
     """Return the most bytes a partial of this round can have."""
-    return sum(8 * tensor.sum_length for tensor in plan.tensors) + PARTIAL_HEADER_LIMIT
+    return plan.sums.nbytes + PARTIAL_HEADER_LIMIT
 
 
 def _update_header_limit(plan: RoundPlan) -> int:

@@ -117,6 +117,11 @@ class SumPlan:
         """The tensors that are summed: all but the kept ones."""
         return tuple(tensor for tensor in self.tensors if tensor.kind != "kept")
 
+    @property
+    def nbytes(self) -> int:
+        """How many bytes a sum takes in memory, and at most in a file."""
+        return sum(8 * tensor.sum_length for tensor in self.tensors)
+
 
 def weight_bits(weight_limit: int) -> int:
     """Return ``c = (weight_limit - 1).bit_length()``."""

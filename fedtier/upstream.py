@@ -156,7 +156,9 @@ class Upstream:
         ------
         DigestMismatch
             The bytes are not what the round names; they are deleted.
-        Unreachable, Problem, OSError
+        Unreachable, Problem
+        OSError
+            It cannot be written; nothing of it is left.
         """
         part = destination.with_name(destination.name + ".part")
         have = part.stat().st_size if part.exists() else 0
@@ -182,6 +184,9 @@ class Upstream:
                     file.write(block)
         except requests.RequestException as error:
             raise Unreachable(f"{self.url} broke off a download: {_reason(error)}") from error
+        except OSError:
+            part.unlink(missing_ok=True)  # a full disk is not to stay full of what did not fit
+            raise
 
     def put_file(
         self, path: str, body: Path, *, sha256: str, headers: Mapping[str, str] | None = None

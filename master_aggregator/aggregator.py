@@ -115,7 +115,7 @@ class MasterAggregator:
         self._redirect_models = redirect_models
         self._outside = surroundings
         self._shelf = ModelShelf(state.models, self._fetch_model)
-        self._workshop = Workshop(rules, state.path, self._shelf, surroundings.clock, surroundings.die)
+        self._workshop = Workshop(rules, state, self._shelf, surroundings.clock, surroundings.die)
         self._state = state
         self._pause_mark = state.path / "paused"
         self._core = Coordinator()
@@ -222,7 +222,7 @@ class MasterAggregator:
         except (StoreUnavailable, StoreCorrupt) as error:
             raise Unavailable(str(error), retry_after=2) from error
         except OSError as error:
-            raise self._state.refuse(error) from error
+            raise self._state.refuse(error, wanted=base.bytes) from error
 
     def manifest(self, round_number: int) -> bytes:
         """Return a published round's manifest."""
@@ -276,7 +276,7 @@ class MasterAggregator:
                 self._perform(action)
         for action in actions:
             if isinstance(action, DropBody):  # outside the lock: a large file takes its time to go
-                action.entry.body.path.unlink(missing_ok=True)
+                self._state.drop(action.entry.body.path)
 
     def _perform(self, action: Action) -> None:
         opened = self._opened

@@ -63,7 +63,7 @@ def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
     StartupError
     """
     check_arithmetic()
-    state = StateDirectory(options.state_dir)
+    state = StateDirectory(options.state_dir, stop_at_once)
     state.clear_spool()
     ended = threading.Event()
 

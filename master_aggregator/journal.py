@@ -192,6 +192,11 @@ class Journal:
         self._since_snapshot = 0
         self._sweep()
 
+    def require_there(self) -> None:
+        """End the process where somebody removed the journal: what it promised can only be counted anew."""
+        if not (self.folder / _PLAN).exists():
+            self._die(f"the journal {self.folder} was removed while it was written; start again for a new attempt")
+
     def close(self, record: CloseRecord) -> None:
         """Make durable what is going to be published; the model must lie at `model_path`."""
         self._write_record(_CLOSE, record.model_dump_json().encode())

@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import NoReturn
 
 from fedtier.exact import ExactSum
 from fedtier.rounds import BaseRound, ModelDigest, Predecessor, RoundPlan
 from fedtier.serving.models import ModelShelf
+from fedtier.serving.statedir import StateDirectory
 from fedtier.store import StoredHead
 from master_aggregator.journal import Journal
 from master_aggregator.planning import Rules, plan_round, plan_tensors
@@ -52,7 +52,7 @@ class Workshop:
     Parameters
     ----------
     rules : Rules
-    root : Path
+    state : StateDirectory
         Where journals lie.
     shelf : ModelShelf
     clock : callable
@@ -62,7 +62,7 @@ class Workshop:
     """
 
     rules: Rules
-    root: Path
+    state: StateDirectory
     shelf: ModelShelf
     clock: Callable[[], datetime]
     die: Callable[[str], NoReturn]
@@ -93,7 +93,7 @@ class Workshop:
             tensors=plan_tensors(path, self.rules.weight_limit),
             now=now,
         )
-        journal = Journal.create(self.root, plan, now, self.die)
+        journal = Journal.create(self.state.path, plan, now, self.die)
         os.link(path, journal.base_path)
         if total is None:
             return OpenRound(journal, ExactSum(plan.sums), head)

@@ -161,8 +161,9 @@ class Publisher:
             try:
                 result = step()
             except (StoreUnavailable, OSError) as error:
-                self._trouble = f"a round waits to be published: {error}"
-                self._log.warning("publishing does not get on", reason=str(error))
+                reason = self._workshop.state.refuse(error).detail if isinstance(error, OSError) else str(error)
+                self._trouble = f"a round waits to be published: {reason}"
+                self._log.warning("publishing does not get on", reason=reason)
             else:
                 self._trouble = None
                 return result
@@ -179,6 +180,7 @@ def write_model(opened: OpenRound) -> ModelDigest:
     """
     path = opened.journal.model_path
     temporary = path.with_suffix(".tmp")
+    path.unlink(missing_ok=True)  # of a try whose record found no room: two models would need twice the room
     try:
         with temporary.open("wb") as file:
             digest = write_mean(opened.total, opened.journal.base_path, file)

@@ -65,7 +65,8 @@ class Recorder:
             entries = opened.journal.append(record.entry for record in group)
         except OSError as error:
             self._log.error("entries could not be journaled", reason=str(error), entries=len(group))
-            self._tell(NotRecorded(tickets, self._state.refuse(error)))
+            opened.journal.require_there()
+            self._tell(NotRecorded(tickets, self._state.refuse(error, wanted=opened.plan.sums.nbytes)))
             return
         reach(CrashPoint.ENTRIES_JOURNALED, opened.plan.round)
         try:
@@ -87,7 +88,7 @@ class Recorder:
 
     def _snapshot(self, opened: OpenRound) -> None:
         """Bound the journal's disk; before the entries are counted, so that no round closes meanwhile."""
-        if not opened.journal.wants_snapshot(sum(8 * tensor.sum_length for tensor in opened.plan.tensors)):
+        if not opened.journal.wants_snapshot(opened.plan.sums.nbytes):
             return
         try:
             opened.journal.snapshot(opened.total)

@@ -25,7 +25,7 @@ from fedtier.serving.statedir import StateDirectory, sync_directory
 from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
 from fedtier.upstream import file_sha256
 from master_aggregator.journal import Contents, Journal, find_journals
-from master_aggregator.opening import OpenRound, Workshop
+from master_aggregator.opening import OpenRound, Workshop, base_round
 from master_aggregator.publisher import write_model
 from master_aggregator.records import CloseRecord, Damaged
 
@@ -160,6 +160,7 @@ def _claim(store: RoundStore, head: StoredHead, model: ModelDigest, workshop: Wo
 
     A head that equals ours is not taken for ours: two masters may write the same bytes.
     """
+    _require_room(head, model, workshop)
     current = head
     for _ in range(_CLAIM_TRIES):
         claim = Head(round=head.head.round, manifest_sha256=head.head.manifest_sha256, attempt=current.head.attempt + 1)
@@ -173,6 +174,14 @@ def _claim(store: RoundStore, head: StoredHead, model: ModelDigest, workshop: Wo
             reach(CrashPoint.ATTEMPT_CLAIMED, claim.round + 1)
             return workshop.open_after(StoredHead(claim, etag), model)
     raise StartupError("head in S3 keeps moving: another master is running; stop one of them")
+
+
+def _require_room(head: StoredHead, model: ModelDigest, workshop: Workshop) -> None:
+    """Check that the round can be opened here, before the attempt of whoever has it open now is ended for it."""
+    workshop.shelf.path(base_round(head.head.round, model))
+    trouble = workshop.state.unready()
+    if trouble is not None:
+        raise StartupError(f"{trouble}: {workshop.state.path}; make room, or choose another with --state-dir")
 
 
 def _replay(journal: Journal, contents: Contents, head: StoredHead, workshop: Workshop) -> Recovered:

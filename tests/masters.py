@@ -93,7 +93,7 @@ class Master:
     ) -> None:
         self.deaths: queue.Queue[str] = queue.Queue()
         self.finished = threading.Event()
-        self.state = StateDirectory(folder)
+        self.state = StateDirectory(folder, self._die)
         self.state.clear_spool()
         around = Surroundings(clock=clock, rng=rng or random.Random(0), die=self._die, finished=self.finished.set)
         self.tier = MasterAggregator(

@@ -197,7 +197,7 @@ class WorkerAggregator:
         try:
             return ModelFile(self._shelf.path(base), base.sha256)
         except OSError as error:
-            raise self._state.refuse(error) from error
+            raise self._state.refuse(error, wanted=base.bytes) from error
 
     def manifest(self, round_number: int) -> bytes:
         """Return a published round's manifest, as the upstream has it."""
@@ -261,8 +261,13 @@ class WorkerAggregator:
     def _prefetch(self, base: BaseRound) -> None:
         try:
             self._shelf.path(base)
-        except (Problem, OSError) as error:
-            self._log.warning("the model could not be fetched ahead", round=base.round, reason=str(error))
+        except OSError as error:
+            reason = self._state.refuse(error, wanted=base.bytes).detail
+        except Problem as problem:
+            reason = problem.detail
+        else:
+            return
+        self._log.warning("the model could not be fetched ahead", round=base.round, reason=reason)
 
     def _fetch_model(self, base: BaseRound, destination: Path) -> None:
         with self._asking() as upstream:

@@ -13,6 +13,7 @@ from flask import Flask
 
 from fedtier.exact import check_arithmetic
 from fedtier.serving.access import Gate
+from fedtier.serving.runner import stop_at_once
 from fedtier.serving.shell import create_app
 from fedtier.serving.statedir import StateDirectory
 from fedtier.tokens import TokenVerifier
@@ -58,7 +59,7 @@ def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
     StartupError
     """
     check_arithmetic()
-    state = StateDirectory(options.state_dir)
+    state = StateDirectory(options.state_dir, stop_at_once)
     state.clear_spool()
     batcher = Batcher(batch_max=options.batch_max, batch_age=options.batch_age, new_id=lambda: secrets.token_hex(16))
     tier = WorkerAggregator(

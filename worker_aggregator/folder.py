@@ -76,7 +76,7 @@ class Folder:
                 case Seal(batch):
                     self._seal(batch)
                 case DropBody(entry):
-                    entry.body.path.unlink(missing_ok=True)
+                    self._state.drop(entry.body.path)
 
     def _start_sum(self, plan: SumPlan) -> None:
         if self._sum is None:
@@ -109,7 +109,7 @@ class Folder:
                 raise Unavailable("no entry of the batch could be folded", retry_after=1)
             body = write_partial(self._sum, entries.values(), batch.plan.attempt, self._state.new_spool_file())
         except OSError as error:
-            self._tell(BatchRefused(self._state.refuse(error)))
+            self._tell(BatchRefused(self._state.refuse(error, wanted=batch.plan.sums.nbytes)))
         except Problem as problem:
             self._tell(BatchRefused(problem))
         else:

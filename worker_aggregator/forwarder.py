@@ -6,6 +6,7 @@ import queue
 import random
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 import structlog
@@ -80,7 +81,7 @@ class Forwarder:
 
     def _discard(self) -> None:
         if self._body is not None:
-            self._body.path.unlink(missing_ok=True)
+            self._state.drop(self._body.path)
             self._body = None
 
     def _shrink(self, batch: Batch, removed: tuple[Entry, ...]) -> None:
@@ -89,14 +90,14 @@ class Forwarder:
         try:
             body = self._without(self._body, batch, removed)
         except OSError as error:
-            self._tell(BatchRefused(self._state.refuse(error)))
+            self._tell(BatchRefused(self._state.refuse(error, wanted=batch.plan.sums.nbytes)))
             return
         except Problem as problem:
             self._tell(BatchRefused(problem))
             return
         finally:
             for entry in removed:
-                entry.body.path.unlink(missing_ok=True)
+                self._state.drop(entry.body.path)
         reach(CrashPoint.BATCH_SHRUNK, batch.plan.round)
         self._discard()
         self._body = body
@@ -150,7 +151,9 @@ class Forwarder:
     def _worth_another_try(self, batch: Batch, body: Received, problem: Problem) -> bool:
         if isinstance(problem, DigestMismatch):
             # Damaged on the way, unless the file itself is: that one would be refused for ever.
-            return file_sha256(body.path) == body.sha256
+            with suppress(OSError):
+                return file_sha256(body.path) == body.sha256
+            return False
         if _is_of_an_older_attempt(batch, problem):
             return True
         return int(problem.members.get("status", problem.status)) in _RETRIED

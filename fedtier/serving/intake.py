@@ -105,7 +105,7 @@ def receive_body(
         if expected.sha256 is not None and expected.sha256 != sha256:
             raise DigestMismatch(f"the body's SHA-256 is {sha256}, but Content-Digest says {expected.sha256}")
     except BaseException:
-        path.unlink(missing_ok=True)
+        state.drop(path)
         raise
     return Received(path.name, path, sha256)
 
@@ -113,7 +113,7 @@ def receive_body(
 def _copy(stream: IO[bytes], path: Path, length: int, state: StateDirectory, on_bytes: Callable[[], None]) -> str:
     digest = hashlib.sha256()
     missing = length
-    with _writes(state), path.open("xb") as file:
+    with _writes(state, length), path.open("xb") as file:
         while missing:
             block = _read(stream, min(BLOCK, missing))
             if not block:
@@ -126,12 +126,12 @@ def _copy(stream: IO[bytes], path: Path, length: int, state: StateDirectory, on_
 
 
 @contextmanager
-def _writes(state: StateDirectory) -> Iterator[None]:
+def _writes(state: StateDirectory, length: int) -> Iterator[None]:
     """Turn a failed write into the answer for it; reads of the stream raise no OSError (`_read`)."""
     try:
         yield
     except OSError as error:
-        raise state.refuse(error) from error
+        raise state.refuse(error, wanted=length) from error
 
 
 def _read(stream: IO[bytes], size: int) -> bytes:

@@ -44,7 +44,7 @@ class ModelShelf:
         Exception
             Whatever `fetch` raises.
         """
-        path = self._folder / f"{base.sha256}.safetensors"
+        path = self._file(base.sha256)
         with self._lock:
             if self._is_held(base.sha256):
                 return path
@@ -60,7 +60,7 @@ class ModelShelf:
 
     def adopt(self, path: Path, sha256: str) -> Path:
         """Take over a finished model file by hard link, and return where it is kept."""
-        kept = self._folder / f"{sha256}.safetensors"
+        kept = self._file(sha256)
         with self._lock:
             kept.unlink(missing_ok=True)
             os.link(path, kept)
@@ -68,13 +68,21 @@ class ModelShelf:
         return kept
 
     def _is_held(self, sha256: str) -> bool:
-        if sha256 in self._held:
-            self._held.move_to_end(sha256)
-        return sha256 in self._held
+        if sha256 not in self._held:
+            return False
+        if not self._file(sha256).exists():  # whoever clears caches away does no harm
+            del self._held[sha256]
+            return False
+        self._held.move_to_end(sha256)
+        return True
 
     def _remember(self, sha256: str) -> None:
         self._held[sha256] = None
         self._held.move_to_end(sha256)
         while len(self._held) > self._capacity:
-            oldest, _ = self._held.popitem(last=False)
-            (self._folder / f"{oldest}.safetensors").unlink(missing_ok=True)
+            oldest = next(iter(self._held))
+            self._file(oldest).unlink(missing_ok=True)
+            del self._held[oldest]
+
+    def _file(self, sha256: str) -> Path:
+        return self._folder / f"{sha256}.safetensors"

@@ -261,8 +261,10 @@ class Uploads:
         reach(CrashPoint.UPLOAD_SPOOLED, plan.round)
         try:
             entry = check(body)
-        except BaseException:
-            body.path.unlink(missing_ok=True)
+        except BaseException as error:
+            self._state.drop(body.path)
+            if isinstance(error, OSError):
+                raise self._state.refuse(error) from error
             raise
         reach(CrashPoint.UPLOAD_CHECKED, plan.round)
         return entry

@@ -6,13 +6,18 @@ import errno
 import fcntl
 import os
 import secrets
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from fedtier.problems import StartupError, Unavailable
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PROBE_BYTES: Final = 1 << 16
+_BLOCK: Final = 1 << 20
 
 
 class StateDirectory:
@@ -22,6 +27,8 @@ class StateDirectory:
     ----------
     path : Path
         Made when missing, for the owner's eyes only.
+    die : callable
+        Ends the process with a sentence: what the folder held is lost with it.
 
     Raises
     ------
@@ -29,7 +36,7 @@ class StateDirectory:
         It cannot be made or written, or another process holds it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, die: Callable[[str], NoReturn] = sys.exit) -> None:
         # Flask reads a relative path from the place of the app's package.
         self.path = path = path.absolute()
         self.spool = path / "spool"
@@ -49,7 +56,11 @@ class StateDirectory:
                 f"the state directory {path} is in use by another process; an aggregator is one process: "
                 "stop the other one, or give this one a --state-dir of its own"
             ) from None
-        self._trouble: str | None = None
+        self._locked = os.fstat(self._lock)
+        self._die = die
+        self._trouble: str | None = "nothing was written yet"
+        self._wanted = _PROBE_BYTES
+        self._probing = threading.Lock()
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -64,25 +75,71 @@ class StateDirectory:
         """Return a path in the spool that no request can choose."""
         return self.spool / secrets.token_hex(16)
 
-    def refuse(self, error: OSError) -> Unavailable:
-        """Remember that a write failed, and return the answer to whoever sent it."""
+    def drop(self, path: Path) -> None:
+        """Delete a file that nobody needs any more; where the disk refuses even that, the next start clears it away."""
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+    def refuse(self, error: OSError, *, wanted: int = 0) -> Unavailable:
+        """Remember that a write failed, and return the answer to whoever sent it; without the folder, the process ends.
+
+        Parameters
+        ----------
+        error : OSError
+        wanted : int
+            Bytes for which there was no room, or an upper bound; nothing is ready before there is.
+        """
+        self._require_there()
+        self._wanted = max(self._wanted, wanted + _PROBE_BYTES)
         self._trouble = _sentence(error)
         return Unavailable(self._trouble, retry_after=5)
 
     def unready(self) -> str | None:
-        """Return why nothing can be written, trying anew after a write failed; None when all is well."""
-        if self._trouble is None:
-            return None
-        probe = self.new_spool_file()
+        """Return why nothing can be written, trying at first and after a write failed; None when all is well."""
+        self._require_there()
+        # One at a time: several at once would take the room from each other.
+        if self._trouble is not None and self._probing.acquire(blocking=False):
+            try:
+                self._probe()
+            finally:
+                self._probing.release()
+        return self._trouble
+
+    def _probe(self) -> None:
+        """Write as much as found no room, and a second file, as an upload and its record take: no less is enough."""
+        wanted, probes = self._wanted, (self.new_spool_file(), self.new_spool_file())
         try:
-            probe.write_bytes(bytes(_PROBE_BYTES))
+            for probe in probes:
+                probe.touch(mode=0o600, exist_ok=False)
+            with probes[0].open("wb") as file:
+                for start in range(0, wanted, _BLOCK):
+                    file.write(bytes(min(_BLOCK, wanted - start)))
         except OSError as error:
             self._trouble = _sentence(error)
         else:
-            self._trouble = None
+            self._trouble, self._wanted = None, _PROBE_BYTES
         finally:
-            probe.unlink(missing_ok=True)
-        return self._trouble
+            for probe in probes:
+                self.drop(probe)
+
+    def _require_there(self) -> None:
+        """End the process where somebody removed the folder, or put another in its place."""
+        if not self._is_there():
+            self._die(
+                f"the state directory {self.path} was removed while this process used it; start it again. "
+                "What was not published yet is lost with it: a master begins a new attempt, and clients send again"
+            )
+
+    def _is_there(self) -> bool:
+        try:
+            lock = (self.path / "lock").stat()
+            for folder in (self.spool, self.models):
+                folder.stat()
+        except FileNotFoundError:
+            return False
+        except OSError:  # a disk that cannot be read is another trouble
+            return True
+        return os.path.samestat(lock, self._locked)
 
 
 def _sentence(error: OSError) -> str:

@@ -16,6 +16,7 @@ from fedtier.rounds import BaseRound, RoundStatus
 from fedtier.upstream import BLOCK, Timeouts, Unreachable, Upstream, content_digest, file_sha256
 from tests.builders import make_plan
 from tests.client.loopback import Reply, Request, json_reply, problem_reply, serve
+from tests.file_sizes import room_for
 
 MODEL = bytes(range(256)) * (3 * BLOCK // 256)
 IMPATIENT = Timeouts(connect=2.0, read=0.3)
@@ -191,6 +192,15 @@ def test_a_broken_download_goes_on_where_it_stopped(tmp_path: Path) -> None:
     with asking(ranged) as (upstream, asked):
         upstream.download_model(base_of(MODEL), tmp_path / "model")
         assert asked[0].headers["Range"] == f"bytes={2 * BLOCK}-"
+    assert (tmp_path / "model").read_bytes() == MODEL
+
+
+def test_a_download_that_finds_no_room_leaves_nothing_in_its_way(tmp_path: Path) -> None:
+    with asking(lambda _: Reply(200, MODEL)) as (upstream, _):
+        with room_for(2 * BLOCK), pytest.raises(OSError, match="too large"):
+            upstream.download_model(base_of(MODEL), tmp_path / "model")
+        assert list(tmp_path.iterdir()) == []
+        upstream.download_model(base_of(MODEL), tmp_path / "model")
     assert (tmp_path / "model").read_bytes() == MODEL
 
 

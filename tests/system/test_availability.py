@@ -5,25 +5,15 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from tests.system.federation import Aggregator, Federation
-from tests.system.updates import TenUpdates, Update, send, send_at_once
+from tests.system.updates import TenUpdates, send, send_at_once
+from tests.system.uploads import assert_unready, half_an_upload
 
 pytestmark = pytest.mark.system
-
-
-def assert_unready(aggregator: Aggregator, reason: str) -> None:
-    aggregator.process.wait_until(lambda: reason in aggregator.get("/readyz").text, f"{aggregator.name} is not ready")
-    answer = aggregator.get("/readyz")
-    assert answer.status_code == 503
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    assert answer.json()["type"] == "urn:fedtier:problem:unavailable"
-    assert int(answer.headers["Retry-After"]) >= 1
-    assert aggregator.get("/healthz").status_code == 200
 
 
 def test_a_worker_without_its_upstream_says_so_and_takes_up_again(
@@ -45,18 +35,6 @@ def test_a_worker_without_its_upstream_says_so_and_takes_up_again(
     worker.wait_until_ready()
     send(worker.url, ten_updates.updates[0], 2)
     assert [c.client_id for c in master.published(2).contributors] == [ten_updates.updates[0].client_id]
-
-
-@contextlib.contextmanager
-def half_an_upload(aggregator: Aggregator, update: Update) -> Iterator[socket.socket]:
-    """Send an upload's head and half of its body, and give the connection once the aggregator has some of it."""
-    body = update.path.read_bytes()
-    head = f"PUT /v1/rounds/1/updates/{update.client_id} HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n"
-    spool = aggregator.state_dir / "spool"
-    with socket.create_connection((aggregator.host, aggregator.port), timeout=60) as connection:
-        connection.sendall(head.encode() + body[: len(body) // 2])
-        aggregator.process.wait_until(lambda: any(spool.iterdir()), "the upload is being received")
-        yield connection
 
 
 @pytest.mark.parametrize("ended", ["master", "worker"])

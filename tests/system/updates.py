@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import random
+import struct
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -77,6 +78,26 @@ def make_ten_updates(folder: Path) -> TenUpdates:
         tuple(write_update(folder, f"client-{i}", t, num_examples=n) for i, (t, n) in enumerate(updates)),
         hashlib.sha256(mean).hexdigest(),
     )
+
+
+def make_ten_large_updates(folder: Path, size: int) -> TenUpdates:
+    """Write a model and updates of one tensor with so many bytes, each full of one number."""
+    values = range(10)
+    total = sum(value * num_examples for value, num_examples in zip(values, NUM_EXAMPLES, strict=True))
+    model = folder / "model.safetensors"
+    model.write_bytes(safetensors(_full_of(0, size)))
+    return TenUpdates(
+        model,
+        tuple(
+            write_update(folder, f"client-{value}", _full_of(value, size), num_examples=num_examples)
+            for value, num_examples in zip(values, NUM_EXAMPLES, strict=True)
+        ),
+        hashlib.sha256(safetensors(_full_of(total / sum(NUM_EXAMPLES), size))).hexdigest(),
+    )
+
+
+def _full_of(value: float, size: int) -> dict[str, Tensor]:
+    return {"weight": Tensor("F32", (2, size // 8), struct.pack("<f", value) * (size // 4))}
 
 
 def _tensors(rng: random.Random, *, statistics: float) -> dict[str, Tensor]:

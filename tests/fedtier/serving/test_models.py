@@ -105,3 +105,10 @@ def test_what_an_earlier_process_left_is_not_trusted(tmp_path: Path, source: Sou
     (tmp_path / f"{base(1).sha256}.safetensors").write_bytes(b"half")
     shelf = ModelShelf(tmp_path, source)
     assert shelf.path(base(1)).read_bytes() == b"\x01"
+
+
+def test_a_model_that_somebody_cleared_away_is_fetched_again(tmp_path: Path, source: Source) -> None:
+    shelf = ModelShelf(tmp_path, source)
+    shelf.path(base(1)).unlink()
+    assert shelf.path(base(1)).read_bytes() == b"\x01"
+    assert source.fetched == [1, 1]

@@ -11,6 +11,7 @@ import pytest
 
 from fedtier.problems import StartupError
 from fedtier.serving.statedir import StateDirectory
+from tests.file_sizes import room_for
 
 
 def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
@@ -66,14 +67,54 @@ def test_a_failed_write_is_said_until_writing_works_again(tmp_path: Path, number
     assert list(state.spool.iterdir()) == []
 
 
-def test_trouble_stays_while_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
+def test_trouble_stays_while_nothing_can_be_written(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
     state.refuse(OSError(errno.ENOSPC, "No space left on device"))
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "write_bytes", full)
+    with room_for(1000):
         assert state.unready() == "the disk of the state directory is full"
         assert state.unready() is not None
+        assert list(state.spool.iterdir()) == []
     assert state.unready() is None
+
+
+def test_trouble_stays_while_there_is_no_room_for_what_found_none(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    assert state.unready() is None
+    for wanted in (3_000_000, 20):
+        state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=wanted)
+    with room_for(3_000_000):
+        assert state.unready() is not None
+    assert state.unready() is None
+    state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=20)
+    with room_for(3_000_000):
+        assert state.unready() is None, "what wanted more was written since"
+
+
+def test_a_process_is_not_ready_before_it_has_written_something(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    with room_for(1000):
+        assert state.unready() == "the disk of the state directory is full"
+    assert state.unready() is None
+
+
+@pytest.mark.parametrize("gone", [".", "lock", "spool", "models"])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_folder_that_is_removed_or_replaced_ends_its_process(tmp_path: Path, gone: str, replaced: bool) -> None:
+    state = StateDirectory(tmp_path / "state")
+    moved = state.path / gone
+    moved.rename(tmp_path / "elsewhere")
+    if replaced and gone in {".", "lock"}:
+        StateDirectory(state.path)
+    with pytest.raises(SystemExit, match=r"state directory .* was removed while this process used it; start it again"):
+        state.unready()
+    with pytest.raises(SystemExit, match="was removed"):
+        state.refuse(OSError(errno.ENOENT, "No such file or directory"))
+
+
+def test_what_cannot_be_deleted_ends_nothing(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    in_the_way = state.new_spool_file()
+    in_the_way.mkdir()
+    state.drop(in_the_way)
+    state.drop(state.new_spool_file())
+    assert in_the_way.exists()
