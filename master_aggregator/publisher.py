@@ -29,7 +29,7 @@ from master_aggregator.records import CloseRecord
 from master_aggregator.server_update import write_mean
 
 _FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 10.0
+_LONGEST_PAUSE: Final = 5.0
 _Result = TypeVar("_Result")
 _Work: TypeAlias = tuple[OpenRound, CloseRecord | tuple[Contributor, ...] | None]
 """A round and what is to be published of it; None where it goes on and only the round before is to be settled."""

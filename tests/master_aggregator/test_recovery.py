@@ -256,7 +256,7 @@ def test_while_s3_is_away_the_round_stays_closed_and_readyz_says_so(
     wait_until(lambda: master.http.get("/readyz").status_code == 200)
 
 
-def test_pauses_of_a_round_that_waits_for_s3_double_up_to_ten_seconds(
+def test_pauses_of_a_round_that_waits_for_s3_double_up_to_five_seconds(
     store: RoundStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real, away = RoundStore.put_model, iter(range(9))
@@ -271,7 +271,7 @@ def test_pauses_of_a_round_that_waits_for_s3_double_up_to_ten_seconds(
     with Master(store, tmp_path / "state", rng=rng) as master:
         count(master, a=A, b=B)
         master.await_round(2)
-    longest = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
+    longest = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
     assert rng.pauses == [pytest.approx((pause / 2, pause)) for pause in longest]
 
 

@@ -84,6 +84,15 @@ def read_only(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+def can_be_mounted(folder: Path) -> bool:
+    """Return whether this user may mount a small disk below a folder."""
+    try:
+        with SmallDisk(folder / "trial"):
+            return True
+    except pytest.skip.Exception:
+        return False
+
+
 def _mount(*arguments: str | Path) -> None:
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -208,6 +208,29 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskFull:
+    """There is no room in a state directory for some seconds; nothing happens where it lies on no disk of its own."""
+
+    tier: str
+    round: int
+    seconds: float
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        disk = tree.disks.get(self.tier)
+        if disk is None:
+            return lambda: False
+
+        def fill() -> bool:
+            with contextlib.suppress(OSError, AssertionError):  # somebody else took or gave back some meanwhile
+                disk.fill()
+            last(self.seconds)
+            disk.free()
+            return True
+
+        return tree.during(self.round, fill)
+
+
+@dataclass(frozen=True, slots=True)
 class DiskLost:
     """The master is killed, and its state directory is empty when it comes back."""
 

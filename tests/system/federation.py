@@ -229,7 +229,12 @@ class Aggregator(Program):
         self.process.end()
 
     def lose_disk(self) -> None:
-        shutil.rmtree(self.state_dir)
+        """Leave its state directory empty; it may be the root of a file system."""
+        for path in self.state_dir.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:

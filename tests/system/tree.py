@@ -16,6 +16,7 @@ import requests
 
 from fedtier.rounds import RoundManifest
 from tests.s3_servers import ReplyLosingProxy
+from tests.system.disks import SmallDisk
 from tests.system.federation import PATIENCE, Aggregator, Federation, Program
 from tests.system.keepers import Keeper
 from tests.system.lasting_s3 import LastingS3
@@ -49,6 +50,8 @@ class Tree:
         Where the federation's S3 server may be stopped.
     s3_replies : ReplyLosingProxy, optional
         Where its replies may be lost.
+    disks : Mapping of str to SmallDisk, optional
+        On which aggregators of these names have their state directories.
     seed : str
         Of the load balancer's choices.
     """
@@ -60,11 +63,13 @@ class Tree:
         *,
         s3: LastingS3 | None = None,
         s3_replies: ReplyLosingProxy | None = None,
+        disks: Mapping[str, SmallDisk] | None = None,
         seed: str = "",
     ) -> None:
         self.federation = federation
         self.s3 = s3
         self.s3_replies = s3_replies
+        self.disks = disks or {}
         self.ledger = Ledger(folder, self._round_begins)
         self.ways: dict[str, Way] = {}
         self.keepers: dict[str, Keeper] = {}

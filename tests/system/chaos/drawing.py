@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Final
 
 from fedtier.crash_points import CrashPoint
-from tests.system.chaos.scene import CLIENTS, THRESHOLD, WAYS, WORKERS
+from tests.system.chaos.scene import CLIENTS, ON_SMALL_DISKS, THRESHOLD, WAYS, WORKERS
 from tests.system.faults import (
+    DiskFull,
     DiskLost,
     Frozen,
     Herd,
@@ -102,6 +103,10 @@ def _disk_lost(rng: random.Random, number: int) -> Fault:
     return DiskLost(number)
 
 
+def _disk_full(rng: random.Random, number: int) -> Fault:
+    return DiskFull(rng.choice(ON_SMALL_DISKS), number, seconds=rng.uniform(0.5, 5))
+
+
 def _second_master(rng: random.Random, number: int) -> Fault:
     return SecondMaster(number)
 
@@ -125,5 +130,6 @@ _DRAWS: Final[list[tuple[Draw, float]]] = [
     (_s3_stopped, 0.5),
     (_s3_frozen, 0.5),
     (_disk_lost, 0.5),
+    (_disk_full, 1),
     (_second_master, 0.5),
 ]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 from fedtier.tensors import write_arrays
 from tests.s3_servers import ReplyLosingProxy, S3Server
 from tests.system import wanderer
+from tests.system.disks import SmallDisk, can_be_mounted
 from tests.system.federation import Federation
 from tests.system.lasting_s3 import LastingS3
 from tests.system.tree import Tree
@@ -17,6 +18,7 @@ from tests.system.tree import Tree
 KEY: Final = "jobs/chaos.safetensors"
 WORKERS: Final = ("middle", "edge-1", "edge-2", "side")
 CLIENTS: Final = tuple(f"client-{number}" for number in range(7))
+ON_SMALL_DISKS: Final = ("master", "middle", "edge-1")
 WAYS: Final = ("entrance", "middle", "master")
 THRESHOLD: Final = 5
 QUORUM: Final = 3
@@ -27,14 +29,22 @@ THREADS: Final = 24
 @contextlib.contextmanager
 def scene(folder: Path, seed: str) -> Iterator[Tree]:
     """Start it all, and end it all."""
-    with LastingS3(folder) as s3, ReplyLosingProxy(s3.address, lose=0) as replies:
+    with LastingS3(folder) as s3, ReplyLosingProxy(s3.address, lose=0) as replies, _disks(folder) as disks:
         through = S3Server({**s3.server.environment, "AWS_ENDPOINT_URL_S3": replies.endpoint}, s3.server.bucket)
         with (
             Federation(folder, through, KEY) as federation,
-            Tree(federation, folder / "sent", s3=s3, s3_replies=replies, seed=seed) as tree,
+            Tree(federation, folder / "sent", s3=s3, s3_replies=replies, disks=disks, seed=seed) as tree,
         ):
             _plant(tree, folder)
             yield tree
+
+
+@contextlib.contextmanager
+def _disks(folder: Path) -> Iterator[Mapping[str, SmallDisk]]:
+    """Give some aggregators small disks, where that may be done."""
+    with contextlib.ExitStack() as mounted:
+        names = ON_SMALL_DISKS if can_be_mounted(folder) else ()
+        yield {name: mounted.enter_context(SmallDisk(folder / f"{name}-state")) for name in names}
 
 
 def add_clients(tree: Tree) -> None:
@@ -51,7 +61,8 @@ def _plant(tree: Tree, folder: Path) -> None:
     threads = ("--threads", str(THREADS))
     closing = ("--threshold", str(THRESHOLD), "--min-clients", str(QUORUM), "--deadline", str(_DEADLINE))
     batches = ("--batch-max", "4", *threads)
-    tree.master(model, *closing, *threads)
+    # Its file grows from round to round, which a small disk would not bear for long.
+    tree.master(model, *closing, *threads, "--tensorboard-dir", str(folder / "tensorboard"))
     tree.worker("middle", *batches, upstream="master")
     tree.worker("edge-1", *batches, upstream="middle")
     tree.worker("edge-2", *batches, upstream="middle")
