@@ -41,6 +41,7 @@ from master_aggregator.coordinator import (
     Coordinator,
     DropBody,
     Event,
+    NoteOverdue,
     Offered,
     Opened,
     PauseAsked,
@@ -49,6 +50,7 @@ from master_aggregator.coordinator import (
     Tick,
 )
 from master_aggregator.opening import OpenRound, Workshop, base_round
+from master_aggregator.overdue import OverdueMark
 from master_aggregator.planning import Rules
 from master_aggregator.publisher import Publisher
 from master_aggregator.recorder import Recorder
@@ -118,6 +120,7 @@ class MasterAggregator:
         self._workshop = Workshop(rules, state, self._shelf, surroundings.clock, surroundings.die)
         self._state = state
         self._pause_mark = state.path / "paused"
+        self._overdue_mark = OverdueMark(state.path)
         self._core = Coordinator()
         self._lock = threading.Lock()
         self._waiting = WaitingRoom()
@@ -156,6 +159,8 @@ class MasterAggregator:
         if self._pause_mark.exists():
             self._tell(PauseAsked(True))
         self._take_over(recovered.opened, recovered.counted, closed=recovered.close is not None)
+        if self._overdue_mark.names(recovered.opened.plan):
+            self._tell(CloseAsked(recovered.opened.plan.round))
         if recovered.close is None:
             self._publisher.settle(recovered.opened)
         else:
@@ -246,7 +251,7 @@ class MasterAggregator:
                 round=plan.round,
                 attempt=plan.attempt,
             )
-        self._tell(CloseAsked())
+        self._tell(CloseAsked(round_number))
         return self.status()
 
     def pause(self, paused: bool) -> RoundStatus:
@@ -286,9 +291,19 @@ class MasterAggregator:
             case Record():
                 assert opened is not None, "the core claims entries of an open round only"
                 self._recorder.put(opened, action)
+            case NoteOverdue(plan):
+                self._note_overdue(plan)
             case Close(_, contributors):
                 assert opened is not None, "the core closes an open round only"
                 self._publisher.close(opened, contributors)
+
+    def _note_overdue(self, plan: RoundPlan) -> None:
+        """Do so at once, under the lock: it is rare and small, and the refusals that come next depend on it."""
+        try:
+            self._overdue_mark.set(plan)
+        except OSError as error:
+            reason = self._state.refuse(error).detail
+            structlog.get_logger().warning("a restart would open the round again", round=plan.round, reason=reason)
 
     def _show(self) -> None:
         """Renew what `GET /v1/round` shows, if it changed; the same object means nothing did."""

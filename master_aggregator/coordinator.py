@@ -62,7 +62,9 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class CloseAsked:
-    """The operator wants the round closed with what is counted."""
+    """The operator wants a round closed with what is counted; nothing where another one is open."""
+
+    round: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,13 @@ class DropBody:
 
 
 @dataclass(frozen=True, slots=True)
+class NoteOverdue:
+    """Make durable that the round closes as at its deadline: what follows from it is told to clients, who go."""
+
+    plan: RoundPlan
+
+
+@dataclass(frozen=True, slots=True)
 class Close:
     """Publish the round: the sum holds exactly these contributors, and nothing more comes."""
 
@@ -109,7 +118,7 @@ class Close:
     contributors: tuple[Contributor, ...]
 
 
-Action: TypeAlias = Record | Settle | DropBody | Close
+Action: TypeAlias = Record | Settle | DropBody | NoteOverdue | Close
 
 
 class Coordinator:
@@ -158,8 +167,8 @@ class Coordinator:
                 actions += self._release(tickets, problem)
             case Tick(now):
                 self._look_at_deadline(now)
-            case CloseAsked():
-                self._overdue = True
+            case CloseAsked(number):
+                actions += self._close_asked(number)
             case PauseAsked(paused):
                 self._paused = paused
         return [*actions, *self._close_when_due()]
@@ -184,8 +193,7 @@ class Coordinator:
         if known:
             return self._settle_counted(ticket, entry, plan, known)
         if self._weight + entry.total_weight > plan.weight_limit:
-            self._overdue = True
-            return _refuse(ticket, entry, _too_heavy(entry, plan, self._weight))
+            return [*self._become_overdue(plan), *_refuse(ticket, entry, _too_heavy(entry, plan, self._weight))]
         if self._is_in_doubt(plan, entry):
             self._waiting.append((ticket, entry))
             return []
@@ -248,6 +256,19 @@ class Coordinator:
         for ticket, entry in waiting:
             actions += self._judge(ticket, entry)
         return actions
+
+    def _close_asked(self, number: int) -> list[Action]:
+        plan = self._plan
+        if plan is None or plan.round != number or plan.finished or self._close_sent:
+            return []
+        return self._become_overdue(plan)
+
+    def _become_overdue(self, plan: RoundPlan) -> list[Action]:
+        """Close as at the deadline; that one itself is in the plan, anything else is forgotten unless it is noted."""
+        if self._overdue:
+            return []
+        self._overdue = True
+        return [NoteOverdue(plan)]
 
     def _look_at_deadline(self, now: datetime) -> None:
         plan = self._plan

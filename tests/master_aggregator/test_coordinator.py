@@ -23,6 +23,7 @@ from master_aggregator.coordinator import (
     Coordinator,
     DropBody,
     Event,
+    NoteOverdue,
     NotRecorded,
     Offered,
     Opened,
@@ -204,7 +205,7 @@ def test_closing_waits_for_claims() -> None:
     bench = Bench(threshold=9)
     bench.count(1, update_entry("a"))
     bench.told(Offered(2, update_entry("b")))
-    assert closed_with(bench.told(CloseAsked())) is None
+    assert closed_with(bench.told(CloseAsked(1))) is None
     assert bench.core.state == "publishing"
     assert closed_with(bench.told(Recorded((2,)))) == ["a", "b"]
 
@@ -212,7 +213,7 @@ def test_closing_waits_for_claims() -> None:
 def test_a_closing_round_takes_nothing_more() -> None:
     bench = Bench(threshold=9)
     bench.count(1, update_entry("a"))
-    bench.told(Offered(2, update_entry("b")), CloseAsked())
+    bench.told(Offered(2, update_entry("b")), CloseAsked(1))
     late = update_entry("c")
     actions = bench.told(Offered(3, late))
     assert isinstance(outcomes(actions)[3], RoundOver)
@@ -233,7 +234,7 @@ def test_nobody_waits_for_ever_when_a_refusal_closes_the_round() -> None:
 def test_a_round_closes_once() -> None:
     bench = Bench(threshold=1)
     assert closed_with(bench.count(1, update_entry("a"))) == ["a"]
-    assert closed_with(bench.told(CloseAsked(), Tick(noon()))) is None
+    assert closed_with(bench.told(CloseAsked(1), Tick(noon()))) is None
 
 
 def test_the_deadline_closes_a_round_that_has_its_quorum() -> None:
@@ -258,20 +259,40 @@ def test_the_quorum_never_exceeds_the_threshold() -> None:
 
 def test_an_empty_round_does_not_close() -> None:
     bench = Bench(deadline=noon())
-    assert closed_with(bench.told(Tick(noon()), CloseAsked())) is None
+    assert closed_with(bench.told(Tick(noon()), CloseAsked(1))) is None
     assert bench.core.state == "collecting"
 
 
 def test_the_operator_closes_a_round_with_what_is_counted() -> None:
     bench = Bench(threshold=9)
     bench.count(1, update_entry("a"))
-    assert closed_with(bench.told(CloseAsked())) == ["a"]
+    assert closed_with(bench.told(CloseAsked(1))) == ["a"]
+
+
+def test_the_operator_closes_no_round_but_the_one_that_he_names() -> None:
+    bench = Bench(round=2, threshold=9)
+    bench.count(1, update_entry("a", number=2))
+    assert bench.told(CloseAsked(1), CloseAsked(3)) == []
+    assert bench.core.state == "collecting"
+
+
+def test_that_a_round_closes_early_is_noted_once_before_anyone_hears_of_it() -> None:
+    bench = Bench(threshold=9, min_clients=2, weight_limit=100)
+    bench.count(1, update_entry("a", 90))
+    actions = bench.told(Offered(2, update_entry("b", 11)))
+    assert [type(action) for action in actions] == [NoteOverdue, Settle, DropBody]
+    assert bench.told(CloseAsked(1)) == []
+
+
+def test_the_deadline_is_not_noted_as_it_is_in_the_plan() -> None:
+    bench = Bench(threshold=9, deadline=noon())
+    assert bench.told(Tick(noon()), CloseAsked(1)) == []
 
 
 def test_a_new_round_starts_from_nothing() -> None:
     bench = Bench(threshold=1, deadline=noon())
     bench.count(1, update_entry("a"))
-    bench.told(CloseAsked(), Tick(noon()), Opened(make_plan(round=2, attempt=2, threshold=2)))
+    bench.told(CloseAsked(1), Tick(noon()), Opened(make_plan(round=2, attempt=2, threshold=2)))
     assert (bench.core.counted, bench.core.state) == (0, "collecting")
     assert closed_with(bench.count(2, update_entry("a", number=2, attempt=2))) is None
 
@@ -346,7 +367,7 @@ def test_clients_outside_the_cohort_are_refused(entry: Entry) -> None:
 def test_a_finished_federation_takes_nothing_and_closes_nothing() -> None:
     bench = Bench(round=3, final_round=2, threshold=1, deadline=noon())
     assert bench.core.state == "finished"
-    actions = bench.told(Offered(1, update_entry("a", number=3)), CloseAsked(), Tick(noon()))
+    actions = bench.told(Offered(1, update_entry("a", number=3)), CloseAsked(3), Tick(noon()))
     assert isinstance(outcomes(actions)[1], RoundNotOpen)
     assert closed_with(actions) is None
 
@@ -398,7 +419,7 @@ def test_a_round_that_was_closed_before_the_restart_takes_nothing_and_is_not_clo
     assert core.handle_event(Opened(make_plan(threshold=9), (contributor("a"),), closed=True)) == []
     assert core.state == "publishing"
     assert isinstance(outcomes(core.handle_event(Offered(1, update_entry("b"))))[1], RoundOver)
-    assert core.handle_event(CloseAsked()) == []
+    assert core.handle_event(CloseAsked(1)) == []
 
 
 def test_the_weight_of_a_replayed_round_counts() -> None:

@@ -18,6 +18,7 @@ from master_aggregator.coordinator import (
     Coordinator,
     DropBody,
     Event,
+    NoteOverdue,
     NotRecorded,
     Offered,
     Opened,
@@ -48,6 +49,8 @@ class Master(RuleBasedStateMachine):
         self.queue: list[Record] = []
         self.journal: dict[str, Contributor] = {}
         self.closed: Close | None = None
+        self.overdue: tuple[int, int] | None = None
+        self.now = noon(-1)
         self.plan = make_plan(threshold=THRESHOLD, min_clients=2, weight_limit=LIMIT, deadline=noon())
 
     @initialize()
@@ -70,6 +73,8 @@ class Master(RuleBasedStateMachine):
             case DropBody(entry):
                 assert entry.body.name in self.bodies, "a body is dropped once, and none that is counted"
                 self.bodies.remove(entry.body.name)
+            case NoteOverdue(plan):
+                self.overdue = plan.pair
             case Close(_, contributors):
                 assert self.closed is None, "a round closes once"
                 assert not self.queue, "claims are drained before"
@@ -126,15 +131,17 @@ class Master(RuleBasedStateMachine):
 
     @rule(late=st.booleans())
     def time_passes(self, late: bool) -> None:
-        self.tell(Tick(noon(1 if late else -1)))
+        self.now = max(self.now, noon(1 if late else -1))
+        self.tell(Tick(self.now))
 
     @rule()
     def operator_closes(self) -> None:
-        self.tell(CloseAsked())
+        self.tell(CloseAsked(self.plan.round))
 
     @rule(forgets=st.booleans())
     def process_restarts(self, forgets: bool) -> None:
         """Keep what is journaled; requests break off, and the journal of a lost disk is another attempt's."""
+        was_closed = self.core.state == "publishing" and not forgets
         self.lost |= self.offered.keys() - self.settled.keys()
         self.bodies.clear()
         self.queue.clear()
@@ -145,6 +152,11 @@ class Master(RuleBasedStateMachine):
         self.core = Coordinator()
         closed = self.closed is not None
         self.tell(Opened(self.plan, tuple(self.journal.values()), closed=closed))
+        if self.overdue == self.plan.pair:
+            self.tell(CloseAsked(self.plan.round))
+        self.tell(Tick(self.now))
+        if was_closed:
+            assert self.core.state == "publishing", "a round that was said to be over stays so"
 
     @precondition(lambda self: self.closed)
     @rule()

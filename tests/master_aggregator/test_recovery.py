@@ -235,6 +235,24 @@ def test_a_round_that_reached_its_threshold_before_the_kill_is_closed_at_start(
     assert len(manifest_of(store).contributors) == 2
 
 
+def test_a_round_that_the_operator_closed_is_closed_after_a_kill(
+    store: RoundStore, start: Callable[..., Master], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Clients were told that it is over, and do not come again."""
+    master = start()
+    count(master, a=A)
+    with monkeypatch.context() as patch:
+        killed = interrupted_at(patch, Journal, "close")
+        assert master.http.post("/v1/rounds/1/close").status_code == 200
+        assert killed.wait(30)
+        assert master.send_update("b", B).json["type"] == "urn:fedtier:problem:round-over"  # type: ignore[index]
+    again = start()
+    again.await_round(2)
+    assert [c.client_id for c in manifest_of(store).contributors] == ["a"]
+    count(again, b=B)
+    assert (again.get_round()["state"], again.get_round()["counted"]) == ("collecting", 1)
+
+
 # S3 in trouble.
 
 

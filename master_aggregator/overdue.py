@@ -1,0 +1,44 @@
+"""The mark of a round that closes before its deadline and below its threshold: the operator's wish, or no room.
+
+Clients that are told so go and do not come back in that attempt. A master that forgot it in a crash would wait for them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedtier.rounds import RoundPlan
+from fedtier.serving.statedir import sync_directory
+from master_aggregator.journal import sync_file
+
+
+class OverdueMark:
+    """A file that names one round and attempt; found after that one, it means nothing.
+
+    Parameters
+    ----------
+    folder : Path
+        The master's state directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "overdue"
+
+    def set(self, plan: RoundPlan) -> None:
+        """Name a round, durably.
+
+        Raises
+        ------
+        OSError
+        """
+        self._path.write_bytes(_name(plan))
+        sync_file(self._path)
+        sync_directory(self._path.parent)
+
+    def names(self, plan: RoundPlan) -> bool:
+        """Return whether it names this round and attempt; what a crash cut short names none."""
+        return self._path.exists() and self._path.read_bytes() == _name(plan)
+
+
+def _name(plan: RoundPlan) -> bytes:
+    return f"round {plan.round} attempt {plan.attempt}\n".encode()
