@@ -46,6 +46,7 @@ from master_aggregator.coordinator import (
     PauseAsked,
     Record,
     Settle,
+    StayOpen,
     Tick,
 )
 from master_aggregator.opening import OpenRound, Workshop, base_round
@@ -289,6 +290,14 @@ class MasterAggregator:
             case Close(_, contributors):
                 assert opened is not None, "the core closes an open round only"
                 self._publisher.close(opened, contributors)
+            case StayOpen(plan, counted, missing):
+                structlog.get_logger().warning(
+                    "the deadline passed without the quorum; the round stays open",
+                    round=plan.round,
+                    attempt=plan.attempt,
+                    counted=counted,
+                    missing=missing,
+                )
 
     def _show(self) -> None:
         """Renew what `GET /v1/round` shows, if it changed; the same object means nothing did."""
