@@ -12,9 +12,12 @@ from typing import Any, Final, TextIO
 import click
 import stamina.instrumentation
 
-from client.options import ClientOptions
+from client.options import ClientOptions, Surroundings
 from client.run import run_clients
-from fedtier.flags import bearer_token, command, json_flag
+from client.signals import stopped_by_sigterm
+from client.stopping import Stopping
+from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
+from fedtier.flags import FiniteRange, bearer_token, command, json_flag
 from fedtier.logs import configure_logging
 from fedtier.problems import StartupError
 
@@ -40,7 +43,16 @@ _STATE: Final = Path(".fedtier")
 @click.option("--task", default="mnist_cnn", help="A built-in task, package.module:Name, or path/to/file.py:Name.")
 @click.option("--epoch", type=click.IntRange(min=1), help="Epochs per round, instead of the round's.")
 @click.option("--rounds", type=click.IntRange(min=0), help="The last round to reach; until the end by default.")
-@click.option("--wait", type=click.FloatRange(min=0), default=300.0, help="Seconds the server may take to be there.")
+@click.option("--wait", type=FiniteRange(min=0), default=DEFAULT_WAIT, help="Seconds the server may take to be there.")
+@click.option(
+    "--retry-budget",
+    type=FiniteRange(min=0),
+    default=DEFAULT_RETRY_BUDGET,
+    help="Seconds that a later request is tried again before the client gives up.",
+)
+@click.option(
+    "--grace", type=click.IntRange(min=0), default=30, help="Seconds for an upload that is under way at SIGTERM."
+)
 @click.option("--seed", type=int, default=0, help="Seed of the training.")
 @click.option(
     "--state-dir",
@@ -71,16 +83,21 @@ def client(**flags: Any) -> None:
             epochs=flags["epoch"],
             rounds=flags["rounds"],
             wait=flags["wait"],
+            retry_budget=flags["retry_budget"],
             seed=flags["seed"],
             token=bearer_token(),
             report=report,
         )
         for client_id, own_data, state_dir in zip(client_ids, data, state_dirs, strict=True)
     ]
+    stopping = Stopping()
     try:
         # A task may print what it likes; among facts it would pass for one.
-        with redirect_stdout(sys.stderr) if report else nullcontext():
-            status = run_clients(clients)
+        with (
+            redirect_stdout(sys.stderr) if report else nullcontext(),
+            stopped_by_sigterm(stopping, grace=flags["grace"]),
+        ):
+            status = run_clients(clients, Surroundings(stopping=stopping))
     except KeyboardInterrupt:
         status = _INTERRUPTED
     sys.exit(status)

@@ -73,13 +73,25 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class PutOff:
+    """The server had the last step come again later, until there was no time left for it."""
+
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """The last step cannot be done: no answer in spite of retries, or trouble with this machine's disk."""
 
     detail: str
 
 
-Event: TypeAlias = RoundSeen | ModelReady | Trained | Accepted | Refused | Failed
+@dataclass(frozen=True, slots=True)
+class StopAsked:
+    """Somebody wants the client to end; the last step is over, or was broken off."""
+
+
+Event: TypeAlias = RoundSeen | ModelReady | Trained | Accepted | Refused | PutOff | Failed | StopAsked
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from client.stopping import Stopping
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
 from fedtier.fields import require_id
 from fedtier.flags import require_address
@@ -72,11 +73,14 @@ class Surroundings:
         Monotonic seconds.
     rng : random.Random
         Spreads polls and retries of many clients.
+    stopping : Stopping
+        Says when the clients are to stop.
     """
 
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     rng: random.Random = field(default_factory=random.Random)
+    stopping: Stopping = field(default_factory=Stopping)
 
 
 def require_possible(options: ClientOptions) -> None:
@@ -95,5 +99,6 @@ def require_possible(options: ClientOptions) -> None:
         raise StartupError(f"--epoch is {options.epochs}; train for at least 1")
     if options.rounds is not None and options.rounds < 0:
         raise StartupError(f"--rounds is {options.rounds}; name a round from 0 on")
-    if not options.wait >= 0:
-        raise StartupError(f"--wait is {options.wait:g} seconds; give 0 or more")
+    for flag, seconds in (("--wait", options.wait), ("--retry-budget", options.retry_budget)):
+        if not seconds >= 0:
+            raise StartupError(f"{flag} is {seconds:g} seconds; give 0 or more")

@@ -5,6 +5,9 @@ back what came of it. Rounds are ordered by their pair (round, attempt): what an
 older pair says is ignored, and a 200 is a promise for its own pair only. An update
 is kept until a later round is seen, so one that was saved is sent again, never
 trained a second time.
+
+A server that puts an upload off for too long is asked once more how the round stands:
+a paused round is waited for, however long.
 """
 
 from __future__ import annotations
@@ -22,11 +25,13 @@ from client.events import (
     ModelReady,
     Note,
     Poll,
+    PutOff,
     Refused,
     RoundSeen,
     SavedUpdate,
     Step,
     Stop,
+    StopAsked,
     Tell,
     Train,
     Trained,
@@ -70,6 +75,7 @@ class Participant:
         self._nothing_left: Pair = (0, 0)
         self._promise: Pair | None = None
         self._sending: SavedUpdate | None = None
+        self._put_off: str | None = None
 
     def handle_event(self, event: Event) -> Decision:
         """Take note of what happened and decide what comes next."""
@@ -85,16 +91,20 @@ class Participant:
                 return self._accepted(receipt, sending)
             case Refused(problem):
                 return self._refused(problem, sending)
-            case Failed(detail):
-                return Decision(Stop(detail, ok=False))
+            case PutOff() | Failed() | StopAsked():
+                return self._unanswered(event, sending)
 
     def _round_seen(self, status: RoundStatus) -> Decision:
         if status.pair < self._newest:
             return Decision(Poll(status.poll_after))
-        first_look = self._status is None
+        first_look, same_round = self._status is None, self._status is not None and self._status.pair == status.pair
+        put_off, self._put_off = self._put_off, None
         self._advance(status.pair)
         self._status = status
-        return Decision(self._next_step(status, first_look=first_look), tuple(self._settle(status.round)))
+        step = self._next_step(status, first_look=first_look)
+        if put_off is not None and same_round and isinstance(step, Upload):
+            step = self._failed(put_off)
+        return Decision(step, tuple(self._settle(status.round)))
 
     def _next_step(self, status: RoundStatus, *, first_look: bool) -> Step:
         published = status.round - 1
@@ -108,6 +118,33 @@ class Participant:
             return Poll(status.poll_after)
         update = self._saved.get((status.round, status.base.sha256))
         return FetchModel(status.base) if update is None else self._upload(update)
+
+    def _unanswered(self, event: PutOff | Failed | StopAsked, sending: SavedUpdate | None) -> Decision:
+        if isinstance(event, StopAsked):
+            return Decision(Stop(f"told to stop; {self._left_behind()}", ok=True))
+        if isinstance(event, PutOff) and sending is not None:
+            self._put_off = event.detail
+            return self._look_again()
+        return Decision(self._failed(event.detail))
+
+    def _failed(self, detail: str) -> Stop:
+        unsent = self._unsent()
+        return Stop(detail if unsent is None else f"{detail}; {_kept(unsent)}", ok=False)
+
+    def _left_behind(self) -> str:
+        """Say what a client that stops now leaves on disk."""
+        unsent = self._unsent()
+        if unsent is not None:
+            return _kept(unsent)
+        if self._saved:
+            return f"the update of round {max(self._saved)[0]} counts"
+        return "no update waits to be sent"
+
+    def _unsent(self) -> SavedUpdate | None:
+        """Return the newest update on disk of which no answer said that it counts."""
+        promised = None if self._promise is None else self._promise[0]
+        unsent = [update for update in self._saved.values() if update.round != promised]
+        return max(unsent, key=lambda update: update.key, default=None)
 
     def _upload(self, update: SavedUpdate) -> Upload:
         self._sending = update
@@ -151,8 +188,6 @@ class Participant:
 
     def _refused(self, problem: Problem, sent: SavedUpdate | None) -> Decision:
         now = _pair_of(problem)
-        if is_transient(problem):
-            return self._look_again(problem.retry_after or 0.0)
         if isinstance(problem, RoundOver | RoundNotOpen | NotSelected | WeightLimit):
             if now is None or now >= self._newest:
                 self._give_way(problem, now)
@@ -180,9 +215,8 @@ class Participant:
         if self._promise is not None and self._promise[0] == pair[0] and self._promise < pair:
             self._promise = None
 
-    def _look_again(self, at_least: float = 0.0) -> Decision:
-        pace = _FIRST_PACE if self._status is None else self._status.poll_after
-        return Decision(Poll(max(pace, at_least)))
+    def _look_again(self) -> Decision:
+        return Decision(Poll(_FIRST_PACE if self._status is None else self._status.poll_after))
 
 
 def status_of(problem: Problem) -> int:
@@ -194,6 +228,10 @@ def status_of(problem: Problem) -> int:
 def is_transient(problem: Problem) -> bool:
     """Return whether sending the same again may succeed: too many requests, or the server's own trouble."""
     return status_of(problem) == 429 or status_of(problem) >= 500
+
+
+def _kept(update: SavedUpdate) -> str:
+    return f"the update of round {update.round} stays on disk, and the next start sends it if its round is still open"
 
 
 def _pair_of(problem: Problem) -> Pair | None:

@@ -17,11 +17,13 @@ from client.events import (
     ModelReady,
     Note,
     Poll,
+    PutOff,
     Refused,
     RoundSeen,
     SavedUpdate,
     Step,
     Stop,
+    StopAsked,
     Tell,
     Train,
     Trained,
@@ -30,9 +32,10 @@ from client.events import (
 from client.models import BaseModels
 from client.options import ClientOptions, Surroundings
 from client.participant import Participant
+from client.stopping import Patience, patience_with
 from client.task import FitResult, Task
 from client.training import fit_config, train_update
-from client.transport import Transport
+from client.transport import ServerBusy, Transport
 from client.updates import SavedUpdates
 from fedtier.crash_points import CrashPoint, reach
 from fedtier.problems import Problem
@@ -71,7 +74,8 @@ class Performer:
     participant : Participant
     transport : Transport
     updates : SavedUpdates
-    task : Task
+    load_task : callable
+        Makes the task; called once, by `prepare`.
     """
 
     def __init__(
@@ -82,19 +86,38 @@ class Performer:
         participant: Participant,
         transport: Transport,
         updates: SavedUpdates,
-        task: Task,
+        load_task: Callable[[], Task],
     ) -> None:
         self._options = options
         self._surroundings = surroundings
+        self._stopping = surroundings.stopping
         self._participant = participant
         self._transport = transport
         self._updates = updates
         self._models = BaseModels(options.state_dir)
-        self._task = task
+        self._load_task = load_task
+        self._task: Task | None = None
+        self._done: Done | None = None
         self._ask = transport.first_status
         self._step_seconds = 0.0
         self._published = 0
         self._log = structlog.get_logger().bind(client_id=options.client_id)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the client has stopped and did what it was asked to."""
+        return self._done is not None and self._done.ok
+
+    def prepare(self) -> None:
+        """Load the task, before the first turn.
+
+        Raises
+        ------
+        StartupError
+        BrokenOff
+            The client was told to stop.
+        """
+        self._task = self._stopping.breakable(Patience.NONE, self._load_task)
 
     def advance(self) -> Turn:
         """Ask for the round, and do all there is to do until it is time to wait.
@@ -103,6 +126,8 @@ class Performer:
         ------
         StartupError
             The first time: no server was there within the wait.
+        BrokenOff
+            The client was told to stop, and begins nothing more.
         """
         event: Event = self._look()
         while True:
@@ -119,31 +144,36 @@ class Performer:
                 case step:
                     event = self._perform(step)
 
+    def stop(self) -> None:
+        """End because the client was told to; without effect where it has ended."""
+        if self._done is None:
+            decision = self._participant.handle_event(StopAsked())
+            assert isinstance(decision.step, Stop), "whoever is told to stop stops"
+            self._stop(decision.step)
+
     def _look(self) -> Event:
         ask, self._ask = self._ask, self._transport.round_status
-        return self._outcome(lambda: RoundSeen(ask()))
+        return self._outcome(lambda: RoundSeen(ask()), Patience.NONE)
 
     def _perform(self, step: Step) -> Event:
         match step:
             case FetchModel(base):
-                return self._outcome(lambda: self._fetch(base))
+                return self._outcome(lambda: self._fetch(base), patience_with(step))
             case Train(plan):
-                return self._train(plan)
+                return self._train(plan, patience_with(step))
             case Upload(update):
-                return self._outcome(lambda: self._upload(update))
+                return self._outcome(lambda: self._send(update), patience_with(step))
         raise AssertionError(f"{step} is performed by nobody")
 
-    def _upload(self, update: SavedUpdate) -> Accepted:
-        receipt = self._transport.upload(update, self._updates.path(update))
-        reach(CrashPoint.UPDATE_ANSWERED, update.round)
-        return Accepted(receipt)
-
-    def _outcome(self, perform: Callable[[], Event]) -> Event:
+    def _outcome(self, perform: Callable[[], Event], patience: Patience | None) -> Event:
+        """Return what came of something that may fail; without a patience it is not broken off either."""
         started = self._surroundings.clock()
         try:
-            return perform()
+            return perform() if patience is None else self._stopping.breakable(patience, perform)
         except Problem as problem:
             return Refused(problem)
+        except ServerBusy as error:
+            return PutOff(str(error))
         except Unreachable as error:
             return Failed(str(error))
         except OSError as error:
@@ -156,7 +186,14 @@ class Performer:
         reach(CrashPoint.MODEL_FETCHED, base.round + 1)
         return ModelReady(base)
 
-    def _train(self, plan: RoundStatus) -> Event:
+    def _send(self, update: SavedUpdate) -> Accepted:
+        receipt = self._transport.upload(update, self._updates.path(update))
+        reach(CrashPoint.UPDATE_ANSWERED, update.round)
+        return Accepted(receipt)
+
+    def _train(self, plan: RoundStatus, patience: Patience) -> Event:
+        task = self._task
+        assert task is not None, "a client is prepared before its first turn"
         config = fit_config(
             plan,
             client_id=self._options.client_id,
@@ -166,7 +203,8 @@ class Performer:
         self._tell("training", round=plan.round, attempt=plan.attempt, epochs=config.epochs)
         started = self._surroundings.clock()
         try:
-            result = train_update(self._task, TensorFile(self._models.path(plan.base)), plan, config)
+            model = TensorFile(self._models.path(plan.base))
+            result = self._stopping.breakable(patience, lambda: train_update(task, model, plan, config))
         except Problem as problem:
             return Refused(problem)
         except Exception as error:
@@ -175,7 +213,7 @@ class Performer:
             return Failed(
                 f"the task {self._options.task} failed in round {plan.round}: {type(error).__name__}: {error}"
             )
-        return self._outcome(lambda: Trained(self._save(plan, result, self._surroundings.clock() - started)))
+        return self._outcome(lambda: Trained(self._save(plan, result, self._surroundings.clock() - started)), None)
 
     def _save(self, plan: RoundStatus, result: FitResult, seconds: float) -> SavedUpdate:
         reach(CrashPoint.UPDATE_TRAINED, plan.round)
@@ -194,13 +232,21 @@ class Performer:
         match note:
             case Discard(update):
                 reach(CrashPoint.UPDATE_SETTLED, update.round)
-                self._updates.discard(update)
+                self._discard(update)
             case Tell(event, update, attempt, detail):
                 self._tell(event, attempt=attempt, detail=detail, seconds=self._step_seconds, **_facts(update))
 
+    def _discard(self, update: SavedUpdate) -> None:
+        try:
+            self._updates.discard(update)
+        except OSError as error:
+            # It stays for the next start, which settles it again; nobody counts it twice.
+            self._log.warning("a settled update cannot be deleted", round=update.round, reason=str(error))
+
     def _stop(self, stop: Stop) -> Done:
+        self._done = Done(stop.ok)
         self._tell("finished", round=self._published, ok=stop.ok, detail=stop.reason)
-        return Done(stop.ok)
+        return self._done
 
     def _tell(self, event: str, **facts: Any) -> None:
         if "seconds" in facts:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import heapq
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 
 from client.options import ClientOptions, Surroundings, require_possible
 from client.participant import Participant
 from client.performer import Pause, Performer
+from client.stopping import BrokenOff, Patience
 from client.task import load_task
 from client.transport import Outage, Transport
-from client.updates import SavedUpdates
+from client.updates import SavedUpdates, make_directory
 from fedtier.problems import StartupError
 from fedtier.upstream import Upstream
 
@@ -36,7 +38,7 @@ def run_clients(clients: Sequence[ClientOptions], surroundings: Surroundings | N
     Returns
     -------
     int
-        Exit status: 0 when each reached its last round or the federation finished.
+        Exit status: 0 when each reached its last round, or the federation finished, or they were told to stop.
 
     Raises
     ------
@@ -50,7 +52,14 @@ def run_clients(clients: Sequence[ClientOptions], surroundings: Surroundings | N
     with ExitStack() as held:
         outage = Outage()
         performers = [_opened(options, chosen, outage, held) for options in clients]
-        return 0 if _take_turns(performers, chosen) else 1
+        chosen.stopping.last_words = lambda: _stop(performers)
+        try:
+            for performer in performers:
+                performer.prepare()
+            _take_turns(performers, chosen)
+        except BrokenOff:
+            _stop(performers)
+        return 0 if all(performer.ok for performer in performers) else 1
 
 
 def _require_distinct(clients: Sequence[ClientOptions]) -> None:
@@ -63,11 +72,15 @@ def _require_distinct(clients: Sequence[ClientOptions]) -> None:
 
 def _opened(options: ClientOptions, surroundings: Surroundings, outage: Outage, held: ExitStack) -> Performer:
     try:
-        options.state_dir.mkdir(parents=True, exist_ok=True)
+        make_directory(options.state_dir)
         updates = SavedUpdates(options.state_dir)
         found = updates.found()
+        if not found:  # one that is there is sent without room for another
+            updates.require_room()
     except OSError as error:
-        raise StartupError(f"the state directory {options.state_dir} cannot be used: {error}") from None
+        raise StartupError(
+            f"the state directory {options.state_dir} cannot be used: {error}; make room, or choose another --state-dir"
+        ) from None
     transport = Transport(
         held.enter_context(Upstream(options.server, token=options.token)),
         options.client_id,
@@ -83,22 +96,23 @@ def _opened(options: ClientOptions, surroundings: Surroundings, outage: Outage, 
         participant=Participant(options.client_id, last_round=options.rounds, saved=found),
         transport=transport,
         updates=updates,
-        task=load_task(options.task, options.data),
+        load_task=lambda: load_task(options.task, options.data),
     )
 
 
-def _take_turns(performers: Sequence[Performer], surroundings: Surroundings) -> bool:
-    """Let each client act when it is due, until all have stopped; return whether all did what they were asked to."""
-    all_ok = True
+def _take_turns(performers: Sequence[Performer], surroundings: Surroundings) -> None:
+    """Let each client act when it is due, until all have stopped."""
     due = [(surroundings.clock(), number) for number in range(len(performers))]
     while due:
         at, number = heapq.heappop(due)
         pause = at - surroundings.clock()
         if pause > 0:
-            surroundings.sleep(pause)
+            surroundings.stopping.breakable(Patience.NONE, partial(surroundings.sleep, pause))
         turn = performers[number].advance()
         if isinstance(turn, Pause):
             heapq.heappush(due, (surroundings.clock() + turn.seconds, number))
-        else:
-            all_ok = all_ok and turn.ok
-    return all_ok
+
+
+def _stop(performers: Sequence[Performer]) -> None:
+    for performer in performers:
+        performer.stop()

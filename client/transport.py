@@ -33,6 +33,10 @@ _LONGEST_PAUSE: Final = 10.0
 Answer = TypeVar("Answer")
 
 
+class ServerBusy(Exception):
+    """The server answered, and had the request come again later, until there was no time left for it."""
+
+
 class Outage:
     """Since when the server does not answer, known to all clients of a process.
 
@@ -92,57 +96,64 @@ class Transport:
             It refused.
         """
         try:
-            return self._retrying(self._upstream.round_status, self._wait)
-        except Unreachable as error:
-            reason = str(error)
-        except Problem as problem:
-            if not is_transient(problem):
-                raise
-            reason = f"{self._upstream.url} is not ready: {problem.detail}"
-        raise StartupError(
-            f"no server after waiting {self._wait:g} s: {reason}; start it, or check --server and --wait"
-        )
+            return self._retrying(self._upstream.round_status, "--wait", self._wait)
+        except (Unreachable, ServerBusy) as error:
+            raise StartupError(f"{error}; start the server, or check --server and --wait") from None
 
     def round_status(self) -> RoundStatus:
         """Return the round.
 
         Raises
         ------
-        Unreachable, Problem
-            What the last try ended with, here and in the other requests.
+        Unreachable, ServerBusy
+            The budget is spent, here and in the other requests.
+        Problem
+            A refusal that stays the same.
         """
-        return self._retrying(self._upstream.round_status, self._retry_budget)
+        return self._within_budget(self._upstream.round_status)
 
     def fetch_model(self, base: BaseRound, destination: Path) -> None:
         """Download and verify a model; `destination` appears when it is complete.
 
         Raises
         ------
-        Unreachable, Problem, OSError
+        Unreachable, ServerBusy, Problem, OSError
         """
-        self._retrying(lambda: self._upstream.download_model(base, destination), self._retry_budget)
+        self._within_budget(lambda: self._upstream.download_model(base, destination))
 
     def upload(self, update: SavedUpdate, body: Path) -> UpdateReceipt:
         """Send an update's file; return when the master has counted it.
 
         Raises
         ------
-        Unreachable, Problem, OSError
+        Unreachable, ServerBusy, Problem, OSError
         """
         path = f"/v1/rounds/{update.round}/updates/{self._client_id}"
 
         def send() -> UpdateReceipt:
             return _receipt(self._upstream.put_file(path, body, sha256=update.sha256))
 
-        return self._retrying(send, self._retry_budget)
+        return self._within_budget(send)
 
-    def _retrying(self, request: Callable[[], Answer], budget: float) -> Answer:
+    def _within_budget(self, request: Callable[[], Answer]) -> Answer:
+        return self._retrying(request, "--retry-budget", self._retry_budget)
+
+    def _retrying(self, request: Callable[[], Answer], flag: str, seconds: float) -> Answer:
         lost_since = self._outage.since
         started = self._clock() if lost_since is None else lost_since
-        backoff = Backoff(deadline=started + budget, clock=self._clock, rng=self._rng)
-        for attempt in stamina.retry_context(on=backoff, attempts=None, timeout=None):
-            with attempt:
-                return self._answered(request)
+        backoff = Backoff(deadline=started + seconds, clock=self._clock, rng=self._rng)
+        try:
+            for attempt in stamina.retry_context(on=backoff, attempts=None, timeout=None):
+                with attempt:
+                    return self._answered(request)
+        except Unreachable as error:
+            raise Unreachable(f"{error}, and {flag} {seconds:g} s is over") from error
+        except Problem as problem:
+            if not _worth_another_try(problem):
+                raise
+            wish = "" if problem.retry_after is None else f" for {problem.retry_after:g} s"
+            reason = f"{self._upstream.url} puts this off{wish}: {problem.detail}"
+            raise ServerBusy(f"{reason}, and {flag} {seconds:g} s does not last until then") from problem
         raise AssertionError("stamina ends with an answer or an exception")
 
     def _answered(self, request: Callable[[], Answer]) -> Answer:

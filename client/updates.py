@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from fedtier.upstream import file_sha256
 
 _NAME: Final = re.compile(r"update-([1-9][0-9]*)-([0-9a-f]{64})\.safetensors")
 _TEMPORARY: Final = ".partly-written"
+_PROBE_BYTES: Final = 1 << 16
 
 
 class SavedUpdates:
@@ -41,6 +43,18 @@ class SavedUpdates:
     def path(self, update: SavedUpdate) -> Path:
         """Return where an update's file lies."""
         return self._path(update.round, update.base_sha256)
+
+    def require_room(self) -> None:
+        """Check that updates can be saved, before a training is spent on one.
+
+        Raises
+        ------
+        OSError
+        """
+        probe = self._directory / f"probe{_TEMPORARY}"
+        with _deleted_on_failure(probe):
+            probe.write_bytes(bytes(_PROBE_BYTES))
+        probe.unlink()
 
     def found(self) -> list[SavedUpdate]:
         """Return what an earlier process left, and clear away what it did not finish.
@@ -89,7 +103,7 @@ class SavedUpdates:
         path = self._path(*key)
         temporary = path.with_name(path.name + _TEMPORARY)
         metadata = {"num_examples": str(num_examples), "metrics": json.dumps(dict(metrics), sort_keys=True)}
-        with temporary.open("wb") as file:
+        with _deleted_on_failure(temporary), temporary.open("wb") as file:
             write_arrays(file, arrays, specs=specs, metadata=metadata)
             file.flush()
             os.fsync(file.fileno())
@@ -110,6 +124,30 @@ class SavedUpdates:
 
     def _path(self, round_number: int, base_sha256: str) -> Path:
         return self._directory / f"update-{round_number}-{base_sha256}.safetensors"
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory for updates, and what leads to it, as durable as they are to be.
+
+    Raises
+    ------
+    OSError
+    """
+    missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+    directory.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        _sync_directory(folder.parent)
+
+
+@contextmanager
+def _deleted_on_failure(path: Path) -> Iterator[None]:
+    """Leave no part of a file behind that did not fit on the disk."""
+    try:
+        yield
+    except OSError:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def _read(path: Path, round_number: int, base_sha256: str) -> SavedUpdate | None:

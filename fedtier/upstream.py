@@ -11,24 +11,22 @@ import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
+from fedtier.connections import BLOCK, AttentiveAdapter
 from fedtier.documents import json_object
 from fedtier.problems import DigestMismatch, Problem, Unavailable, problem_from_document
 from fedtier.rounds import BaseRound, RoundStatus
 
-BLOCK: Final = 1 << 20
-"""Bytes sent or received at a time."""
-
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds a request may take to connect, and to wait for the next byte of an answer."""
+    """Seconds a request may take to connect, and to wait until the next byte goes out or comes in."""
 
     connect: float = 5.0
     read: float = 60.0
@@ -56,7 +54,7 @@ class Upstream:
         self._session = requests.Session()
         self._session.auth = _BearerToken(token, self.url + "/")
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, _LargeBlocks())
+            self._session.mount(scheme, AttentiveAdapter(self._timeouts.read))
         self._etag: str | None = None
         self._status: RoundStatus | None = None
 
@@ -252,13 +250,6 @@ class _BearerToken(AuthBase):
         return request
 
 
-class _LargeBlocks(HTTPAdapter):
-    """Sends bodies in blocks of 1 MiB where urllib3 would take 16 KiB."""
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(*args, **options, blocksize=BLOCK)
-
-
 def content_digest(sha256: str) -> str:
     """Return the `Content-Digest` (RFC 9530) of a body whose SHA-256 is given in hex."""
     return f"sha-256=:{base64.b64encode(bytes.fromhex(sha256)).decode()}:"
@@ -273,14 +264,26 @@ def file_sha256(path: Path) -> str:
 def _problem(response: requests.Response) -> Problem:
     with response:
         document = json_object(response.content)
-    after = response.headers.get("Retry-After", "")
-    retry_after = float(after) if after.isascii() and after.replace(".", "", 1).isdigit() else None
+    retry_after = _retry_after(response.headers)
     if not document:
         problem = Problem(f"{response.url} answered {response.status_code} {response.reason}", retry_after=retry_after)
     else:
         problem = problem_from_document(document, retry_after=retry_after)
     problem.members.setdefault("status", response.status_code)
     return problem
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds of a `Retry-After`, which may be given as a date (RFC 9110, section 10.2.3)."""
+    after = headers.get("Retry-After", "")
+    if after.isascii() and after.replace(".", "", 1).isdigit():
+        return float(after)
+    try:
+        # By the clock of whoever wrote both.
+        wait = parsedate_to_datetime(after) - parsedate_to_datetime(headers.get("Date", ""))
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return max(wait.total_seconds(), 0.0)
 
 
 def _reason(error: BaseException) -> str:

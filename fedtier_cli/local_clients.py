@@ -10,6 +10,7 @@ from typing import Final
 from fedtier_cli.display import Display
 from fedtier_cli.processes import Child, Children
 from fedtier_cli.rundir import RunDirectory
+from fedtier_cli.tiers import GRACE
 
 _MOST_ALONE: Final = 16
 """Up to so many clients have a process each; a process with torch takes 200 MB and some seconds to start."""
@@ -97,6 +98,7 @@ def start_clients(
             "--task": call.task,
             "--rounds": call.last_round,
             "--seed": call.seed,
+            "--grace": GRACE,
             "--state-dir": run.state(names[0]) if alone else run.state(names[0]).parent,
         }
         words = [str(word) for pair in flags.items() if pair[1] is not None for word in pair]

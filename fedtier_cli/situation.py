@@ -63,10 +63,18 @@ class Situation:
         return None if self.status.deadline is None else (self.status.deadline - self.now).total_seconds()
 
     @property
+    def missing(self) -> int:
+        """How many clients a round that is past its deadline stays open for; 0 while it does not."""
+        left, status = self.deadline_left, self.status
+        if left is None or left > 0 or status.state not in {"collecting", "paused"}:
+            return 0
+        return max(min(status.min_clients, status.threshold) - status.counted, 0)
+
+    @property
     def changing(self) -> tuple[object, ...]:
         """What a watcher is told of when it is another."""
         status = self.status
-        return (*status.pair, status.state, status.counted, status.threshold, self.unready)
+        return (*status.pair, status.state, status.counted, status.threshold, self.missing, self.unready)
 
     def document(self) -> dict[str, Any]:
         """Return everything as what becomes one JSON object."""
@@ -83,6 +91,7 @@ class Situation:
             "min_clients": status.min_clients,
             "deadline": None if status.deadline is None else status.deadline.isoformat(),
             "deadline_left": self.deadline_left,
+            "stays_open_for": self.missing,
             "cohort_size": None if status.cohort is None else len(status.cohort),
             "final_round": status.final_round,
             "base": {"round": status.base.round, "sha256": status.base.sha256, "bytes": status.base.bytes},
@@ -130,7 +139,9 @@ def _add_open_round(table: Table, situation: Situation) -> None:
     table.add_row(f"round {status.round}{last}", Text(f"{status.state}, attempt {status.attempt}"))
     table.add_row("counted", Text(f"{bar(status.counted, status.threshold)} {_quorum(status)}"))
     if situation.deadline_left is not None and status.deadline is not None:
-        table.add_row("deadline", Text(f"{moment(status.deadline)}, {_left(situation.deadline_left)}"))
+        table.add_row(
+            "deadline", Text(f"{moment(status.deadline)}, {_deadline(situation.deadline_left, situation.missing)}")
+        )
     if status.cohort is not None:
         table.add_row("cohort", Text(plural(len(status.cohort), "client")))
     table.add_row("training", Text(settings_words(status.client)))
@@ -142,6 +153,8 @@ def situation_line(situation: Situation) -> str:
     if status.state == "finished":
         return f"finished: round {status.base.round} is the last, {short(status.base.sha256)}"
     line = f"round {status.round} attempt {status.attempt} {status.state}: {_quorum(status)}"
+    if situation.missing:
+        line = f"{line}; its deadline passed, it stays open for {situation.missing} more"
     return line if situation.obstacle is None else f"{line}; {printable(situation.obstacle)}"
 
 
@@ -152,8 +165,11 @@ def _quorum(status: RoundStatus) -> str:
     return f"{words}, at least {status.min_clients} at the deadline"
 
 
-def _left(seconds: float) -> str:
-    return f"{duration(seconds)} left" if seconds >= 0 else f"passed {duration(-seconds)} ago"
+def _deadline(left: float, missing: int) -> str:
+    if left >= 0:
+        return f"{duration(left)} left"
+    passed = f"passed {duration(-left)} ago"
+    return f"{passed}; stays open for {missing} more" if missing else passed
 
 
 def _newest_words(manifest: Manifest) -> str:

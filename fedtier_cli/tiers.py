@@ -21,8 +21,8 @@ from fedtier_cli.seaweed_credentials import Credentials
 from master_aggregator.planning import cohort_size
 
 _START_SECONDS: Final = 120.0
-_GRACE: Final = "5"
-"""Seconds; when the tiers are ended, the clients are gone, and what was not counted they send again."""
+GRACE: Final = "5"
+"""Seconds for what is under way when a run ends; clients end first, and what was not counted they send again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,7 +182,7 @@ def start_master(
         **_training_flags(settings.client),
         "--lr-decay": settings.lr_decay,
         "--web-model": initial_model,
-        "--grace": _GRACE,
+        "--grace": GRACE,
     }
     return children.start("master", _arguments("master", flags), environment=store.server.environment())
 
@@ -210,7 +210,7 @@ def start_workers(children: Children, run: RunDirectory, workers: int, master_ur
     started = []
     for number in range(workers):
         name = f"worker-{number}"
-        flags = {"--master": master_url, "--state-dir": run.state(name), "--port": port, "--grace": _GRACE}
+        flags = {"--master": master_url, "--state-dir": run.state(name), "--port": port, "--grace": GRACE}
         started.append(children.start(name, [*_arguments("worker", flags), "--share-port"]))
     return started
 

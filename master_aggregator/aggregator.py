@@ -47,6 +47,7 @@ from master_aggregator.coordinator import (
     PauseAsked,
     Record,
     Settle,
+    StayOpen,
     Tick,
 )
 from master_aggregator.opening import OpenRound, Workshop, base_round
@@ -296,6 +297,14 @@ class MasterAggregator:
             case Close(_, contributors):
                 assert opened is not None, "the core closes an open round only"
                 self._publisher.close(opened, contributors)
+            case StayOpen(plan, counted, missing):
+                structlog.get_logger().warning(
+                    "the deadline passed without the quorum; the round stays open",
+                    round=plan.round,
+                    attempt=plan.attempt,
+                    counted=counted,
+                    missing=missing,
+                )
 
     def _note_overdue(self, plan: RoundPlan) -> None:
         """Do so at once, under the lock: it is rare and small, and the refusals that come next depend on it."""

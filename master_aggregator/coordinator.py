@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from fedtier.admission import refuse_by_address, refuse_unselected
 from fedtier.entries import Counted, Entry, Outcome
@@ -118,7 +118,16 @@ class Close:
     contributors: tuple[Contributor, ...]
 
 
-Action: TypeAlias = Record | Settle | DropBody | NoteOverdue | Close
+@dataclass(frozen=True, slots=True)
+class StayOpen:
+    """Say that the deadline passed, and that the round waits for so many more contributors."""
+
+    plan: RoundPlan
+    counted: int
+    missing: int
+
+
+Action: TypeAlias = Record | Settle | DropBody | NoteOverdue | Close | StayOpen
 
 
 class Coordinator:
@@ -132,6 +141,7 @@ class Coordinator:
         self._waiting: deque[tuple[int, Entry]] = deque()
         self._paused = False
         self._overdue = False
+        self._deadline: Literal["ahead", "passed", "told"] = "ahead"
         self._close_sent = False
 
     @property
@@ -171,13 +181,14 @@ class Coordinator:
                 actions += self._close_asked(number)
             case PauseAsked(paused):
                 self._paused = paused
-        return [*actions, *self._close_when_due()]
+        return [*actions, *self._close_when_due(), *self._tell_of_deadline()]
 
     def _open(self, plan: RoundPlan, counted: tuple[Contributor, ...], closed: bool) -> None:
         self._plan = plan
         self._counted = {contributor.client_id: contributor for contributor in counted}
         self._weight = sum(contributor.num_examples for contributor in counted)
         self._overdue = False
+        self._deadline = "ahead"
         self._close_sent = closed
 
     def _judge(self, ticket: int, entry: Entry) -> list[Action]:
@@ -274,6 +285,17 @@ class Coordinator:
         plan = self._plan
         if plan is not None and plan.deadline is not None and now >= plan.deadline:
             self._overdue = True
+            if self._deadline == "ahead":
+                self._deadline = "passed"
+
+    def _tell_of_deadline(self) -> list[Action]:
+        """Tell once that the deadline passed without the quorum; claims are counted first."""
+        plan = self._plan
+        if plan is None or self._deadline != "passed" or self._claims:
+            return []
+        self._deadline = "told"
+        missing = self._quorum(plan) - len(self._counted)
+        return [] if plan.finished or self._is_closing() else [StayOpen(plan, len(self._counted), missing)]
 
     def _close_when_due(self) -> list[Action]:
         """Close at the threshold, or past the deadline with enough; claims are counted first."""

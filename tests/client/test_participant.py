@@ -11,11 +11,13 @@ from client.events import (
     FetchModel,
     ModelReady,
     Poll,
+    PutOff,
     Refused,
     RoundSeen,
     SavedUpdate,
     Step,
     Stop,
+    StopAsked,
     Tell,
     Train,
     Trained,
@@ -32,10 +34,8 @@ from fedtier.problems import (
     Problem,
     RoundNotOpen,
     RoundOver,
-    SlowDown,
     TooLarge,
     Unauthenticated,
-    Unavailable,
     WeightLimit,
 )
 from fedtier.rounds import RoundStatus, State, UpdateReceipt
@@ -253,13 +253,39 @@ def test_a_round_not_open_yet_is_asked_for_again_and_the_update_kept() -> None:
     assert participant.handle_event(RoundSeen(status(7, 12))).step == Upload(update)
 
 
-@pytest.mark.parametrize("kind", [SlowDown, Unavailable, Problem])
-def test_a_server_in_trouble_is_given_the_time_it_asks_for(kind: type[Problem]) -> None:
+KEPT = "the update of round 7 stays on disk, and the next start sends it if its round is still open"
+
+
+def test_an_upload_put_off_until_there_is_no_time_left_stops_the_client_and_keeps_the_update() -> None:
+    participant = Participant("client-3")
+    uploading(participant, status(7, 12))
+
+    assert participant.handle_event(PutOff("full")) == Decision(Poll(0.01))
+    assert participant.handle_event(RoundSeen(status(7, 12))) == Decision(Stop(f"full; {KEPT}", ok=False))
+
+
+def test_a_paused_round_is_waited_for_however_long_an_upload_was_put_off() -> None:
     participant = Participant("client-3")
     update = uploading(participant, status(7, 12))
 
-    assert participant.handle_event(Refused(kind("busy", retry_after=4.0))) == Decision(Poll(4.0))
+    participant.handle_event(PutOff("the operator paused the round"))
+
+    assert participant.handle_event(RoundSeen(status(7, 12, "paused"))) == Decision(Poll(0.01))
     assert participant.handle_event(RoundSeen(status(7, 12))).step == Upload(update)
+
+
+@pytest.mark.parametrize("now", [(7, 13), (8, 14)])
+def test_what_was_put_off_in_another_round_or_attempt_does_not_stop_the_client(now: tuple[int, int]) -> None:
+    participant = Participant("client-3")
+    uploading(participant, status(7, 12))
+
+    participant.handle_event(PutOff("full"))
+
+    assert not isinstance(participant.handle_event(RoundSeen(status(*now))).step, Stop | Poll)
+
+
+def test_a_question_put_off_until_there_is_no_time_left_stops_the_client() -> None:
+    assert Participant("client-3").handle_event(PutOff("busy")) == Decision(Stop("busy", ok=False))
 
 
 @pytest.mark.parametrize("kind", [Unauthenticated, Forbidden, BadRequest, DigestMismatch])
@@ -290,7 +316,28 @@ def test_a_server_that_is_gone_stops_the_client() -> None:
     participant = Participant("client-3")
     uploading(participant, status())
 
-    assert participant.handle_event(Failed("nobody there")) == Decision(Stop("nobody there", ok=False))
+    assert participant.handle_event(Failed("nobody there")) == Decision(Stop(f"nobody there; {KEPT}", ok=False))
+
+
+def test_a_client_told_to_stop_says_what_it_leaves_on_disk() -> None:
+    new, training, waiting, done, settled = (Participant("client-3") for _ in range(5))
+    training.handle_event(RoundSeen(status(7, 12)))
+    uploading(waiting, status(7, 12))
+    counted(done, status(7, 12))
+    counted(settled, status(7, 12))
+    settled.handle_event(RoundSeen(status(8, 13)))
+
+    told = [client.handle_event(StopAsked()) for client in (new, training, waiting, done, settled)]
+
+    nothing = "told to stop; no update waits to be sent"
+    reasons = [nothing, nothing, f"told to stop; {KEPT}", "told to stop; the update of round 7 counts", nothing]
+    assert told == [Decision(Stop(reason, ok=True)) for reason in reasons]
+
+
+def test_a_client_told_to_stop_before_its_first_look_knows_of_what_it_found_on_disk() -> None:
+    participant = Participant("client-3", saved=[update_for(status(7, 12))])
+
+    assert participant.handle_event(StopAsked()) == Decision(Stop(f"told to stop; {KEPT}", ok=True))
 
 
 @pytest.mark.parametrize("state", ["publishing", "paused"])

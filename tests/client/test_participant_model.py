@@ -1,4 +1,4 @@
-"""A participant against a server that loses replies and attempts, and a machine that crashes."""
+"""A participant against a server that loses replies and attempts and is busy, and a machine that crashes or stops."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from client.events import (
     FetchModel,
     ModelReady,
     Poll,
+    PutOff,
     Refused,
     RoundSeen,
     SavedUpdate,
     Step,
     Stop,
+    StopAsked,
     Train,
     Trained,
     Upload,
 )
 from client.participant import Participant
-from fedtier.problems import NotSelected, Problem, RoundNotOpen, RoundOver, Unavailable, WeightLimit
+from fedtier.problems import NotSelected, Problem, RoundNotOpen, RoundOver, WeightLimit
 from fedtier.rounds import RoundStatus, UpdateReceipt
 from tests.client.federation import make_status
 
@@ -46,12 +48,15 @@ class OneClient(RuleBasedStateMachine):
         self.counted: dict[tuple[int, int], str] = {}
         self.arrived: dict[tuple[int, str], set[str]] = {}
         self.stopped: Stop | None = None
+        self.put_off: SavedUpdate | None = None
+        self.told = False
         self.step: Step = Poll(0.0)
         self.seen: list[RoundStatus] = [self.status()]
         self.participant = self.fresh()
 
     def fresh(self) -> Participant:
         self.step = Poll(0.0)
+        self.stopped, self.put_off, self.told = None, None, False
         return Participant("client-3", last_round=LAST_ROUND, saved=self.disk.values())
 
     def status(self) -> RoundStatus:
@@ -107,20 +112,31 @@ class OneClient(RuleBasedStateMachine):
 
     @precondition(lambda self: self.stopped is None and isinstance(self.step, Upload))
     @rule(
-        reason=st.sampled_from([NotSelected, WeightLimit, RoundNotOpen, Unavailable]),
-        counts=st.booleans(),
+        reason=st.sampled_from([NotSelected, WeightLimit, RoundNotOpen]),
     )
-    def server_refuses(self, reason: type[Problem], counts: bool) -> None:
+    def server_refuses(self, reason: type[Problem]) -> None:
         assert isinstance(self.step, Upload)
-        update = self.step.update
-        self.note_arrival(update)
-        if counts and reason is Unavailable and update.round == self.number:
-            self.counted.setdefault((self.number, self.attempt), update.sha256)
+        self.note_arrival(self.step.update)
         self.feed(Refused(reason("not now", **self.now)))
+
+    @precondition(lambda self: self.stopped is None and isinstance(self.step, Upload))
+    @rule(counts=st.booleans())
+    def server_is_busy_until_the_budget_is_spent(self, counts: bool) -> None:
+        assert isinstance(self.step, Upload)
+        update = self.put_off = self.step.update
+        self.note_arrival(update)
+        if counts and update.round == self.number:
+            self.counted.setdefault((self.number, self.attempt), update.sha256)
+        self.feed(PutOff("busy"))
+
+    @precondition(lambda self: self.stopped is None)
+    @rule()
+    def client_is_told_to_stop(self) -> None:
+        self.told = True
+        self.feed(StopAsked())
 
     @rule()
     def machine_crashes_and_restarts(self) -> None:
-        self.stopped = None
         self.participant = self.fresh()
 
     @precondition(lambda self: self.number <= LAST_ROUND)
@@ -139,16 +155,22 @@ class OneClient(RuleBasedStateMachine):
         assert all(len(digests) == 1 for digests in self.arrived.values())
 
     @invariant()
-    def it_ends_only_at_the_last_round_and_well(self) -> None:
-        if self.stopped is not None:
-            assert self.stopped.ok
-            assert self.number > LAST_ROUND
+    def it_ends_well_at_the_last_round_or_says_what_it_keeps(self) -> None:
+        match self.stopped:
+            case Stop(reason, ok=False):
+                assert self.put_off is not None
+                assert self.put_off in self.disk.values()
+                assert f"the update of round {self.put_off.round} stays on disk" in reason
+            case Stop():
+                assert self.told or self.number > LAST_ROUND
 
     def teardown(self) -> None:
-        """Left alone with a server that moves on, the client always reaches the last round."""
+        """Left alone with a server that moves on, the client always reaches the last round, in more starts than one."""
         for _ in range(60):
-            if self.stopped is not None:
+            if self.stopped is not None and self.stopped.ok and not self.told:
                 break
+            if self.stopped is not None:
+                self.participant = self.fresh()
             if self.number <= LAST_ROUND and (self.number, self.attempt) in self.counted:
                 self.master_publishes()
             self.client_goes_on(lagging=0)

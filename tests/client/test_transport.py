@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from client.events import SavedUpdate
-from client.transport import Backoff, Transport
+from client.transport import Backoff, ServerBusy, Transport
 from fedtier.problems import (
     BadRequest,
     DigestMismatch,
@@ -127,8 +127,32 @@ def test_a_server_that_refuses_at_first_is_not_waited_for() -> None:
 
 
 def test_a_spent_budget_ends_with_what_the_last_try_met() -> None:
-    with serve(Script(BROKEN_OFF)) as url, pytest.raises(Unreachable):
+    with (
+        serve(Script(BROKEN_OFF)) as url,
+        pytest.raises(Unreachable, match=r"closed.*, and --retry-budget 0 s is over"),
+    ):
         transport(url, retry_budget=0.0).round_status()
+
+
+def test_a_spent_budget_says_what_the_server_was_busy_with(update: tuple[SavedUpdate, Path]) -> None:
+    with serve(Script(problem_reply(Unavailable("the disk is full")))) as url, pytest.raises(ServerBusy) as caught:
+        transport(url, retry_budget=0.0).upload(*update)
+    assert str(caught.value) == (
+        f"{url} puts this off: the disk is full, and --retry-budget 0 s does not last until then"
+    )
+
+
+@pytest.mark.parametrize("kind", [SlowDown, Unavailable])
+def test_a_server_that_wants_to_be_asked_after_the_budget_is_not_waited_for(
+    update: tuple[SavedUpdate, Path], kind: type[Problem]
+) -> None:
+    script = Script(busy(kind, after="3600"))
+    with serve(script) as url:
+        with pytest.raises(ServerBusy, match=r"for 3600 s: come again, and --retry-budget 60 s does not last until"):
+            transport(url, retry_budget=60.0).upload(*update)
+        with pytest.raises(StartupError, match=r"for 3600 s: come again, and --wait 60 s does not last until then"):
+            transport(url, wait=60.0).first_status()
+    assert len(script.requests) == 2
 
 
 def test_a_model_that_arrives_damaged_is_fetched_again(tmp_path: Path) -> None:

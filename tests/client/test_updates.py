@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 from safetensors import safe_open
 
 from client.events import SavedUpdate
-from client.updates import SavedUpdates
+from client.updates import SavedUpdates, make_directory
 from fedtier.dtypes import TensorSpec
 from fedtier.upstream import file_sha256
 
@@ -76,6 +77,45 @@ def test_a_file_that_the_disk_cut_short_is_no_update(tmp_path: Path, keep: int) 
 
     assert SavedUpdates(tmp_path).found() == []
     assert not path.exists()
+
+
+def test_an_update_that_does_not_fit_on_the_disk_takes_no_room_there(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    large = {"w": np.zeros(1 << 20, np.float32)}
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, before[1]))  # as a full disk, for one file
+    try:
+        with pytest.raises(OSError, match="large"):
+            SavedUpdates(tmp_path).save(
+                (7, BASE), large, [TensorSpec("w", "F32", (1 << 20,))], num_examples=1, metrics={}
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_nothing_can_be_written_no_update_is_begun(tmp_path: Path) -> None:
+    SavedUpdates(tmp_path).require_room()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="proc"):
+        SavedUpdates(Path("/proc")).require_room()
+
+
+def test_the_folders_that_lead_to_updates_are_as_durable_as_they(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    make_directory(tmp_path / "clients" / "client-3")
+    make_directory(tmp_path / "clients" / "client-3")
+
+    assert sorted(synced) == sorted(path.stat().st_ino for path in (tmp_path, tmp_path / "clients"))
 
 
 def test_other_files_are_left_alone(tmp_path: Path) -> None:

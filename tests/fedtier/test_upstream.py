@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from fedtier.connections import BLOCK
 from fedtier.problems import AlreadyCounted, BadRequest, DigestMismatch, NotFound, Problem, Unavailable
 from fedtier.rounds import BaseRound, RoundStatus
-from fedtier.upstream import BLOCK, Timeouts, Unreachable, Upstream, content_digest, file_sha256
+from fedtier.upstream import Timeouts, Unreachable, Upstream, content_digest, file_sha256
 from tests.builders import make_plan
 from tests.client.loopback import Reply, Request, json_reply, problem_reply, serve
 from tests.file_sizes import room_for
@@ -81,13 +82,32 @@ def test_a_refusal_comes_back_as_the_problem_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "seconds"), [("7", 7.0), ("0.5", 0.5), ("Wed, 21 Oct 2026 07:28:00 GMT", None), ("²", None), ("", None)]
+    ("field", "seconds"),
+    [("7", 7.0), ("0.5", 0.5), ("²", None), ("", None), ("soon", None), ("Wed, 21 Oct 2026 25:28:00 GMT", None)],
 )
 def test_retry_after_is_read_where_it_is_a_number(field: str, seconds: float | None) -> None:
     with (
         asking(lambda _: problem_reply(Unavailable("later"), Retry_After=field)) as (upstream, _),
         pytest.raises(Unavailable) as caught,
     ):
+        upstream.manifest(1)
+    assert caught.value.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Wed, 21 Oct 2015 07:26:00 GMT", 120.0),
+        ("Wed, 21 Oct 2015 07:28:01 GMT", 0.0),
+        ("just now", None),
+        (None, None),
+    ],
+)
+def test_retry_after_may_be_a_date_by_the_clock_of_the_server(date: str | None, seconds: float | None) -> None:
+    fields = {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT", "Content-Length": "0", "Date": date}
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value is not None)
+    answer = f"HTTP/1.1 503 Service Unavailable\r\n{head}\r\n".encode()
+    with raw_server(answer) as url, Upstream(url) as upstream, pytest.raises(Problem) as caught:
         upstream.manifest(1)
     assert caught.value.retry_after == seconds
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import pty
 import signal
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from fedtier.rounds import RoundStatus
 from fedtier.tokens import TokenVerifier, generate_keys
 from fedtier_cli.rundir import Federation, RunDirectory
 from fedtier_cli.seaweed import free_ports
-from fedtier_cli.situation import Situation, bar, duration, settings_words, size
+from fedtier_cli.situation import Situation, bar, duration, settings_words, situation_line, situation_table, size
 from tests.builders import make_plan, noon
 from tests.client.loopback import Reply, Request, serve
 from tests.fedtier_cli.federations import THREE, call, json_lines, send
@@ -276,6 +278,43 @@ def test_the_deadline_counts_down_and_beyond() -> None:
     assert situation(deadline=noon(2)).deadline_left == 120
     assert situation(deadline=noon(-1)).deadline_left == -60
     assert situation().deadline_left is None
+
+
+def table_of(seen: Situation) -> str:
+    console = Console(width=120, file=io.StringIO())
+    console.print(situation_table(seen))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_round_past_its_deadline_without_its_quorum_says_for_how_many_it_stays_open() -> None:
+    seen = situation(deadline=noon(-0.2), counted=1, min_clients=3)
+    assert "passed 12.0 s ago; stays open for 2 more" in table_of(seen)
+    assert situation_line(seen) == (
+        "round 1 attempt 1 collecting: 1 of 4 clients counted, at least 3 at the deadline; "
+        "its deadline passed, it stays open for 2 more"
+    )
+    assert seen.document()["stays_open_for"] == 2
+    assert seen.obstacle is None
+
+
+@pytest.mark.parametrize(
+    "seen",
+    [
+        situation(counted=1, min_clients=3),
+        situation(deadline=noon(1), counted=1, min_clients=3),
+        situation(deadline=noon(-1), counted=3, min_clients=3),
+        situation(deadline=noon(-1), counted=1, min_clients=3, state="publishing"),
+    ],
+)
+def test_a_round_that_has_time_or_its_quorum_does_not_stay_open(seen: Situation) -> None:
+    assert "stays open" not in table_of(seen) + situation_line(seen)
+    assert seen.document()["stays_open_for"] == 0
+
+
+def test_a_watch_sees_the_deadline_pass() -> None:
+    before, after = (situation(deadline=noon(minutes), counted=1, min_clients=2) for minutes in (1, -1))
+    assert before.changing != after.changing
 
 
 def test_numbers_are_said_as_people_say_them() -> None:

@@ -31,6 +31,7 @@ from master_aggregator.coordinator import (
     Record,
     Recorded,
     Settle,
+    StayOpen,
     Tick,
 )
 from tests.builders import contributor, digest_of, make_plan, noon, partial_entry, update_entry
@@ -250,6 +251,43 @@ def test_past_its_deadline_a_round_waits_for_its_quorum_only() -> None:
     assert closed_with(bench.told(Tick(noon(1)))) is None
     assert bench.core.state == "collecting"
     assert closed_with(bench.count(2, update_entry("b"))) == ["a", "b"]
+
+
+def stays_open(actions: Iterable[Action]) -> list[tuple[int, int]]:
+    """Return how many are said to be counted, and to be missing."""
+    return [(action.counted, action.missing) for action in actions if isinstance(action, StayOpen)]
+
+
+def test_a_round_says_once_that_it_stays_open_past_its_deadline() -> None:
+    bench = Bench(threshold=9, min_clients=3, deadline=noon())
+    bench.count(1, update_entry("a"))
+    assert stays_open(bench.told(Tick(noon(-1)))) == []
+    assert stays_open(bench.told(Tick(noon()))) == [(1, 2)]
+    assert stays_open(bench.told(Tick(noon(1)), Tick(noon(2)))) == []
+    assert stays_open(bench.count(2, update_entry("b"))) == []
+    bench.told(Opened(make_plan(round=2, attempt=2, threshold=9, min_clients=2, deadline=noon(60))))
+    assert stays_open(bench.told(Tick(noon(61)))) == [(0, 2)]
+
+
+def test_a_round_with_its_quorum_at_the_deadline_does_not_say_that_it_stays_open() -> None:
+    bench = Bench(threshold=9, min_clients=1, deadline=noon())
+    bench.count(1, update_entry("a"))
+    assert stays_open(bench.told(Tick(noon()), Tick(noon(1)))) == []
+
+
+def test_what_is_being_journaled_at_the_deadline_is_counted_before_anything_is_said() -> None:
+    bench = Bench(threshold=9, min_clients=2, deadline=noon())
+    bench.told(Offered(1, partial_entry("a", "b")))
+    assert stays_open(bench.told(Tick(noon()), Recorded((1,)))) == []
+    late = Bench(threshold=9, min_clients=2, deadline=noon())
+    late.told(Offered(1, partial_entry("a", "b")))
+    assert stays_open(late.told(Tick(noon()))) == []
+    assert stays_open(late.told(NotRecorded((1,), Unavailable("the disk is full")))) == [(0, 2)]
+
+
+def test_an_operator_who_closes_a_round_is_not_told_of_its_deadline() -> None:
+    bench = Bench(threshold=9, min_clients=2, deadline=noon())
+    assert stays_open(bench.told(CloseAsked())) == []
 
 
 def test_the_quorum_never_exceeds_the_threshold() -> None:

@@ -1,0 +1,83 @@
+"""SIGTERM tells a client to stop, and sees to it that it does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NoReturn
+
+from client.stopping import Stopping
+
+_COMING_BACK: Final = 1.0
+"""Seconds after the grace in which the main thread has to come back from what was broken off."""
+
+
+@contextmanager
+def stopped_by_sigterm(stopping: Stopping, *, grace: float) -> Iterator[None]:
+    """Have SIGTERM stop the client that the main thread runs in the block.
+
+    Python calls signal handlers between its own instructions only, so foreign code at work (a solver
+    in C, a name that does not resolve) holds them up. A thread that hears of the signal
+    without the main one ends the process where it is still there after the grace.
+
+    Parameters
+    ----------
+    stopping : Stopping
+    grace : float
+        Seconds that an upload may still take.
+    """
+    if not hasattr(signal, "pthread_kill"):
+        yield  # Windows ends a process without telling it
+        return
+    heard, told = socket.socketpair()
+    told.setblocking(False)
+    main_thread, process = threading.get_ident(), os.getpid()
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        if os.getpid() == process:
+            stopping.ask()
+
+    def leave_alone() -> None:
+        """Take it back in a process that a task forked: whoever ends that one does not mean the client."""
+        if signal.getsignal(signal.SIGTERM) is ask:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGTERM, before)
+
+    before = signal.signal(signal.SIGTERM, ask)
+    woken_before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    os.register_at_fork(after_in_child=leave_alone)
+    watch = (heard, stopping, grace, main_thread)
+    threading.Thread(target=_see_to_it, args=watch, name="sigterm", daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(woken_before)
+        # The end is near: a second SIGTERM must not make another status of it.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN if stopping.asked else before)
+        told.close()
+
+
+def _see_to_it(heard: socket.socket, stopping: Stopping, grace: float, main_thread: int) -> None:
+    """Wait for SIGTERM, and end the process when its grace is over; it mostly has ended by itself then."""
+    while signal.SIGTERM not in (numbers := heard.recv(64)):
+        if not numbers:
+            return
+    time.sleep(grace)
+    stopping.end_grace()
+    signal.pthread_kill(main_thread, signal.SIGTERM)
+    time.sleep(_COMING_BACK)
+    _end_without_main_thread(stopping)
+
+
+def _end_without_main_thread(stopping: Stopping) -> NoReturn:
+    # In a thread of its own: where nobody reads what is written, words do not come to an end either.
+    speaker = threading.Thread(target=stopping.last_words, name="last words", daemon=True)
+    speaker.start()
+    speaker.join(_COMING_BACK)
+    os._exit(0)

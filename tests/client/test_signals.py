@@ -1,0 +1,176 @@
+"""SIGTERM ends a client's process in good order, whatever it is at."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.client.federation import Federation
+from tests.client.loopback import serve
+from tests.masters import wait_until
+
+ROOT = Path(__file__).parents[2]
+INITIAL = {"mean": np.zeros(1, np.float32)}
+TOLD = "told to stop; no update waits to be sent"
+END_SECONDS = 60
+
+TASKS = """
+import ctypes, multiprocessing
+import numpy as np
+
+def wait():
+    open("begun", "w").close()
+    open("never").read()  # a named pipe that nobody writes to
+
+class Waits:
+    def __init__(self, data):
+        pass
+
+    def initial_model(self, seed):
+        return {}
+
+    def fit(self, arrays, config):
+        self.work()
+        return {"mean": np.ones(1, np.float32)}, 1, {}
+
+    def work(self):
+        wait()
+
+class WaitsWhileItLoads(Waits):
+    def __init__(self, data):
+        wait()
+
+class TakesNoNotice(Waits):
+    def work(self):
+        try:
+            wait()
+        except BaseException:
+            pass
+
+class IsForeignCode(Waits):
+    def work(self):
+        lock = ctypes.CDLL(None).pthread_mutex_lock
+        mutex = ctypes.create_string_buffer(64)
+        lock(mutex)
+        open("begun", "w").close()
+        lock(mutex)  # waits in C, and goes on waiting after a signal
+
+class EndsProcesses(Waits):
+    def work(self):
+        with multiprocessing.get_context("fork").Pool(2) as pool:  # which ends them with SIGTERM
+            assert pool.map(abs, [-1, 2]) == [1, 2]
+
+class LeavesAThread(Waits):
+    def work(self):
+        import threading
+        threading.Thread(target=threading.Event().wait).start()
+        wait()
+"""
+
+
+class Client:
+    """A client's process, in a folder with its task."""
+
+    def __init__(self, folder: Path, url: str, task: str, *flags: str) -> None:
+        self.folder = folder
+        (folder / "tasks.py").write_text(TASKS)
+        os.mkfifo(folder / "never")
+        self.log = folder / "client.log"
+        with self.log.open("w") as log:
+            usual = ("--server", url, "--client-id", "a", "--data", "a", "--task", f"tasks.py:{task}", "--json")
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "client", *usual, *flags],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+
+    def await_file(self, name: str) -> None:
+        wait_until((self.folder / name).exists)
+
+    def await_log(self, words: str) -> None:
+        wait_until(lambda: words in self.log.read_text())
+
+    def ended_by(self, *signals: signal.Signals) -> tuple[int, list[dict[str, Any]]]:
+        """Send signals, and return its exit status and its facts."""
+        for number in signals:
+            self.process.send_signal(number)
+        output, _ = self.process.communicate(timeout=END_SECONDS)
+        return self.process.returncode, [json.loads(line) for line in output.splitlines()]
+
+
+@contextmanager
+def started(folder: Path, task: str, *flags: str, url: str | None = None) -> Iterator[Client]:
+    with serve(Federation(INITIAL, folder, threshold=1, final_round=1)) as served:
+        client = Client(folder, url or served, task, *flags)
+        try:
+            yield client
+        finally:
+            client.process.kill()
+            client.process.communicate()
+
+
+def endings(facts: list[dict[str, Any]]) -> list[tuple[bool, str]]:
+    return [(fact["ok"], fact["detail"]) for fact in facts if fact["event"] == "finished"]
+
+
+@pytest.mark.parametrize("task", ["Waits", "WaitsWhileItLoads", "TakesNoNotice"])
+def test_work_of_a_task_is_broken_off_and_sends_nothing(task: str, tmp_path: Path) -> None:
+    with started(tmp_path, task) as client:
+        client.await_file("begun")
+        status, facts = client.ended_by(signal.SIGTERM)
+    assert (status, endings(facts)) == (0, [(True, TOLD)])
+    assert {fact["event"] for fact in facts} <= {"training", "finished"}
+    assert not list(tmp_path.glob(".fedtier/a/update-*"))
+    assert client.log.read_text().count('"event": "finished"') == 1
+
+
+@pytest.mark.parametrize("task", ["Waits", "LeavesAThread"])
+def test_further_sigterms_make_it_no_worse_up_to_the_very_end(task: str, tmp_path: Path) -> None:
+    with started(tmp_path, task, "--grace", "0") as client:
+        client.await_file("begun")
+        while client.process.poll() is None:
+            client.process.send_signal(signal.SIGTERM)
+        status, facts = client.ended_by()
+    assert (status, endings(facts)) == (0, [(True, TOLD)])
+    assert "Traceback" not in client.log.read_text()
+
+
+@pytest.mark.parametrize("task", ["IsForeignCode", "LeavesAThread"])
+def test_what_does_not_come_back_ends_with_the_grace(task: str, tmp_path: Path) -> None:
+    with started(tmp_path, task, "--grace", "0") as client:
+        client.await_file("begun")
+        status, facts = client.ended_by(signal.SIGTERM)
+    assert (status, endings(facts)) == (0, [(True, TOLD)])
+
+
+def test_a_client_that_waits_for_its_server_ends_at_once(tmp_path: Path) -> None:
+    with started(tmp_path, "Waits", url="http://127.0.0.1:9") as client:
+        client.await_log("trying again")
+        status, facts = client.ended_by(signal.SIGTERM)
+    assert (status, endings(facts)) == (0, [(True, TOLD)])
+
+
+def test_processes_that_a_task_ends_do_not_end_the_client(tmp_path: Path) -> None:
+    with started(tmp_path, "EndsProcesses", "--grace", "0") as client:
+        status, facts = client.ended_by()
+    assert (status, endings(facts)) == (0, [(True, "the federation finished with round 1")]), client.log.read_text()
+
+
+def test_ctrl_c_ends_a_client_with_130(tmp_path: Path) -> None:
+    with started(tmp_path, "Waits") as client:
+        client.await_file("begun")
+        status, facts = client.ended_by(signal.SIGINT)
+    assert (status, [fact["event"] for fact in facts]) == (130, ["training"])

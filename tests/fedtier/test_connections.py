@@ -1,0 +1,154 @@
+"""A client reads the answer to an upload whenever it comes, and has as long for a body as its way takes."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from fedtier.problems import Problem, RoundOver
+from fedtier.upstream import Timeouts, Unreachable, Upstream
+from tests.client.loopback import problem_reply
+
+NO_DIGEST = "0" * 64
+LARGER_THAN_BUFFERS = 32 << 20
+OVER = problem_reply(RoundOver("round 1 is closed", round=2, attempt=3))
+REFUSAL = b"HTTP/1.1 409 Conflict\r\nContent-Length: %d\r\n\r\n%s" % (len(OVER.body), OVER.body)
+RECEIPT = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+@contextmanager
+def spoken_to(talk: Callable[[socket.socket], None]) -> Iterator[str]:
+    """Have every connection handled by a function, in a thread of its own, and yield the address."""
+    connections: list[socket.socket] = []
+    threads: list[threading.Thread] = []
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    connections.append(listener.accept()[0])
+                    threads.append(threading.Thread(target=talk, args=[connections[-1]]))
+                    threads[-1].start()
+
+        threads.append(threading.Thread(target=accept))
+        threads[0].start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            for connection in connections:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            for thread in threads:
+                thread.join()
+            for connection in connections:
+                connection.close()
+
+
+def read_head(connection: socket.socket) -> bytes:
+    head = b""
+    while b"\r\n\r\n" not in head:
+        block = connection.recv(1)
+        if not block:
+            return head
+        head += block
+    return head
+
+
+@pytest.fixture
+def body(tmp_path: Path) -> Path:
+    path = tmp_path / "body"
+    with path.open("wb") as file:
+        file.truncate(LARGER_THAN_BUFFERS)
+    return path
+
+
+def test_an_answer_is_read_where_the_server_reads_no_more_and_keeps_the_connection(body: Path) -> None:
+    def refuse(connection: socket.socket) -> None:
+        if read_head(connection):
+            connection.sendall(REFUSAL)
+
+    with spoken_to(refuse) as url, Upstream(url) as upstream, pytest.raises(RoundOver, match="round 1 is closed"):
+        upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST)
+
+
+def test_an_answer_is_read_where_the_server_closes_in_the_midst_of_the_body(body: Path) -> None:
+    def refuse(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.recv(1 << 16)
+        connection.sendall(REFUSAL)
+        connection.close()  # with bytes unread: the sender gets a reset
+
+    with spoken_to(refuse) as url, Upstream(url) as upstream, pytest.raises(RoundOver, match="round 1 is closed"):
+        upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST)
+
+
+def test_after_an_answer_in_the_midst_of_a_body_the_next_request_has_a_connection_of_its_own(body: Path) -> None:
+    heads: list[bytes] = []
+
+    def answer(connection: socket.socket) -> None:
+        heads.append(read_head(connection))
+        connection.sendall(REFUSAL if heads[-1].startswith(b"PUT") else RECEIPT)
+
+    with spoken_to(answer) as url, Upstream(url) as upstream:
+        with pytest.raises(RoundOver):
+            upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST)
+        assert upstream.manifest(1) == b"{}"
+    assert [head.split()[0] for head in heads] == [b"PUT", b"GET"]
+
+
+def read_all(connection: socket.socket) -> None:
+    missing = LARGER_THAN_BUFFERS
+    while missing and (block := connection.recv(min(missing, 1 << 19))):
+        missing -= len(block)
+
+
+def test_what_is_no_answer_yet_does_not_end_the_body(body: Path) -> None:
+    def receive(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        read_all(connection)
+        connection.sendall(RECEIPT)
+
+    with spoken_to(receive) as url, Upstream(url) as upstream:
+        assert upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST) == {}
+
+
+def test_a_part_of_a_body_may_take_longer_than_a_connection_may_to_be_made(body: Path) -> None:
+    impatient = Timeouts(connect=0.1, read=30.0)
+
+    def receive(connection: socket.socket) -> None:
+        read_head(connection)
+        threading.Event().wait(5 * impatient.connect)
+        read_all(connection)
+        connection.sendall(RECEIPT)
+
+    with spoken_to(receive) as url, Upstream(url, timeouts=impatient) as upstream:
+        assert upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST) == {}
+
+
+def test_a_body_of_which_nothing_is_taken_any_more_is_given_up(body: Path) -> None:
+    with (
+        spoken_to(lambda connection: None) as url,
+        Upstream(url, timeouts=Timeouts(connect=2.0, read=0.1)) as upstream,
+        pytest.raises(Unreachable, match="timed out"),
+    ):
+        upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST)
+
+
+def test_a_server_that_goes_away_without_an_answer_is_unreachable(body: Path) -> None:
+    def go(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.close()
+
+    with spoken_to(go) as url, Upstream(url) as upstream, pytest.raises(Unreachable) as caught:
+        upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST)
+    assert not isinstance(caught.value, Problem)
