@@ -1,0 +1,85 @@
+"""An S3 server that can be stopped, in the midst of whatever it does, and started again as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from fedtier_cli.seaweed import Seaweed, free_ports
+from tests.s3_servers import BUCKET, S3Server
+
+
+class LastingS3:
+    """SeaweedFS at an address that stays, over any number of starts.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._ports: list[int] = []
+        self._lock = threading.Lock()
+        self._seaweed: Seaweed | None = None
+        # Linux ends the server with the thread that started it.
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="s3")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        self._starter.shutdown()
+
+    @property
+    def server(self) -> S3Server:
+        assert self._seaweed is not None
+        return S3Server(self._seaweed.environment(), BUCKET)
+
+    @property
+    def address(self) -> tuple[str, int]:
+        url = urlsplit(self.server.endpoint)
+        assert url.hostname is not None
+        assert url.port is not None
+        return url.hostname, url.port
+
+    def start(self) -> None:
+        """Start it and return when it answers."""
+        with self._lock:
+            if self._seaweed is None:
+                seaweed = Seaweed(
+                    self._folder / "seaweed", bucket=BUCKET, log=self._folder / "s3.log", choose_ports=self._same_ports
+                )
+                self._seaweed = self._starter.submit(seaweed.__enter__).result()
+
+    def stop(self) -> None:
+        """Kill it; what it acknowledged stays."""
+        with self._lock:
+            seaweed, self._seaweed = self._seaweed, None
+            if seaweed is not None:
+                os.kill(seaweed.pid, signal.SIGKILL)
+                seaweed.__exit__(None, None, None)
+
+    def freeze(self) -> None:
+        """Let it answer nothing; connections to it stay open."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        with self._lock:
+            if self._seaweed is not None:
+                os.kill(self._seaweed.pid, number)
+
+    def _same_ports(self, count: int) -> list[int]:
+        if len(self._ports) != count:
+            self._ports = free_ports(count)
+        return self._ports
