@@ -55,7 +55,7 @@ def connect(
     access_key: str | None = None,
     secret_key: str | None = None,
     region: str | None = None,
-    attempts: int = 3,
+    attempts: int = 2,
 ) -> S3Client:
     """Return a client; what is not given comes from the standard AWS variables, files and roles.
 
@@ -72,7 +72,7 @@ def connect(
     """
     config = Config(
         connect_timeout=5,
-        read_timeout=60,
+        read_timeout=10,
         max_pool_connections=16,
         retries={"mode": "standard", "total_max_attempts": attempts},
         signature_version="s3v4",

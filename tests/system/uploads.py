@@ -40,6 +40,14 @@ def assert_unready(aggregator: Aggregator, reason: str) -> None:
     assert aggregator.get("/healthz").status_code == 200
 
 
+def answer_to_the_rest(connection: socket.socket, update: Update) -> bytes:
+    """Send the other half of an upload, and return the answer."""
+    body = update.path.read_bytes()
+    connection.sendall(body[len(body) // 2 :])
+    connection.shutdown(socket.SHUT_WR)
+    return connection.makefile("rb").read()
+
+
 @contextlib.contextmanager
 def half_an_upload(aggregator: Aggregator, update: Update) -> Iterator[socket.socket]:
     """Send an upload's head and half of its body, and give the connection once the aggregator has some of it."""

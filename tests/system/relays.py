@@ -1,0 +1,157 @@
+"""A way to a server, byte by byte, that can be closed, stand still, and keep replies to itself."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Final, Self
+
+HOST: Final = "127.0.0.1"
+_BLOCK: Final = 1 << 16
+_REQUEST: Final = re.compile(rb"[A-Z]+ /[^ ]* HTTP/1\.1\r\n")
+
+
+class Relay:
+    """Listens at an address of its own for as long as its `with` block runs, and passes on what comes.
+
+    Parameters
+    ----------
+    server : tuple of str and int
+        Where to.
+    """
+
+    def __init__(self, server: tuple[str, int]) -> None:
+        self._server = server
+        self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
+        self._moves = threading.Event()
+        self._moves.set()
+        self._lost: list[tuple[re.Pattern[bytes], int]] = []
+        self._holds: Callable[[bytes], bool] = lambda _: False
+        self._released = threading.Event()
+        self.holding = threading.Event()
+        """Whether a reply is being held."""
+        self._listening = socket.create_server((HOST, 0))
+        self.address: Final[tuple[str, int]] = self._listening.getsockname()
+
+    def __enter__(self) -> Self:
+        self._accept_from(self._listening)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._moves.set()
+        self._released.set()
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        return "http://{}:{}".format(*self.address)
+
+    def stop(self) -> None:
+        """Break all connections, and refuse others."""
+        with self._lock:
+            connections = [self._listening, *self._connections]
+        for connection in connections:
+            _hang_up(connection)
+
+    def start(self) -> None:
+        """Listen again at the same address."""
+        self._listening = socket.create_server(self.address)
+        self._accept_from(self._listening)
+
+    def freeze(self) -> None:
+        """Pass nothing on; connections are made, and stay."""
+        self._moves.clear()
+
+    def thaw(self) -> None:
+        self._moves.set()
+
+    def lose_replies(self, pattern: bytes, count: int = 1) -> None:
+        """Have the server's replies of success to requests whose first line matches lost, so many of them."""
+        with self._lock:
+            self._lost.append((re.compile(pattern), count))
+
+    @property
+    def left_to_lose(self) -> int:
+        with self._lock:
+            return sum(count for _, count in self._lost)
+
+    @contextlib.contextmanager
+    def holding_replies(self, pattern: bytes, *, after: int) -> Iterator[None]:
+        """Hold the replies to requests whose first line matches, but for so many, until the block ends."""
+        wanted, passed = re.compile(pattern), iter(range(after))
+        self._released.clear()
+        self.holding.clear()
+        self._holds = lambda line: wanted.match(line) is not None and next(passed, None) is None
+        try:
+            yield
+        finally:
+            self._holds = lambda _: False
+            self._released.set()
+
+    def _accept_from(self, listening: socket.socket) -> None:
+        threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
+
+    def _accept(self, listening: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = listening.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(self._server)
+        except OSError:
+            _hang_up(client)
+            return
+        with self._lock:
+            self._connections |= {client, server}
+        asked = [b""]
+        there = threading.Thread(target=self._pass, args=(client, server, lambda data: _note(data, asked)), daemon=True)
+        there.start()
+        self._pass(server, client, lambda data: self._passes(data, asked[0]))
+        there.join()
+        with self._lock:
+            self._connections -= {client, server}
+
+    def _pass(self, source: socket.socket, destination: socket.socket, passes: Callable[[bytes], bool]) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(_BLOCK):
+                self._moves.wait()
+                if not passes(data):
+                    break
+                destination.sendall(data)
+        for connection in (source, destination):
+            _hang_up(connection)
+
+    def _passes(self, data: bytes, line: bytes) -> bool:
+        """Return whether a part of a reply passes, perhaps only after it was held; another part always does."""
+        if not data.startswith(b"HTTP/1.1 ") or data.startswith(b"HTTP/1.1 1"):
+            return True
+        if self._holds(line):
+            self.holding.set()
+            self._released.wait()
+        return not (data.startswith(b"HTTP/1.1 200") and self._loses(line))
+
+    def _loses(self, line: bytes) -> bool:
+        with self._lock:
+            for number, (pattern, count) in enumerate(self._lost):
+                if count and pattern.match(line):
+                    self._lost[number] = pattern, count - 1
+                    return True
+        return False
+
+
+def _note(data: bytes, asked: list[bytes]) -> bool:
+    if found := _REQUEST.match(data):
+        asked[0] = found[0]
+    return True
+
+
+def _hang_up(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_RDWR)
+    connection.close()
