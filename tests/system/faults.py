@@ -52,6 +52,22 @@ class Killed:
 
 
 @dataclass(frozen=True, slots=True)
+class ToldToStop:
+    """SIGTERM to a program, as when it is replaced by a newer one."""
+
+    tier: str
+    round: int
+
+    def prepare(self, tree: Tree) -> Callable[[], bool]:
+        def stop() -> bool:
+            with contextlib.suppress(ProcessLookupError):
+                tree.keepers[self.tier].program.process.signal(signal.SIGTERM)
+            return True
+
+        return tree.during(self.round, stop)
+
+
+@dataclass(frozen=True, slots=True)
 class ServingProcessKilled:
     """``kill -9`` of the process that serves alone: gunicorn starts another."""
 

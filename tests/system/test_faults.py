@@ -16,6 +16,7 @@ from tests.system.faults import (
     S3Stopped,
     SecondMaster,
     ServingProcessKilled,
+    ToldToStop,
     WayCut,
 )
 from tests.system.lasting_s3 import LastingS3
@@ -80,6 +81,21 @@ def test_an_aggregator_whose_serving_process_dies_alone_serves_again_and_loses_n
 
     assert_round_is_exact(tree, ten_updates, number)
     assert tree.happened() == [ServingProcessKilled(tier, round=number)]
+
+
+@pytest.mark.parametrize("tier", ["edge-1", "middle", "master"])
+def test_an_aggregator_that_is_replaced_in_the_midst_of_a_round_loses_nothing(
+    tier: str, tree: Tree, ten_updates: TenUpdates
+) -> None:
+    number = tree.open_round()
+    tree.expect(ToldToStop(tier, round=number))
+
+    send_all(tree, ten_updates, number)
+
+    assert_round_is_exact(tree, ten_updates, number)
+    assert tree.happened() == [ToldToStop(tier, round=number)]
+    tree.open_round()
+    assert tree.keepers[tier].statuses[-1] == 0
 
 
 def test_a_lost_disk_and_a_second_master_in_one_round_lose_no_round(tree: Tree, ten_updates: TenUpdates) -> None:

@@ -21,6 +21,7 @@ from tests.system.faults import (
     S3Stopped,
     SecondMaster,
     ServingProcessKilled,
+    ToldToStop,
     WayCut,
 )
 from tests.system.mishaps import BodyTruncated, Delayed, Doubled, Overtaken, ReplyLost
@@ -57,6 +58,10 @@ def _client_killed_at(rng: random.Random, number: int) -> Fault:
 
 def _killed_anywhere(rng: random.Random, number: int) -> Fault:
     return Killed(rng.choice(["master", *WORKERS, *CLIENTS]), number, after=rng.uniform(0, 1))
+
+
+def _told_to_stop(rng: random.Random, number: int) -> Fault:
+    return ToldToStop(rng.choice(["master", *WORKERS, *CLIENTS]), number)
 
 
 def _serving_process_killed(rng: random.Random, number: int) -> Fault:
@@ -122,6 +127,7 @@ _DRAWS: Final[list[tuple[Draw, float]]] = [
     (_worker_killed_at, 3),
     (_client_killed_at, 3),
     (_killed_anywhere, 2),
+    (_told_to_stop, 2),
     (_rival, 2),
     (_s3_reply_lost, 1),
     (_serving_process_killed, 1),

@@ -152,7 +152,7 @@ def _end_in_peace(tree: Tree, audit: Audit) -> None:
     tree.published(number)
     for client_id in CLIENTS:
         statuses = set(tree.keepers[client_id].statuses)
-        if statuses - {-signal.SIGKILL}:
+        if statuses - {-signal.SIGKILL, 0}:  # killed, or told to stop
             raise Broken(f"{client_id} gave up: {statuses}\n{tree.keepers[client_id].program.process.log_end()}")
         tree.keepers[client_id].leave()
     last = tree.open_round() - 1
