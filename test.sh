@@ -35,11 +35,12 @@ cannot_run() {
 }
 
 # Run the tests that a marker selects; where none of those that were asked for does, that is no failure.
+# They are spread over processes, in runs of neighbours, which share what their module sets up; `-n 0` is one process.
 # shellcheck disable=SC2329 # called by check
 run_tests() {
     local status=0 selected="$1"
     shift
-    python -m pytest -p tests.require_all -m "$selected" "$@" || status=$?
+    python -m pytest -p tests.require_all -n auto --dist worksteal -m "$selected" "$@" || status=$?
     ((status == 0 || status == 5))
 }
 

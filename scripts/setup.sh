@@ -3,6 +3,8 @@
 
 # What a user's Python and pip are told elsewhere must not reach the virtual environment.
 unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONSAFEPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT
+# Every tier and client is a process of its own: each would compile all modules anew.
+unset PYTHONDONTWRITEBYTECODE
 export PIP_NO_INPUT=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 checkout="$(cd -P -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)"

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 
 import pytest
 
 from tests.s3_servers import S3Server, running_server
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Return over how many processes `-n auto` spreads the tests; 0 is this one, where what a test prints is shown."""
+    if config.option.capture == "no":
+        return 0
+    # Two also on one core: tests that start servers wait more than they compute.
+    return min(max(os.cpu_count() or 1, 2), 8)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -16,7 +16,6 @@ from typing import Any, NoReturn
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from fedtier.bucket import connect
 from fedtier.dtypes import Array
 from fedtier.rounds import ClientSettings
 from fedtier.serving.access import Gate
@@ -66,14 +65,7 @@ def publish_initial(store: RoundStore, folder: Path, model: Mapping[str, Array] 
 
 def store_of(server: S3Server, bucket_key: str | None = None) -> RoundStore:
     """Return a store under a key, one of its own unless told."""
-    variables = server.environment
-    client = connect(
-        endpoint=server.endpoint,
-        access_key=variables["AWS_ACCESS_KEY_ID"],
-        secret_key=variables["AWS_SECRET_ACCESS_KEY"],
-        region=variables["AWS_REGION"],
-    )
-    return RoundStore(server.bucket, bucket_key or f"tests/{uuid.uuid4().hex}/model.safetensors", client=client)
+    return RoundStore(server.bucket, bucket_key or f"tests/{uuid.uuid4().hex}/model.safetensors", client=server.client)
 
 
 class Master:

@@ -11,22 +11,40 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fedtier.bucket import Bucket, connect
 from fedtier.bucket_errors import StoreRefused, StoreUnavailable
 from fedtier_cli.seaweed import HOST, REGION, Seaweed, free_ports
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 BUCKET = "fedtier-test"
 
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """A running server: the AWS variables by which any program finds it, and a bucket that exists."""
+    """A running server: the AWS variables by which any program finds it, a bucket that exists, and a client.
+
+    The client is one for all tests of a process: to make another costs more than most of them.
+    """
 
     environment: Mapping[str, str]
     bucket: str
+    client: S3Client = field(repr=False)
+
+    @classmethod
+    def found_by(cls, environment: Mapping[str, str], bucket: str) -> S3Server:
+        client = connect(
+            endpoint=environment["AWS_ENDPOINT_URL_S3"],
+            access_key=environment["AWS_ACCESS_KEY_ID"],
+            secret_key=environment["AWS_SECRET_ACCESS_KEY"],
+            region=environment["AWS_REGION"],
+        )
+        return cls(environment, bucket, client)
 
     @property
     def endpoint(self) -> str:
@@ -44,7 +62,7 @@ def running_server(directory: Path) -> Iterator[S3Server]:
             yield server
     else:
         with Seaweed(directory / "seaweed", bucket=BUCKET, log=directory / "seaweed.log") as seaweed:
-            yield S3Server(seaweed.environment(), BUCKET)
+            yield S3Server.found_by(seaweed.environment(), BUCKET)
 
 
 @contextlib.contextmanager
@@ -96,7 +114,7 @@ def _with_bucket(
         "AWS_DEFAULT_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    return S3Server(environment, bucket)
+    return S3Server.found_by(environment, bucket)
 
 
 class ReplyLosingProxy:

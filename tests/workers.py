@@ -63,6 +63,7 @@ class Way:
 
 class _Silent(WSGIRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or a body waits up to 40 ms for the reader to acknowledge the head
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 - as in the base class
         pass

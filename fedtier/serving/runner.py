@@ -15,13 +15,14 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
-from gunicorn.workers.gthread import ThreadWorker
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from fedtier.problems import StartupError
 
@@ -123,10 +124,11 @@ def stop_at_once(reason: str) -> NoReturn:
 
 
 class _Worker(ThreadWorker):
-    """A gunicorn worker that stops listening as soon as it is told to end.
+    """A gunicorn worker that, told to end, stops listening at once and waits for no connection that is idle.
 
     gunicorn's own keeps its socket until the last request is answered: new connections would
-    wait there for nobody, on a shared port too, where another process could have had them.
+    wait there for nobody, on a shared port too, where another process could have had them. And it
+    keeps idle connections for two seconds, for a request that may be on its way: here who asks, asks again.
     """
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
@@ -134,6 +136,17 @@ class _Worker(ThreadWorker):
         if not enabled and not self.alive:
             for listener in self.sockets:
                 listener.close()
+            self._let_idle_go()
+
+    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
+        super().finish_request(conn, fs)
+        if not self.alive:
+            self._let_idle_go()
+
+    def _let_idle_go(self) -> None:
+        """Have idle connections closed as soon as the requests that have arrived on them are taken."""
+        for conn in self.keepalived_conns:
+            conn.timeout = 0.0
 
 
 class _Gunicorn(BaseApplication):

@@ -42,6 +42,7 @@ def serve(answer: Callable[[Request], Reply], port: int = 0) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # or a body waits up to 40 ms for the reader to acknowledge the head
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))

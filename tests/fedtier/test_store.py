@@ -38,8 +38,8 @@ T = TypeVar("T")
 
 
 @pytest.fixture
-def store(s3_environment: Mapping[str, str], bucket: str, bucket_key: str) -> RoundStore:
-    return RoundStore(bucket, bucket_key, part_bytes=PART)
+def store(s3_environment: Mapping[str, str], s3_server: S3Server, bucket_key: str) -> RoundStore:
+    return RoundStore(s3_server.bucket, bucket_key, part_bytes=PART, client=s3_server.client)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from matplotlib.text import Text
 
 from fedtier_cli.drawing import write_picture
 from fedtier_cli.label_picture import label_figure
+from tests.fedtier_cli.picture_colours import pixels_of_each_colour
 
 NAMES = tuple("0123456789")
 
@@ -32,11 +33,6 @@ def picture_of(figure: Figure, path: Path) -> npt.NDArray[Any]:
     return pixels
 
 
-def colours_in(pixels: npt.NDArray[Any]) -> int:
-    values = (pixels.reshape(-1, 3) * 255).astype(np.int64) @ [1 << 16, 1 << 8, 1]
-    return int((np.unique(values, return_counts=True)[1] > 100).sum())
-
-
 def texts(figure: Figure) -> list[str]:
     figure.draw_without_rendering()
     return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
@@ -49,7 +45,7 @@ def test_a_picture_has_a_size_that_can_be_looked_at_and_all_colours(clients: int
     assert 500 <= height <= 2600
     assert 900 <= width <= 1800
     assert 0.05 < (pixels < 0.95).any(axis=2).mean() < 0.95
-    assert colours_in(pixels) > min(2 * clients, len(NAMES))
+    assert (pixels_of_each_colour(pixels) > 100).sum() > min(2 * clients, len(NAMES))
 
 
 def test_each_client_has_a_bar_of_the_lengths_of_its_labels() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedtier.bucket import Bucket, connect
+from fedtier.bucket import Bucket
 from fedtier.dtypes import Array
 from fedtier.fields import sha256_hex
 from fedtier.round_keys import RoundKeys
@@ -36,13 +36,7 @@ class Forgery:
     """A copy of a federation in real S3, of which a test changes one thing, and makes the rest fit."""
 
     def __init__(self, server: S3Server, store: RoundStore, folder: Path) -> None:
-        variables = server.environment
-        self.client = connect(
-            endpoint=server.endpoint,
-            access_key=variables["AWS_ACCESS_KEY_ID"],
-            secret_key=variables["AWS_SECRET_ACCESS_KEY"],
-            region=variables["AWS_REGION"],
-        )
+        self.client = server.client
         self.bucket = Bucket(server.bucket, client=self.client)
         self.keys = RoundKeys(f"tests/{uuid.uuid4().hex}/model.safetensors")
         self.flags = ["--bucket-name", server.bucket, "--bucket-key", self.keys.copy]

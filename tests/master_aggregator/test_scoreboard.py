@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from fedtier.bucket import connect
 from fedtier.evaluations import Evaluation
 from fedtier.rounds import RoundManifest
 from fedtier.store import RoundStore
@@ -209,14 +208,7 @@ def test_a_document_that_is_no_evaluation_keeps_no_other_away(
     store: RoundStore, s3_server: S3Server, tmp_path: Path
 ) -> None:
     publish(store, training(1, 3))
-    variables = s3_server.environment
-    client = connect(
-        endpoint=s3_server.endpoint,
-        access_key=variables["AWS_ACCESS_KEY_ID"],
-        secret_key=variables["AWS_SECRET_ACCESS_KEY"],
-        region=variables["AWS_REGION"],
-    )
-    client.put_object(Bucket=s3_server.bucket, Key=store.keys.evaluation(2, DIGEST), Body=b"not JSON")
+    s3_server.client.put_object(Bucket=s3_server.bucket, Key=store.keys.evaluation(2, DIGEST), Body=b"not JSON")
 
     assert [step for step, _ in write_once(store, tmp_path)["global/loss"]] == [1, 3]
 

@@ -25,6 +25,13 @@ from tests.masters import wait_until
 from tests.s3_servers import S3Server
 
 LARGE = 64 << 20
+PATIENT = """
+from gunicorn.workers import gthread
+gthread.STOP_KEEPALIVE_LINGER = 3600.0
+from master_aggregator.command import master
+master()
+"""
+"""A master that would wait an hour for idle connections, if it were gunicorn's to say."""
 THREADS = 9  # all but eight may be uploads: one
 
 
@@ -50,10 +57,12 @@ class Server:
         return int(self.get("/v1/round").json()["counted"])
 
 
-def command(server: S3Server, folder: Path, *flags: str) -> list[str]:
+def command(
+    server: S3Server, folder: Path, *flags: str, program: tuple[str, str] = ("-m", "master_aggregator")
+) -> list[str]:
     (folder / "model.safetensors").write_bytes(safetensors(model_arrays()))
     return [
-        *(sys.executable, "-m", "master_aggregator", "--bucket_name", server.bucket, "--json"),
+        *(sys.executable, *program, "--bucket_name", server.bucket, "--json"),
         *("--bucket_key", f"tests/{uuid.uuid4().hex}/model.safetensors", "--threshold", "50"),
         *("--web_model", str(folder / "model.safetensors"), "--state-dir", str(folder / "state")),
         *("--port", "0", "--threads", str(THREADS), *flags),
@@ -61,10 +70,15 @@ def command(server: S3Server, folder: Path, *flags: str) -> list[str]:
 
 
 @contextmanager
-def running(server: S3Server, folder: Path, *flags: str) -> Iterator[Server]:
+def running(
+    server: S3Server, folder: Path, *flags: str, program: tuple[str, str] = ("-m", "master_aggregator")
+) -> Iterator[Server]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FEDTIER_"))}
     process = subprocess.Popen(
-        command(server, folder, *flags), env=environment | dict(server.environment), stdout=subprocess.PIPE, text=True
+        command(server, folder, *flags, program=program),
+        env=environment | dict(server.environment),
+        stdout=subprocess.PIPE,
+        text=True,
     )
     try:
         assert process.stdout is not None
@@ -244,6 +258,42 @@ def test_sigterm_ends_the_server_with_status_0(s3_server: S3Server, tmp_path: Pa
     with running(s3_server, tmp_path) as server:
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(30) == 0
+
+
+@pytest.fixture
+def patient(s3_server: S3Server, tmp_path: Path) -> Iterator[Server]:
+    with running(s3_server, tmp_path, "--grace", "3600", program=("-c", PATIENT)) as started:
+        yield started
+
+
+def test_an_idle_connection_does_not_hold_up_the_end(patient: Server) -> None:
+    with patient.open() as connection:
+        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert read_answer(connection)[0] == 200
+        patient.process.send_signal(signal.SIGTERM)
+        assert patient.process.wait(30) == 0
+        assert connection.recv(1) == b""
+
+
+def test_a_connection_whose_last_answer_came_after_sigterm_does_not_hold_up_the_end(patient: Server) -> None:
+    body = update_bytes(trained(4))
+    with patient.open() as connection:
+        connection.sendall(put_headers("/v1/rounds/1/updates/last", len(body)) + body[:100])
+        wait_until(lambda: list(patient.spool.iterdir()))
+        patient.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: not listens(patient))
+        connection.sendall(body[100:])
+        assert read_answer(connection)[0] == 200
+        assert patient.process.wait(30) == 0
+        assert connection.recv(1) == b""
+
+
+def listens(server: Server) -> bool:
+    try:
+        server.open().close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def test_a_process_that_loses_a_thread_is_started_anew(tmp_path: Path) -> None:
