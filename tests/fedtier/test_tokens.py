@@ -81,7 +81,7 @@ def test_a_key_that_was_removed_is_no_longer_good() -> None:
         *({"role": role} for role in ("root", "", None, 5, ["client"], {"client": 1})),
         *({"sub": None}, {"sub": 5}, {"sub": ["client-3"]}),
         *({"exp": None}, {"exp": "tomorrow"}, {"exp": -1}),
-        {"nbf": datetime.now(UTC) + DAY},
+        {"nbf": 1 << 40},
     ],
     ids=str,
 )

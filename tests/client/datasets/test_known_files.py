@@ -97,7 +97,7 @@ def test_a_damaged_file_in_the_cache_is_fetched_again(tmp_path: Path) -> None:
         (gzip.compress(CONTENT["first"])[:60], "ended before"),
         (gzip.compress(b"3" * 70_000), "wanted"),
         (gzip.compress(b"1" * 69_999), "69999 bytes"),
-        (gzip.compress(bytes(100 << 20)), "longer than the 70000 bytes"),
+        (100 * gzip.compress(bytes(1 << 20)), "longer than the 70000 bytes"),
         (b"", "0 bytes"),
     ],
     ids=["no gzip", "cut short", "other content", "too short", "unpacks without end", "empty"],
