@@ -71,6 +71,7 @@ def connect(
         The settings name a profile that is missing, or an endpoint that is no URL.
     """
     config = Config(
+        # Short: a server that hangs is told of as late as both tries take, and keeps whoever asked waiting as long.
         connect_timeout=5,
         read_timeout=10,
         max_pool_connections=16,
