@@ -46,6 +46,10 @@ class S3Server:
         )
         return cls(environment, bucket, client)
 
+    def by(self, endpoint: str) -> S3Server:
+        """Return it as who comes by another way finds it."""
+        return self.found_by({**self.environment, "AWS_ENDPOINT_URL_S3": endpoint}, self.bucket)
+
     @property
     def endpoint(self) -> str:
         return self.environment["AWS_ENDPOINT_URL_S3"]

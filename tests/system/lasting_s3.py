@@ -27,6 +27,7 @@ class LastingS3:
         self._ports: list[int] = []
         self._lock = threading.Lock()
         self._seaweed: Seaweed | None = None
+        self._server: S3Server | None = None
         # Linux ends the server with the thread that started it.
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="s3")
 
@@ -40,8 +41,9 @@ class LastingS3:
 
     @property
     def server(self) -> S3Server:
-        assert self._seaweed is not None
-        return S3Server(self._seaweed.environment(), BUCKET)
+        """The server as programs find it, whether it runs or not."""
+        assert self._server is not None, "it was started once"
+        return self._server
 
     @property
     def address(self) -> tuple[str, int]:
@@ -58,6 +60,7 @@ class LastingS3:
                     self._folder / "seaweed", bucket=BUCKET, log=self._folder / "s3.log", choose_ports=self._same_ports
                 )
                 self._seaweed = self._starter.submit(seaweed.__enter__).result()
+                self._server = self._server or S3Server.found_by(seaweed.environment(), BUCKET)
 
     def stop(self) -> None:
         """Kill it; what it acknowledged stays."""

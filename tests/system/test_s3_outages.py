@@ -52,7 +52,7 @@ class S3BehindRelay(Relay):
 
     @property
     def server(self) -> S3Server:
-        return S3Server({**self._real.environment, "AWS_ENDPOINT_URL_S3": self.url}, self._real.bucket)
+        return self._real.by(self.url)
 
 
 def address_of(server: S3Server) -> tuple[str, int]:

@@ -15,7 +15,7 @@ from typing import Final
 
 import requests
 
-from fedtier.bucket import Bucket, connect
+from fedtier.bucket import Bucket
 from fedtier.bucket_errors import StoreUnavailable
 from tests.system.chaos.audit import Audit, Broken
 from tests.system.chaos.drawing import faults_of
@@ -87,15 +87,8 @@ def run(folder: Path, seed: str, is_over: Callable[[int], bool], tell: Callable[
     """
     with scene(folder, seed) as tree:
         assert tree.s3 is not None, "the scene has an S3 server of its own"
-        environment = tree.s3.server.environment
-        client = connect(
-            endpoint=tree.s3.server.endpoint,
-            access_key=environment["AWS_ACCESS_KEY_ID"],
-            secret_key=environment["AWS_SECRET_ACCESS_KEY"],
-            region=environment["AWS_REGION"],
-            attempts=1,
-        )
-        audit = Audit(Bucket(tree.s3.server.bucket, client=client), KEY.removesuffix(".safetensors"), tree.ledger)
+        bucket = Bucket(tree.s3.server.bucket, client=tree.s3.server.client)
+        audit = Audit(bucket, KEY.removesuffix(".safetensors"), tree.ledger)
         add_clients(tree)
         faults = _befall(tree, audit, seed, is_over, tell)
         _end_in_peace(tree, audit)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from fedtier.tensors import write_arrays
-from tests.s3_servers import ReplyLosingProxy, S3Server
+from tests.s3_servers import ReplyLosingProxy
 from tests.system import wanderer
 from tests.system.disks import SmallDisk, can_be_mounted
 from tests.system.federation import Federation
@@ -29,14 +29,15 @@ THREADS: Final = 24
 @contextlib.contextmanager
 def scene(folder: Path, seed: str) -> Iterator[Tree]:
     """Start it all, and end it all."""
-    with LastingS3(folder) as s3, ReplyLosingProxy(s3.address, lose=0) as replies, _disks(folder) as disks:
-        through = S3Server({**s3.server.environment, "AWS_ENDPOINT_URL_S3": replies.endpoint}, s3.server.bucket)
-        with (
-            Federation(folder, through, KEY) as federation,
-            Tree(federation, folder / "sent", s3=s3, s3_replies=replies, disks=disks, seed=seed) as tree,
-        ):
-            _plant(tree, folder)
-            yield tree
+    with (
+        LastingS3(folder) as s3,
+        ReplyLosingProxy(s3.address, lose=0) as replies,
+        _disks(folder) as disks,
+        Federation(folder, s3.server.by(replies.endpoint), KEY) as federation,
+        Tree(federation, folder / "sent", s3=s3, s3_replies=replies, disks=disks, seed=seed) as tree,
+    ):
+        _plant(tree, folder)
+        yield tree
 
 
 @contextlib.contextmanager
