@@ -44,7 +44,11 @@ class Ledger:
 
     def sees_upload(self, upload: Upload, body: bytes, sha256: str) -> None:
         with self._lock:
-            if upload.kind == "update" and (upload.name, sha256) not in self._sent[upload.round]:
+            # Whoever sends for a round before this one is late. A client that is started again and asks a worker that
+            # lags behind may even have trained for it once more.
+            is_late = upload.round < self._begun
+            is_new = (upload.name, sha256) not in self._sent[upload.round]
+            if upload.kind == "update" and is_new and not is_late:
                 self._sent[upload.round].add((upload.name, sha256))
                 self._path(sha256).write_bytes(body)
             begins = upload.round > self._begun
