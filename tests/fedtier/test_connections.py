@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from fedtier.problems import Problem, RoundOver
 from fedtier.upstream import Timeouts, Unreachable, Upstream
@@ -142,6 +149,54 @@ def test_a_body_of_which_nothing_is_taken_any_more_is_given_up(body: Path) -> No
         pytest.raises(Unreachable, match="timed out"),
     ):
         upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST)
+
+
+def test_an_answer_is_read_early_behind_a_proxy_too(body: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(connection: socket.socket) -> None:
+        if read_head(connection):
+            connection.sendall(REFUSAL)
+
+    with spoken_to(refuse) as proxy, monkeypatch.context() as variables:
+        variables.setenv("http_proxy", proxy)
+        with Upstream("http://worker.invalid") as upstream, pytest.raises(RoundOver, match="round 1 is closed"):
+            upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST)
+
+
+def self_signed(folder: Path) -> Path:
+    """Write a certificate of 127.0.0.1 with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "certificate.pem"
+    path.write_bytes(
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()) + certificate.public_bytes(Encoding.PEM)
+    )
+    return path
+
+
+def test_what_tls_sends_for_itself_does_not_end_the_body(
+    body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = self_signed(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+
+    def receive(connection: socket.socket) -> None:
+        with context.wrap_socket(connection.dup(), server_side=True) as secure:  # session tickets come with it
+            read_head(secure)
+            read_all(secure)
+            secure.sendall(RECEIPT)
+
+    with spoken_to(receive) as url, Upstream(url.replace("http://", "https://")) as upstream:
+        assert upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST) == {}
 
 
 def test_a_server_that_goes_away_without_an_answer_is_unreachable(body: Path) -> None:
