@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 import click
 
 from fedtier.problems import StartupError
-from fedtier.tokens import TokenVerifier
 
 ENVIRONMENT_PREFIX: Final = "FEDTIER"
 SEED: Final = click.IntRange(0, 2**63 - 1)
@@ -97,20 +96,6 @@ def read_text(value: str, what: str) -> str:
         return Path(value).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StartupError(f"{what} is neither a PEM text nor a readable file: {value[:200]!r} ({error})") from None
-
-
-def token_verifier() -> TokenVerifier | None:
-    """Return the verifier for the keys in ``FEDTIER_VERIFY_KEYS``: PEM text, or paths joined like those of PATH.
-
-    Raises
-    ------
-    StartupError
-    """
-    value = os.environ.get("FEDTIER_VERIFY_KEYS", "").strip()
-    if not value:
-        return None
-    sources = [value] if value.startswith("-----BEGIN") else value.split(os.pathsep)
-    return TokenVerifier([read_text(source, "FEDTIER_VERIFY_KEYS").encode() for source in sources if source])
 
 
 def bearer_token() -> str | None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from fedtier.flags import FiniteRange, command, json_flag, token_verifier
+from fedtier.flags import FiniteRange, command, json_flag
 from fedtier.logs import configure_logging
 from fedtier.problems import StartupError
 from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, ClientSettings
-from fedtier.serving.access import require_loopback
+from fedtier.serving.access import require_loopback, token_verifier
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
 from fedtier.store import RoundStore

@@ -6,9 +6,19 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping
 
+import hypothesis
 import pytest
 
 from tests.s3_servers import S3Server, running_server
+
+
+@pytest.hookimpl(tryfirst=True)  # before the profile that somebody chose for this run
+def pytest_configure() -> None:
+    # How long an example takes says how busy the machine is.
+    hypothesis.settings.register_profile(
+        "no stopwatch", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("no stopwatch")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag, require_address, token_verifier
+from fedtier.flags import FiniteRange, bearer_token, command, json_flag, require_address
 from fedtier.logs import configure_logging
-from fedtier.serving.access import require_loopback
+from fedtier.serving.access import require_loopback, token_verifier
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
 from worker_aggregator.app import WorkerOptions, create_worker

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Collection
 
+from fedtier.flags import read_text
 from fedtier.problems import Forbidden, StartupError, Unauthenticated
 from fedtier.tokens import ROLES, Bearer, Role, TokenVerifier
 
@@ -50,6 +52,20 @@ class Gate:
         if subject is not None and bearer.subject != subject:
             raise Forbidden(f"the token is for {bearer.subject!r}, not for {subject!r}")
         return bearer
+
+
+def token_verifier() -> TokenVerifier | None:
+    """Return the verifier for the keys in ``FEDTIER_VERIFY_KEYS``: PEM text, or paths joined like those of PATH.
+
+    Raises
+    ------
+    StartupError
+    """
+    value = os.environ.get("FEDTIER_VERIFY_KEYS", "").strip()
+    if not value:
+        return None
+    sources = [value] if value.startswith("-----BEGIN") else value.split(os.pathsep)
+    return TokenVerifier([read_text(source, "FEDTIER_VERIFY_KEYS").encode() for source in sources if source])
 
 
 def require_loopback(host: str) -> None:

@@ -21,6 +21,7 @@ from fedtier.problems import StartupError
 from fedtier.upstream import Unreachable, Upstream
 from tests.client.federation import Federation
 from tests.client.loopback import Reply, Request, serve
+from tests.masters import Hasty
 
 ROOT = Path(__file__).parents[2]
 INITIAL = {"mean": np.zeros(1, np.float32)}
@@ -158,7 +159,7 @@ def test_a_server_that_is_lost_is_waited_for_once_and_not_once_per_client() -> N
     with serve(answer) as url, Upstream(url) as upstream:
         outage = Outage()
         one, other = (
-            Transport(upstream, name, rng=random.Random(name), retry_budget=8.0, clock=clock, outage=outage)
+            Transport(upstream, name, rng=Hasty(), retry_budget=8.0, clock=clock, outage=outage)
             for name in ("one", "other")
         )
         with pytest.raises(Unreachable):

@@ -23,6 +23,7 @@ from fedtier.problems import (
 )
 from fedtier.rounds import UpdateReceipt
 from fedtier.upstream import Unreachable, Upstream, content_digest, file_sha256
+from fedtier_cli.seaweed import free_ports
 from tests.client.federation import make_status, model_bytes
 from tests.client.loopback import Reply, Request, json_reply, problem_reply, serve
 
@@ -75,9 +76,7 @@ def test_an_answer_that_stays_the_same_is_not_asked_for_again(kind: type[Problem
 
 
 def test_a_server_that_is_not_there_yet_is_waited_for() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    [port] = free_ports(1)
     with ExitStack() as servers:
         patient = Transport(
             Upstream(f"http://127.0.0.1:{port}"),

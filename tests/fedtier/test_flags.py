@@ -9,9 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import fedtier.flags
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag, read_text, require_address, token_verifier
+from fedtier.flags import FiniteRange, bearer_token, command, json_flag, read_text, require_address
 from fedtier.problems import StartupError
-from fedtier.tokens import generate_keys
 from fedtier_cli.main import main
 from master_aggregator.command import master
 from worker_aggregator.command import worker
@@ -232,22 +231,6 @@ def refused(chosen: click.Command, flags: dict[str, str], words: str, *, status:
 
 
 # What is read from the environment
-
-
-def test_verify_keys_are_pem_text_or_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pems = [generate_keys()[1].decode() for _ in range(2)]
-    paths = [tmp_path / "a.pem", tmp_path / "b.pem"]
-    for path, pem in zip(paths, pems, strict=True):
-        path.write_text(pem)
-    for value in ("".join(pems), pems[0], f"{paths[0]}:{paths[1]}", str(paths[0])):
-        monkeypatch.setenv("FEDTIER_VERIFY_KEYS", value)
-        assert token_verifier() is not None
-
-
-@pytest.mark.parametrize("value", ["", "  "])
-def test_without_verify_keys_there_is_no_verifier(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEDTIER_VERIFY_KEYS", value)
-    assert token_verifier() is None
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", None])

@@ -129,10 +129,11 @@ def test_a_malformed_problem_document_is_a_problem_all_the_same(body: bytes) -> 
 
 
 def test_nobody_there_is_unreachable() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    with Upstream(f"http://127.0.0.1:{port}") as upstream, pytest.raises(Unreachable, match="does not answer"):
-        upstream.round_status()
+    with socket.socket() as bound_but_not_listening:
+        bound_but_not_listening.bind(("127.0.0.1", 0))
+        port = bound_but_not_listening.getsockname()[1]
+        with Upstream(f"http://127.0.0.1:{port}") as upstream, pytest.raises(Unreachable, match="does not answer"):
+            upstream.round_status()
 
 
 def test_a_broken_connection_is_unreachable() -> None:

@@ -180,22 +180,23 @@ def test_nothing_outlives_a_launcher_that_is_killed(tmp_path: Path, data: Path) 
 
 
 def test_two_runs_side_by_side_have_folders_of_their_own(tmp_path: Path, data: Path) -> None:
-    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER), *FEWEST) as run:
+    task, named = TASK.replace(":Line", ":Resting"), LABEL.replace(".Line", ".Resting")
+    with running(tmp_path, "train", *tiny_flags(data, rounds=FOR_EVER, task=task), *FEWEST) as run:
         first = run.await_fact("published", round=1)
 
-        beside = call(tmp_path, "train", *tiny_flags(data, rounds=1), *FEWEST, "--seed", 7, "--json")
+        beside = call(tmp_path, "train", *tiny_flags(data, rounds=1, task=task), *FEWEST, "--seed", 7, "--json")
         assert beside.returncode == 0, beside.stderr
         note = facts_of(beside.stdout, "note")[0]["detail"]
-        assert f"runs/{LABEL} is in use by a running federation; this run takes " in note
-        assert (tmp_path / "runs" / f"{LABEL}-2" / "evaluation.csv").exists()
+        assert f"runs/{named} is in use by a running federation; this run takes " in note
+        assert (tmp_path / "runs" / f"{named}-2" / "evaluation.csv").exists()
         assert facts_of(beside.stdout, "published")[0]["sha256"] != first["sha256"]
-        assert facts_of(beside.stdout, "finished")[0]["go_on"].endswith(f" --run-dir runs/{LABEL}-2 --round 3")
+        assert facts_of(beside.stdout, "finished")[0]["go_on"].endswith(f" --run-dir runs/{named}-2 --round 3")
 
-        into_it = call(tmp_path, "train", *tiny_flags(data, rounds=2), "--run-dir", f"runs/{LABEL}")
+        into_it = call(tmp_path, "train", *tiny_flags(data, rounds=2, task=task), "--run-dir", f"runs/{named}")
         assert into_it.returncode == 1
         assert f"in use by a running federation (process {run.process.pid}); end it" in into_it.stderr
 
-        tested = call(tmp_path, "evaluate", "--run-dir", f"runs/{LABEL}", "--maxlen", 1, "--json")
+        tested = call(tmp_path, "evaluate", "--run-dir", f"runs/{named}", "--maxlen", 1, "--json")
         assert [fact["round"] for fact in facts_of(tested.stdout, "score")] == [0, 1], tested.stderr
         assert run.process.poll() is None
 

@@ -291,8 +291,9 @@ class Federation:
     def __init__(self, folder: Path, s3: S3Server, bucket_key: str) -> None:
         self.folder = folder
         self.bucket_key = bucket_key
-        # No outgoing connection takes a port of such an address, so a stopped aggregator finds its port free again.
-        self.host: Final = f"127.0.0.{random.SystemRandom().randrange(2, 255)}"
+        # No outgoing connection takes a port of such an address, and no federation beside this one does, so a stopped
+        # aggregator finds its port free again.
+        self.host: Final = ".".join(["127", *(str(random.SystemRandom().randrange(2, 255)) for _ in range(3))])
         self._s3 = s3
         self._aggregators: dict[str, Aggregator] = {}
         self._master_arguments: tuple[str, ...] = ()
