@@ -8,6 +8,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Final, Self
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.s3_servers import S3Server
 
 HOST: Final = "127.0.0.1"
 _BLOCK: Final = 1 << 16
@@ -32,8 +37,8 @@ class Relay:
         self._lost: list[tuple[re.Pattern[bytes], int]] = []
         self._holds: Callable[[bytes], bool] = lambda _: False
         self._released = threading.Event()
-        self.holding = threading.Event()
-        """Whether a reply is being held."""
+        self.held = threading.Semaphore(0)
+        """Can be acquired once for each reply that is being held, or was."""
         self._listening = socket.create_server((HOST, 0))
         self.address: Final[tuple[str, int]] = self._listening.getsockname()
 
@@ -84,7 +89,6 @@ class Relay:
         """Hold the replies to requests whose first line matches, but for so many, until the block ends."""
         wanted, passed = re.compile(pattern), iter(range(after))
         self._released.clear()
-        self.holding.clear()
         self._holds = lambda line: wanted.match(line) is not None and next(passed, None) is None
         try:
             yield
@@ -132,7 +136,7 @@ class Relay:
         if not data.startswith(b"HTTP/1.1 ") or data.startswith(b"HTTP/1.1 1"):
             return True
         if self._holds(line):
-            self.holding.set()
+            self.held.release()
             self._released.wait()
         return not (data.startswith(b"HTTP/1.1 200") and self._loses(line))
 
@@ -143,6 +147,25 @@ class Relay:
                     self._lost[number] = pattern, count - 1
                     return True
         return False
+
+
+class S3BehindRelay(Relay):
+    """The way to an S3 server that others use too, so that for us it can be away."""
+
+    def __init__(self, server: S3Server) -> None:
+        self._real = server
+        super().__init__(_address_of(server))
+
+    @property
+    def server(self) -> S3Server:
+        return S3Server({**self._real.environment, "AWS_ENDPOINT_URL_S3": self.url}, self._real.bucket)
+
+
+def _address_of(server: S3Server) -> tuple[str, int]:
+    url = urlsplit(server.endpoint)
+    if url.scheme != "http" or url.hostname is None:
+        pytest.skip("the given S3 server does not speak plain http")
+    return url.hostname, url.port or 80
 
 
 def _note(data: bytes, asked: list[bytes]) -> bool:

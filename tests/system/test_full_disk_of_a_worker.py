@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from tests.system.disks import SmallDisk, read_only
-from tests.system.federation import Aggregator, Federation
+from tests.system.federation import PATIENCE, Aggregator, Federation
 from tests.system.relays import Relay
 from tests.system.updates import TenUpdates, make_ten_large_updates
 from tests.system.uploads import answer_to_the_rest, assert_unavailable, assert_unready, half_an_upload, put, put_all
@@ -96,7 +96,7 @@ def test_a_batch_that_finds_no_room_to_shrink_counts_nobody_twice(
                 together = [senders.submit(put, worker, update) for update in (twice, fresh)]
                 wait_for_files(worker, 4)
             assert in_flight.result().status_code == 200
-            assert way.holding.wait(60)
+            assert way.held.acquire(timeout=PATIENCE)
             disk.fill(leaving=SIZE)
         known, refused = (answer.result() for answer in together)
 
