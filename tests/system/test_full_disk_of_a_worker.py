@@ -60,6 +60,9 @@ def test_a_worker_without_room_for_an_update_or_its_sum_or_the_model_counts_noth
             wait_for_room(worker, disk, left)
             assert_unready(worker, FULL)
         assert master.status().counted == 0
+        worker.kill()
+        worker.start(ready=False)
+        assert_unavailable(put(worker, first), FULL)
         disk.free()
         worker.wait_until_ready()
 
