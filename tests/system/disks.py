@@ -87,4 +87,5 @@ def read_only(folder: Path) -> Iterator[None]:
 def _mount(*arguments: str | Path) -> None:
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+        reason = done.stderr.strip().splitlines()[0]
+        pytest.skip(f"no small disk can be mounted here: {reason}")
