@@ -6,9 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
-import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -119,77 +117,3 @@ def _with_bucket(
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     return S3Server.found_by(environment, bucket)
-
-
-class ReplyLosingProxy:
-    """A way to a server on which replies of success are lost, after the server has done what was asked.
-
-    Parameters
-    ----------
-    upstream : tuple of str and int
-        The server's address.
-    lose : int
-        How many replies are lost.
-    after : int
-        How many replies of success pass before.
-    """
-
-    def __init__(self, upstream: tuple[str, int], *, lose: int, after: int = 0) -> None:
-        self._upstream = upstream
-        self._left_to_pass = after
-        self.left_to_lose = lose
-        self._listening = socket.create_server((HOST, 0))
-        self._open: list[socket.socket] = []
-        self._thread = threading.Thread(target=self._accept, daemon=True)
-
-    def __enter__(self) -> ReplyLosingProxy:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for connection in (self._listening, *self._open):
-            _hang_up(connection)
-        self._thread.join()
-
-    @property
-    def endpoint(self) -> str:
-        host, port = self._listening.getsockname()
-        return f"http://{host}:{port}"
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self._listening.accept()
-                try:
-                    server = socket.create_connection(self._upstream)
-                except OSError:  # it is away
-                    _hang_up(client)
-                    continue
-                self._open += [client, server]
-                threading.Thread(target=self._relay, args=(client, server), daemon=True).start()
-                threading.Thread(target=self._relay, args=(server, client), daemon=True).start()
-
-    def _loses(self) -> bool:
-        if self._left_to_pass:
-            self._left_to_pass -= 1
-            return False
-        lost = self.left_to_lose > 0
-        self.left_to_lose -= lost
-        return lost
-
-    def _relay(self, source: socket.socket, destination: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while data := source.recv(1 << 16):
-                if data.startswith(b"HTTP/1.1 200") and self._loses():
-                    break
-                destination.sendall(data)
-        for connection in (source, destination):
-            _hang_up(connection)
-            with contextlib.suppress(ValueError):  # the other direction has noted it
-                self._open.remove(connection)
-
-
-def _hang_up(connection: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_RDWR)
-    connection.close()

@@ -7,7 +7,6 @@ import fcntl
 import os
 import secrets
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,6 @@ from fedtier.problems import StartupError, Unavailable
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PROBE_BYTES: Final = 1 << 16
-_BLOCK: Final = 1 << 20
 
 
 class StateDirectory:
@@ -60,7 +58,6 @@ class StateDirectory:
         self._die = die
         self._trouble: str | None = "nothing was written yet"
         self._wanted = _PROBE_BYTES
-        self._probing = threading.Lock()
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -97,23 +94,19 @@ class StateDirectory:
     def unready(self) -> str | None:
         """Return why nothing can be written, trying at first and after a write failed; None when all is well."""
         self._require_there()
-        # One at a time: several at once would take the room from each other.
-        if self._trouble is not None and self._probing.acquire(blocking=False):
-            try:
-                self._probe()
-            finally:
-                self._probing.release()
+        if self._trouble is not None:
+            self._probe()
         return self._trouble
 
     def _probe(self) -> None:
-        """Write as much as found no room, and a second file, as an upload and its record take: no less is enough."""
+        """See whether there is room for what found none, and write a little: an upload and its record are two files."""
         wanted, probes = self._wanted, (self.new_spool_file(), self.new_spool_file())
         try:
+            disk = os.statvfs(self.spool)
+            if disk.f_bavail * disk.f_frsize < wanted:  # to fill it up again and again would harm others who use it
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             for probe in probes:
-                probe.touch(mode=0o600, exist_ok=False)
-            with probes[0].open("wb") as file:
-                for start in range(0, wanted, _BLOCK):
-                    file.write(bytes(min(_BLOCK, wanted - start)))
+                probe.write_bytes(bytes(_PROBE_BYTES // len(probes)))
         except OSError as error:
             self._trouble = _sentence(error)
         else:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -28,7 +27,8 @@ from fedtier.store import (
 )
 from fedtier_cli.seaweed import HOST
 from tests.fedtier.published import initial_manifest, manifest_of, publish_rounds, write_model
-from tests.s3_servers import ReplyLosingProxy, S3Server
+from tests.relays import S3BehindRelay
+from tests.s3_servers import S3Server
 
 pytestmark = pytest.mark.system
 
@@ -214,16 +214,17 @@ class TestHead:
         own_content_is_success: bool,
     ) -> None:
         expected = store.swap_head(head(1), None, own_content_is_success=False)
-        with ReplyLosingProxy(address_of(s3_server), lose=1) as proxy:
-            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
-            behind_proxy = RoundStore(bucket, bucket_key)
+        with S3BehindRelay(s3_server) as relay:
+            relay.lose_replies(b"")
+            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", relay.url)
+            behind_relay = RoundStore(bucket, bucket_key)
             if own_content_is_success:
-                etag = behind_proxy.swap_head(head(2), expected, own_content_is_success=True)
+                etag = behind_relay.swap_head(head(2), expected, own_content_is_success=True)
                 assert store.read_head() == StoredHead(head(2), etag)
             else:
                 with pytest.raises(HeadMoved):
-                    behind_proxy.swap_head(head(2), expected, own_content_is_success=False)
-            assert proxy.left_to_lose == 0
+                    behind_relay.swap_head(head(2), expected, own_content_is_success=False)
+            assert relay.left_to_lose == 0
 
     def test_of_swaps_at_the_same_time_exactly_one_wins(self, store: RoundStore) -> None:
         expected: str | None = None
@@ -290,14 +291,15 @@ class TestModels:
         lose: int,
     ) -> None:
         sha256 = write_model(tmp_path / "model", elements=TWO_PARTS_AND_A_BIT)
-        with ReplyLosingProxy(address_of(s3_server), lose=1, after=lose - 1) as proxy:
-            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.endpoint)
-            behind_proxy = RoundStore(bucket, bucket_key, part_bytes=PART)
+        with S3BehindRelay(s3_server) as relay:
+            relay.lose_replies(b"", after=lose - 1)
+            monkeypatch.setenv("AWS_ENDPOINT_URL_S3", relay.url)
+            behind_relay = RoundStore(bucket, bucket_key, part_bytes=PART)
             try:
-                behind_proxy.put_model(3, sha256, tmp_path / "model")
+                behind_relay.put_model(3, sha256, tmp_path / "model")
             except StoreUnavailable:
-                behind_proxy.put_model(3, sha256, tmp_path / "model")
-            assert proxy.left_to_lose == 0
+                behind_relay.put_model(3, sha256, tmp_path / "model")
+            assert relay.left_to_lose == 0
         store.download_model(3, sha256, tmp_path / "copy")
 
     def test_a_download_of_other_bytes_leaves_nothing_behind(
@@ -449,10 +451,3 @@ def test_wrong_credentials_later_on_can_be_told_from_an_outage(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StoreRefused):
         RoundStore(bucket, bucket_key).swap_head(head(1), None, own_content_is_success=True)
-
-
-def address_of(server: S3Server) -> tuple[str, int]:
-    parts = urlsplit(server.endpoint)
-    if parts.scheme != "http" or parts.hostname is None:
-        pytest.skip("the given server does not speak plain http")
-    return parts.hostname, parts.port or 80

@@ -96,4 +96,5 @@ def can_be_mounted(folder: Path) -> bool:
 def _mount(*arguments: str | Path) -> None:
     done = subprocess.run(["mount", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+        reason = done.stderr.strip().splitlines()[0]
+        pytest.skip(f"no small disk can be mounted here: {reason}")

@@ -188,15 +188,15 @@ class S3ReplyLost:
     round: int
 
     def prepare(self, tree: Tree) -> Callable[[], bool]:
-        replies = tree.s3_replies
-        assert replies is not None, "the tree was made with a way to S3 that loses replies"
+        way = tree.s3_way
+        assert way is not None, "the tree was made with a way to S3 that loses replies"
 
         def lose() -> bool:
-            replies.left_to_lose += 1
+            way.lose_replies(b"PUT ")
             return True
 
         began = tree.during(self.round, lose)
-        return lambda: began() and replies.left_to_lose == 0
+        return lambda: began() and way.left_to_lose == 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
 
 from fedtier_cli.seaweed import Seaweed, free_ports
 from tests.s3_servers import BUCKET, S3Server
@@ -44,13 +43,6 @@ class LastingS3:
         """The server as programs find it, whether it runs or not."""
         assert self._server is not None, "it was started once"
         return self._server
-
-    @property
-    def address(self) -> tuple[str, int]:
-        url = urlsplit(self.server.endpoint)
-        assert url.hostname is not None
-        assert url.port is not None
-        return url.hostname, url.port
 
     def start(self) -> None:
         """Start it and return when it answers."""

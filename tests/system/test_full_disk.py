@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -127,6 +128,28 @@ def test_a_master_killed_on_a_full_disk_has_everything_that_got_a_200(
         if answer.status_code != 200:
             put_all(master, [last], number)
         assert ten_updates.are_exactly_in(master.published(number))
+
+
+def test_a_batch_waits_in_a_worker_until_its_master_has_room(
+    federation: Federation, ten_updates: TenUpdates, disk: SmallDisk
+) -> None:
+    master = federation.master(ten_updates.model, "--threshold", "10", "--no-tensorboard")
+    worker = federation.worker("worker", upstream=master.url)
+    *most, last = ten_updates.updates
+    put_all(worker, most)
+    disk.fill()
+
+    with ThreadPoolExecutor(1) as senders:
+        sending = senders.submit(put, worker, last)
+        refused = "the upstream cannot take a batch now"
+        worker.process.wait_until(lambda: bool(worker.events(refused)), "the master refused the batch")
+        assert worker.events(refused)[0]["reason"] == FULL
+        assert_unready(master, FULL)
+        assert worker.get("/readyz").status_code == 200
+        disk.free()
+        assert sending.result().status_code == 200
+
+    assert ten_updates.are_exactly_in(master.published(1))
 
 
 def test_a_master_without_room_for_its_first_file_says_so_and_ends_nobodys_attempt(

@@ -10,9 +10,9 @@ from typing import Final
 
 import pytest
 
+from tests.relays import Relay
 from tests.system.disks import SmallDisk, read_only
-from tests.system.federation import Aggregator, Federation
-from tests.system.relays import Relay
+from tests.system.federation import PATIENCE, Aggregator, Federation
 from tests.system.updates import TenUpdates, make_ten_large_updates
 from tests.system.uploads import answer_to_the_rest, assert_unavailable, assert_unready, half_an_upload, put, put_all
 
@@ -60,6 +60,9 @@ def test_a_worker_without_room_for_an_update_or_its_sum_or_the_model_counts_noth
             wait_for_room(worker, disk, left)
             assert_unready(worker, FULL)
         assert master.status().counted == 0
+        worker.kill()
+        worker.start(ready=False)
+        assert_unavailable(put(worker, first), FULL)
         disk.free()
         worker.wait_until_ready()
 
@@ -96,7 +99,7 @@ def test_a_batch_that_finds_no_room_to_shrink_counts_nobody_twice(
                 together = [senders.submit(put, worker, update) for update in (twice, fresh)]
                 wait_for_files(worker, 4)
             assert in_flight.result().status_code == 200
-            assert way.holding.wait(60)
+            assert way.held.acquire(timeout=PATIENCE)
             disk.fill(leaving=SIZE)
         known, refused = (answer.result() for answer in together)
 

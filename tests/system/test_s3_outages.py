@@ -11,17 +11,16 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import pytest
 
 from fedtier.store import StoreCorrupt
 from tests.masters import store_of
+from tests.relays import S3BehindRelay
 from tests.s3_servers import S3Server
 from tests.system.endings import ending_of, refused_start
 from tests.system.federation import Aggregator, Federation
 from tests.system.lasting_s3 import LastingS3
-from tests.system.relays import Relay
 from tests.system.updates import TenUpdates
 from tests.system.uploads import assert_unready, put, put_all
 
@@ -41,25 +40,6 @@ class PassingS3(Protocol):
     def freeze(self) -> None: ...
 
     def thaw(self) -> None: ...
-
-
-class S3BehindRelay(Relay):
-    """The way to an S3 server that others use too, so that for us it can be away."""
-
-    def __init__(self, server: S3Server) -> None:
-        self._real = server
-        super().__init__(address_of(server))
-
-    @property
-    def server(self) -> S3Server:
-        return self._real.by(self.url)
-
-
-def address_of(server: S3Server) -> tuple[str, int]:
-    url = urlsplit(server.endpoint)
-    if url.scheme != "http" or url.hostname is None:
-        pytest.skip("the given S3 server does not speak plain http")
-    return url.hostname, url.port or 80
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from typing import Final, Protocol, Self, TypeVar
 import requests
 
 from fedtier.rounds import RoundManifest
-from tests.s3_servers import ReplyLosingProxy
+from tests.relays import Relay
 from tests.system.disks import SmallDisk
 from tests.system.federation import PATIENCE, Aggregator, Federation, Program
 from tests.system.keepers import Keeper
@@ -48,8 +48,8 @@ class Tree:
         For what is kept of updates.
     s3 : LastingS3, optional
         Where the federation's S3 server may be stopped.
-    s3_replies : ReplyLosingProxy, optional
-        Where its replies may be lost.
+    s3_way : Relay, optional
+        On which its replies may be lost.
     disks : Mapping of str to SmallDisk, optional
         On which aggregators of these names have their state directories.
     seed : str
@@ -62,13 +62,13 @@ class Tree:
         folder: Path,
         *,
         s3: LastingS3 | None = None,
-        s3_replies: ReplyLosingProxy | None = None,
+        s3_way: Relay | None = None,
         disks: Mapping[str, SmallDisk] | None = None,
         seed: str = "",
     ) -> None:
         self.federation = federation
         self.s3 = s3
-        self.s3_replies = s3_replies
+        self.s3_way = s3_way
         self.disks = disks or {}
         self.ledger = Ledger(folder, self._round_begins)
         self.ways: dict[str, Way] = {}

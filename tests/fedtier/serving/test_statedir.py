@@ -12,6 +12,7 @@ import pytest
 from fedtier.problems import StartupError
 from fedtier.serving.statedir import StateDirectory
 from tests.file_sizes import room_for
+from tests.system.disks import SmallDisk
 
 
 def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
@@ -78,16 +79,27 @@ def test_trouble_stays_while_nothing_can_be_written(tmp_path: Path) -> None:
 
 
 def test_trouble_stays_while_there_is_no_room_for_what_found_none(tmp_path: Path) -> None:
-    state = StateDirectory(tmp_path)
-    assert state.unready() is None
-    for wanted in (3_000_000, 20):
-        state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=wanted)
-    with room_for(3_000_000):
-        assert state.unready() is not None
-    assert state.unready() is None
-    state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=20)
-    with room_for(3_000_000):
-        assert state.unready() is None, "what wanted more was written since"
+    with SmallDisk(tmp_path / "disk", size=1 << 20) as disk:
+        state = StateDirectory(disk.path)
+        assert state.unready() is None
+        for wanted in (600_000, 20):
+            state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=wanted)
+        disk.fill(leaving=500_000)
+        assert state.unready() == "the disk of the state directory is full"
+        disk.free()
+        assert state.unready() is None
+        disk.fill(leaving=500_000)
+        state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=20)
+        assert state.unready() is None, "what wanted more has found room since"
+
+
+def test_trouble_stays_while_the_disk_takes_a_file_and_no_second_one(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "disk", inodes=20) as disk:
+        state = StateDirectory(disk.path)
+        disk.use_up_inodes(leaving=1)
+        assert state.unready() == "the disk of the state directory is full"
+        disk.free()
+        assert state.unready() is None
 
 
 def test_a_process_is_not_ready_before_it_has_written_something(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from fedtier.tensors import write_arrays
-from tests.s3_servers import ReplyLosingProxy
+from tests.relays import S3BehindRelay
 from tests.system import wanderer
 from tests.system.disks import SmallDisk, can_be_mounted
 from tests.system.federation import Federation
@@ -31,10 +31,10 @@ def scene(folder: Path, seed: str) -> Iterator[Tree]:
     """Start it all, and end it all."""
     with (
         LastingS3(folder) as s3,
-        ReplyLosingProxy(s3.address, lose=0) as replies,
+        S3BehindRelay(s3.server) as s3_way,
         _disks(folder) as disks,
-        Federation(folder, s3.server.by(replies.endpoint), KEY) as federation,
-        Tree(federation, folder / "sent", s3=s3, s3_replies=replies, disks=disks, seed=seed) as tree,
+        Federation(folder, s3_way.server, KEY) as federation,
+        Tree(federation, folder / "sent", s3=s3, s3_way=s3_way, disks=disks, seed=seed) as tree,
     ):
         _plant(tree, folder)
         yield tree

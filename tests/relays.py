@@ -8,6 +8,11 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from typing import Final, Self
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.s3_servers import S3Server
 
 HOST: Final = "127.0.0.1"
 _BLOCK: Final = 1 << 16
@@ -29,11 +34,12 @@ class Relay:
         self._connections: set[socket.socket] = set()
         self._moves = threading.Event()
         self._moves.set()
-        self._lost: list[tuple[re.Pattern[bytes], int]] = []
+        self._lost: list[tuple[re.Pattern[bytes], Iterator[int]]] = []
+        self.left_to_lose = 0
         self._holds: Callable[[bytes], bool] = lambda _: False
         self._released = threading.Event()
-        self.holding = threading.Event()
-        """Whether a reply is being held."""
+        self.held = threading.Semaphore(0)
+        """Can be acquired once for each reply that is being held, or was."""
         self._listening = socket.create_server((HOST, 0))
         self.address: Final[tuple[str, int]] = self._listening.getsockname()
 
@@ -69,22 +75,17 @@ class Relay:
     def thaw(self) -> None:
         self._moves.set()
 
-    def lose_replies(self, pattern: bytes, count: int = 1) -> None:
-        """Have the server's replies of success to requests whose first line matches lost, so many of them."""
+    def lose_replies(self, pattern: bytes, count: int = 1, *, after: int = 0) -> None:
+        """Have replies of success to requests whose first line matches lost: so many, after so many that pass."""
         with self._lock:
-            self._lost.append((re.compile(pattern), count))
-
-    @property
-    def left_to_lose(self) -> int:
-        with self._lock:
-            return sum(count for _, count in self._lost)
+            self._lost.append((re.compile(pattern), iter(range(-after, count))))
+            self.left_to_lose += count
 
     @contextlib.contextmanager
     def holding_replies(self, pattern: bytes, *, after: int) -> Iterator[None]:
         """Hold the replies to requests whose first line matches, but for so many, until the block ends."""
         wanted, passed = re.compile(pattern), iter(range(after))
         self._released.clear()
-        self.holding.clear()
         self._holds = lambda line: wanted.match(line) is not None and next(passed, None) is None
         try:
             yield
@@ -132,17 +133,36 @@ class Relay:
         if not data.startswith(b"HTTP/1.1 ") or data.startswith(b"HTTP/1.1 1"):
             return True
         if self._holds(line):
-            self.holding.set()
+            self.held.release()
             self._released.wait()
         return not (data.startswith(b"HTTP/1.1 200") and self._loses(line))
 
     def _loses(self, line: bytes) -> bool:
         with self._lock:
-            for number, (pattern, count) in enumerate(self._lost):
-                if count and pattern.match(line):
-                    self._lost[number] = pattern, count - 1
-                    return True
+            for pattern, turns in self._lost:
+                if pattern.match(line) and (turn := next(turns, None)) is not None:
+                    self.left_to_lose -= turn >= 0
+                    return turn >= 0
         return False
+
+
+class S3BehindRelay(Relay):
+    """The way to an S3 server that others use too, so that for us it can be away."""
+
+    def __init__(self, server: S3Server) -> None:
+        self._real = server
+        super().__init__(_address_of(server))
+
+    @property
+    def server(self) -> S3Server:
+        return self._real.by(self.url)
+
+
+def _address_of(server: S3Server) -> tuple[str, int]:
+    url = urlsplit(server.endpoint)
+    if url.scheme != "http" or url.hostname is None:
+        pytest.skip("the given S3 server does not speak plain http")
+    return url.hostname, url.port or 80
 
 
 def _note(data: bytes, asked: list[bytes]) -> bool:
