@@ -200,7 +200,7 @@ class Coordinator:
             self._require_open(plan, entry)
         except Problem as problem:
             return _refuse(ticket, entry, problem)
-        known = sorted(entry.client_ids & self._counted.keys())
+        known = self._known(entry)
         if known:
             return self._settle_counted(ticket, entry, plan, known)
         if self._weight + entry.total_weight > plan.weight_limit:
@@ -210,6 +210,10 @@ class Coordinator:
             return []
         self._claims[ticket] = entry
         return [Record(ticket, entry)]
+
+    def _known(self, entry: Entry) -> list[str]:
+        """Return the contributors that are counted already."""
+        return sorted(entry.client_ids & self._counted.keys())
 
     def _is_in_doubt(self, plan: RoundPlan, entry: Entry) -> bool:
         """Return whether what becomes of an entry depends on claims whose outcome is open."""

@@ -1,6 +1,6 @@
 """The mark of a round that closes before its deadline and below its threshold: the operator's wish, or no room.
 
-Clients that are told so go and do not come back in that attempt. A master that forgot it would wait for them in vain.
+Clients that are told so do not come back in that attempt. A master that forgot it in a crash would wait for them.
 """
 
 from __future__ import annotations

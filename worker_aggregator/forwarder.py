@@ -154,15 +154,18 @@ class Forwarder:
             with suppress(OSError):
                 return file_sha256(body.path) == body.sha256
             return False
-        if _is_of_an_older_attempt(batch, problem):
-            return True
-        return int(problem.members.get("status", problem.status)) in _RETRIED
+        return may_be_taken_later(batch, problem)
 
     def _put(self, batch: Batch, body: Received) -> None:
         path = f"/v1/rounds/{batch.plan.round}/partials/{batch.batch_id}"
         answer = self._upstream.put_file(path, body.path, sha256=body.sha256)
         if (answer.get("round"), answer.get("attempt")) != batch.plan.pair:
             raise Unreachable(f"{self._upstream.url} answered a partial with no receipt of its round and attempt")
+
+
+def may_be_taken_later(batch: Batch, problem: Problem) -> bool:
+    """Return whether a batch that was refused is to be sent again as it is: the refusal is no answer to it."""
+    return _is_of_an_older_attempt(batch, problem) or int(problem.members.get("status", problem.status)) in _RETRIED
 
 
 def _is_of_an_older_attempt(batch: Batch, problem: Problem) -> bool:
