@@ -7,6 +7,7 @@ is its dtype, shape and little-endian bytes.
 
 from __future__ import annotations
 
+import functools
 import json
 import struct
 from collections.abc import Sequence
@@ -116,6 +117,7 @@ def weight_bits(weight_limit: int) -> int:
     return (weight_limit - 1).bit_length()
 
 
+@functools.lru_cache(maxsize=64)
 def plan_of(tensor: Tensor, weight_limit: int) -> Plan:
     """Choose kind and exponent from the opening model."""
     values = numbers(tensor)

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Final, Self
 from urllib.parse import urlsplit
 
@@ -17,6 +18,15 @@ from tests.s3_servers import S3Server
 HOST: Final = "127.0.0.1"
 _BLOCK: Final = 1 << 16
 _REQUEST: Final = re.compile(rb"[A-Z]+ /[^ ]* HTTP/1\.1\r\n")
+
+
+@dataclass(slots=True, eq=False)
+class Loss:
+    """Replies to requests whose first line matches: so many pass, and so many are lost then."""
+
+    pattern: re.Pattern[bytes]
+    to_pass: int
+    left: int
 
 
 class Relay:
@@ -34,8 +44,7 @@ class Relay:
         self._connections: set[socket.socket] = set()
         self._moves = threading.Event()
         self._moves.set()
-        self._lost: list[tuple[re.Pattern[bytes], Iterator[int]]] = []
-        self.left_to_lose = 0
+        self._losses: list[Loss] = []
         self._holds: Callable[[bytes], bool] = lambda _: False
         self._released = threading.Event()
         self.held = threading.Semaphore(0)
@@ -75,11 +84,17 @@ class Relay:
     def thaw(self) -> None:
         self._moves.set()
 
-    def lose_replies(self, pattern: bytes, count: int = 1, *, after: int = 0) -> None:
+    def lose_replies(self, pattern: bytes, count: int = 1, *, after: int = 0) -> Loss:
         """Have replies of success to requests whose first line matches lost: so many, after so many that pass."""
+        loss = Loss(re.compile(pattern), after, count)
         with self._lock:
-            self._lost.append((re.compile(pattern), iter(range(-after, count))))
-            self.left_to_lose += count
+            self._losses.append(loss)
+        return loss
+
+    @property
+    def left_to_lose(self) -> int:
+        with self._lock:
+            return sum(loss.left for loss in self._losses)
 
     @contextlib.contextmanager
     def holding_replies(self, pattern: bytes, *, after: int) -> Iterator[None]:
@@ -139,10 +154,13 @@ class Relay:
 
     def _loses(self, line: bytes) -> bool:
         with self._lock:
-            for pattern, turns in self._lost:
-                if pattern.match(line) and (turn := next(turns, None)) is not None:
-                    self.left_to_lose -= turn >= 0
-                    return turn >= 0
+            for loss in self._losses:
+                if loss.left and loss.pattern.match(line):
+                    if loss.to_pass:
+                        loss.to_pass -= 1
+                        return False
+                    loss.left -= 1
+                    return True
         return False
 
 

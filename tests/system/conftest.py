@@ -25,8 +25,17 @@ def federation(tmp_path: Path, s3_server: S3Server, bucket_key: str) -> Iterator
 
 
 @pytest.fixture(scope="module")
-def tree(s3_server: S3Server, ten_updates: TenUpdates, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
+def lasting_tree(
+    s3_server: S3Server, ten_updates: TenUpdates, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tree]:
     """Three tiers that go on from test to test of a module; each test has a round of its own."""
     key = f"tests/{uuid.uuid4().hex}/model.safetensors"
     with three_tiers(tmp_path_factory.mktemp("tree"), s3_server, key, ten_updates) as tree:
         yield tree
+
+
+@pytest.fixture
+def tree(lasting_tree: Tree) -> Iterator[Tree]:
+    """The tree of the module, in which nothing goes wrong any more that a test before expected."""
+    yield lasting_tree
+    lasting_tree.happened()

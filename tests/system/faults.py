@@ -16,15 +16,19 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import requests
 
 from fedtier.crash_points import CrashPoint
+from tests.relays import Loss
 from tests.system.crashing import Order
 from tests.system.federation import PATIENCE, Aggregator
 from tests.system.mishaps import Gathered
 from tests.system.tree import Fault, Tree
 from tests.system.ways import Kind, Mishap
+
+_TRIES: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +46,7 @@ class Killed:
 
             def kill() -> bool:
                 last(self.after)
-                keeper.crash()
-                return True
+                return keeper.crash()
 
             return tree.during(self.round, kill)
         program, order = keeper.program, Order(self.at, self.round)
@@ -60,9 +63,11 @@ class ToldToStop:
 
     def prepare(self, tree: Tree) -> Callable[[], bool]:
         def stop() -> bool:
+            process = tree.keepers[self.tier].program.process
+            ran = process.runs
             with contextlib.suppress(ProcessLookupError):
-                tree.keepers[self.tier].program.process.signal(signal.SIGTERM)
-            return True
+                process.signal(signal.SIGTERM)
+            return ran
 
         return tree.during(self.round, stop)
 
@@ -123,7 +128,7 @@ class Herd:
     def prepare(self, tree: Tree) -> Callable[[], bool]:
         way, gathered = tree.ways[self.to], Gathered(threading.Barrier(self.size))
         expected = [way.expect(gathered, kind="update", round_number=self.round) for _ in range(self.size)]
-        return lambda: False in [way.forget(one) for one in expected]
+        return lambda: [way.forget(one) for one in expected].count(False) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,10 +160,10 @@ class S3Stopped:
     def prepare(self, tree: Tree) -> Callable[[], bool]:
         def stop() -> bool:
             assert tree.s3 is not None, "the tree was made with an S3 server that can be stopped"
-            tree.s3.stop()
+            ran = tree.s3.stop()
             last(self.seconds)
             tree.s3.start()
-            return True
+            return ran
 
         return tree.during(self.round, stop)
 
@@ -173,10 +178,10 @@ class S3Frozen:
     def prepare(self, tree: Tree) -> Callable[[], bool]:
         def freeze() -> bool:
             assert tree.s3 is not None, "the tree was made with an S3 server that can be stopped"
-            tree.s3.freeze()
+            ran = tree.s3.freeze()
             last(self.seconds)
             tree.s3.thaw()
-            return True
+            return ran
 
         return tree.during(self.round, freeze)
 
@@ -191,12 +196,14 @@ class S3ReplyLost:
         way = tree.s3_way
         assert way is not None, "the tree was made with a way to S3 that loses replies"
 
+        losses: list[Loss] = []
+
         def lose() -> bool:
-            way.lose_replies(b"PUT ")
+            losses.append(way.lose_replies(b"PUT "))
             return True
 
         began = tree.during(self.round, lose)
-        return lambda: began() and way.left_to_lose == 0
+        return lambda: began() and losses[0].left == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +225,8 @@ class Rival:
             headers = {"Content-Type": "application/octet-stream"}
             with contextlib.suppress(requests.RequestException):
                 requests.put(url, data=body, headers=headers, timeout=PATIENCE)
-            return True
+                return True
+            return False
 
         return tree.during(self.round, send)
 
@@ -237,11 +245,14 @@ class DiskFull:
             return lambda: False
 
         def fill() -> bool:
-            with contextlib.suppress(OSError, AssertionError):  # somebody else took or gave back some meanwhile
-                disk.fill()
+            for _ in range(_TRIES):
+                with contextlib.suppress(OSError, AssertionError):  # somebody else took or gave back some meanwhile
+                    disk.fill()
+                    break
+            was_full = disk.free_bytes == 0
             last(self.seconds)
             disk.free()
-            return True
+            return was_full
 
         return tree.during(self.round, fill)
 
@@ -254,8 +265,7 @@ class DiskLost:
 
     def prepare(self, tree: Tree) -> Callable[[], bool]:
         def lose() -> bool:
-            tree.keepers["master"].crash(before_start=tree.federation["master"].lose_disk)
-            return True
+            return tree.keepers["master"].crash(before_start=tree.federation["master"].lose_disk)
 
         return tree.during(self.round, lose)
 
@@ -271,7 +281,7 @@ class SecondMaster:
             other = tree.federation.another_master(f"other-{self.round}")
             try:
                 other.start(port=0)
-            except AssertionError:  # S3 is away, or the other one moves faster
+            except (AssertionError, OSError):  # S3 is away, or the other one moves faster
                 return False
             finally:
                 other.end()

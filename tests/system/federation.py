@@ -69,6 +69,7 @@ class Process:
         self.name = name
         self.log = folder / f"{name}.log"
         with self.log.open("ab") as log:
+            self._log_start = log.tell()
             self._popen = subprocess.Popen(
                 arguments,
                 cwd=folder,
@@ -108,7 +109,10 @@ class Process:
             raise AssertionError(f"{what}: {self.name} ended with status {status}\n{self.log_end()}")
 
     def log_end(self) -> str:
-        return f"{self.log.name}: {self.log.read_text(errors='replace')[-_LOG_SHOWN:]}"
+        """Return the end of what this process has logged, and no earlier one of its name."""
+        with self.log.open("rb") as log:
+            log.seek(self._log_start)
+            return f"{self.log.name}: {log.read().decode(errors='replace')[-_LOG_SHOWN:]}"
 
     def end(self) -> None:
         """Kill it and whatever it started, unless it has ended."""

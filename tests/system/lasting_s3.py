@@ -54,25 +54,27 @@ class LastingS3:
                 self._seaweed = self._starter.submit(seaweed.__enter__).result()
                 self._server = self._server or S3Server.found_by(seaweed.environment(), BUCKET)
 
-    def stop(self) -> None:
-        """Kill it; what it acknowledged stays."""
+    def stop(self) -> bool:
+        """Kill it; what it acknowledged stays. Return whether it ran."""
         with self._lock:
             seaweed, self._seaweed = self._seaweed, None
             if seaweed is not None:
                 os.kill(seaweed.pid, signal.SIGKILL)
                 seaweed.__exit__(None, None, None)
+            return seaweed is not None
 
-    def freeze(self) -> None:
-        """Let it answer nothing; connections to it stay open."""
-        self._signal(signal.SIGSTOP)
+    def freeze(self) -> bool:
+        """Let it answer nothing; connections to it stay open. Return whether it runs."""
+        return self._signal(signal.SIGSTOP)
 
-    def thaw(self) -> None:
-        self._signal(signal.SIGCONT)
+    def thaw(self) -> bool:
+        return self._signal(signal.SIGCONT)
 
-    def _signal(self, number: signal.Signals) -> None:
+    def _signal(self, number: signal.Signals) -> bool:
         with self._lock:
             if self._seaweed is not None:
                 os.kill(self._seaweed.pid, number)
+            return self._seaweed is not None
 
     def _same_ports(self, count: int) -> list[int]:
         if len(self._ports) != count:

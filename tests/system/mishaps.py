@@ -62,8 +62,8 @@ class Delayed:
 
 
 @dataclass(frozen=True, slots=True)
-class Overtaken:
-    """The next upload is answered before this one comes."""
+class HeldBack:
+    """The upload does not come before another one was answered, unless none is for two seconds."""
 
     def befall(self, way: Way, upload: Upload, request: Request) -> Reply | None:
         request.body()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shutil
 import sys
 import tempfile
 import time
@@ -24,18 +25,20 @@ def main(minutes: float, rounds: int | None, seed: str, folder: Path | None, qui
     """Run a federation under random faults on all tiers, and look at every round that it publishes."""
     click.echo(f"seed {seed}")
     end = time.monotonic() + 60 * minutes
-    folder = folder or Path(tempfile.mkdtemp(prefix="fedtier-chaos-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    place = folder or Path(tempfile.mkdtemp(prefix="fedtier-chaos-"))
+    place.mkdir(parents=True, exist_ok=True)
 
     def is_over(looked_at: int) -> bool:
         return looked_at >= rounds if rounds is not None else time.monotonic() > end
 
     try:
-        report = run(folder, seed, is_over, lambda line: None if quiet else click.echo(line))
+        report = run(place, seed, is_over, lambda line: None if quiet else click.echo(line))
     except Broken as broken:
-        click.echo(f"BROKEN with seed {seed}: {broken}\nstate and logs are kept in {folder}")
+        click.echo(f"BROKEN with seed {seed}: {broken}\nstate and logs are kept in {place}")
         sys.exit(1)
     click.echo("\n".join(report.lines()))
+    if folder is None:
+        shutil.rmtree(place)
 
 
 if __name__ == "__main__":

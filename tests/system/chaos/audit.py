@@ -33,12 +33,19 @@ class Audit:
         self._ledger = ledger
         self._rivals: set[tuple[int, str]] = set()
         self._looked_at = 0
+        self._manifests: dict[int, str] = {}
+        self._model: str | None = None
         self._counted: dict[int, tuple[int, dict[str, str]]] = {}
 
     @property
     def rounds(self) -> int:
         """How many rounds were looked at: all from the first on."""
         return self._looked_at
+
+    @property
+    def attempts_lost(self) -> int:
+        """How many attempts came to nothing: one is opened with each published round."""
+        return max((attempt - number - 1 for number, (attempt, _) in self._counted.items()), default=0)
 
     def allow_rival(self, round_number: int, client_id: str) -> None:
         """Somebody else sends as this client in this round."""
@@ -52,19 +59,24 @@ class Audit:
         Broken
         """
         head = json.loads(self._fetch("head.json"))
-        manifests: list[dict[str, Any]] = []
+        manifests: list[tuple[str, dict[str, Any]]] = []
         number, sha256 = head["round"], head["manifest_sha256"]
         while number > self._looked_at:
             data = self._fetch(f"rounds/{number:06d}/manifest-{sha256}.json")
             _require(hashlib.sha256(data).hexdigest() == sha256, f"round {number}: its manifest is another one")
             manifest = json.loads(data)
             _require(manifest["round"] == number, f"round {number}: its manifest is of {manifest['round']}")
-            manifests.append(manifest)
+            manifests.append((sha256, manifest))
             _require(manifest["previous"]["round"] == number - 1, f"round {number} does not follow {number - 1}")
             number, sha256 = manifest["previous"]["round"], manifest["previous"]["manifest_sha256"]
-        for manifest in reversed(manifests):
+        known = self._manifests.get(number, sha256)
+        _require(number == self._looked_at or number in self._manifests, f"head went back to round {number}")
+        _require(known == sha256, f"round {number} was {known}, and now is {sha256}")
+        for digest, manifest in reversed(manifests):
             if manifest["round"] <= up_to:
                 self._look_at(manifest)
+                self._manifests[manifest["round"]] = digest
+                self._model = manifest["model"]["sha256"]
 
     def look_at_promises(self) -> int:
         """Check every 200 that any client was given; return how many there were."""
@@ -97,6 +109,10 @@ class Audit:
 
     def _check_model(self, manifest: Mapping[str, Any]) -> None:
         number, sha256 = manifest["round"], manifest["model"]["sha256"]
+        _require(
+            self._model in (None, manifest["base"]["sha256"]),
+            f"round {number} starts from {manifest['base']['sha256']}",
+        )
         base = self._fetch(f"rounds/{number - 1:06d}/model-{manifest['base']['sha256']}.safetensors")
         updates, weights = [], []
         for contributor in manifest["contributors"]:

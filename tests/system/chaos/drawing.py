@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from fedtier.crash_points import CrashPoint
 from tests.system.chaos.scene import CLIENTS, ON_SMALL_DISKS, THRESHOLD, WAYS, WORKERS
 from tests.system.faults import (
     DiskFull,
@@ -24,14 +23,11 @@ from tests.system.faults import (
     ToldToStop,
     WayCut,
 )
-from tests.system.mishaps import BodyTruncated, Delayed, Doubled, Overtaken, ReplyLost
+from tests.system.mishaps import BodyTruncated, Delayed, Doubled, HeldBack, ReplyLost
+from tests.system.points import COUNTING, PUBLISHING, SHRINKING, SUMMING, TAKING_PART, UPLOADING
 from tests.system.tree import Fault
 from tests.system.ways import Mishap
 
-_UPLOADING: Final = [point for point in CrashPoint if point.startswith("upload.")]
-_MASTERS: Final = [point for point in CrashPoint if point.startswith(("journal.", "recorder.", "publisher."))]
-_WORKERS: Final = [point for point in CrashPoint if point.startswith(("folder.", "forwarder."))]
-_CLIENTS: Final = [point for point in CrashPoint if point.startswith("client.")]
 _HOW_MANY: Final = (0, 1, 1, 2, 2, 3)
 
 Draw = Callable[[random.Random, int], Fault]
@@ -45,15 +41,15 @@ def faults_of(seed: str, round_number: int) -> list[Fault]:
 
 
 def _master_killed_at(rng: random.Random, number: int) -> Fault:
-    return Killed("master", number, at=rng.choice([*_UPLOADING, *_MASTERS, *_MASTERS]))
+    return Killed("master", number, at=rng.choice([*UPLOADING, *COUNTING, *PUBLISHING, *PUBLISHING]))
 
 
 def _worker_killed_at(rng: random.Random, number: int) -> Fault:
-    return Killed(rng.choice(WORKERS), number, at=rng.choice([*_UPLOADING, *_WORKERS, *_WORKERS]))
+    return Killed(rng.choice(WORKERS), number, at=rng.choice([*UPLOADING, *SUMMING, *SHRINKING]))
 
 
 def _client_killed_at(rng: random.Random, number: int) -> Fault:
-    return Killed(rng.choice(CLIENTS), number, at=rng.choice(_CLIENTS))
+    return Killed(rng.choice(CLIENTS), number, at=rng.choice(TAKING_PART))
 
 
 def _killed_anywhere(rng: random.Random, number: int) -> Fault:
@@ -75,7 +71,7 @@ def _on_the_way(rng: random.Random, number: int) -> Fault:
         Doubled(),
         Doubled(later=rng.uniform(0.1, 5)),
         Delayed(rng.uniform(0.1, 3)),
-        Overtaken(),
+        HeldBack(),
     ]
     return OnTheWay(rng.choice(mishaps), to=rng.choice(WAYS), round=number)
 

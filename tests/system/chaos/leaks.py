@@ -1,64 +1,57 @@
-"""What aggregators hold once nothing goes on: files, sockets and threads of processes, and files on disk."""
+"""What the processes hold while nothing goes wrong, and what is left on disk in the end."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
-from fedtier.serving.shell import SPARE_THREADS
 from tests.system.federation import Aggregator
 
-_SOCKETS: Final = 40
-"""The listening one, two for each worker below and their unhurried ends, and what the pool to S3 holds: 16."""
+Held: TypeAlias = Mapping[str, int]
+"""How many descriptors and threads, by kind."""
+
+_SLACK: Final = 3
+"""So many more may be in use by what goes on just then."""
 _MODELS: Final = 3
-_OWN_THREADS: Final = 12
-"""Of a tier itself, beside those that answer requests."""
 
 
-def leaks(aggregator: Aggregator, threads: int) -> list[str]:
-    """Return a sentence for whatever is held that need not be.
-
-    Parameters
-    ----------
-    aggregator : Aggregator
-        Is ready, and nobody sends it anything.
-    threads : int
-        Its ``--threads``.
-    """
-    held = _held(aggregator.serving_pid)
-    files = [name for name in held if name.startswith(str(aggregator.state_dir)) and not _belongs(name)]
-    sockets = [name for name in held if name.startswith("socket:")]
-    running = len(list(Path(f"/proc/{aggregator.serving_pid}/task").iterdir()))
-    found = [f"{aggregator.name} holds {name} open" for name in files]
-    if len(sockets) > _SOCKETS:
-        found.append(f"{aggregator.name} holds {len(sockets)} sockets")
-    if running > threads + SPARE_THREADS + _OWN_THREADS:
-        found.append(f"{aggregator.name} has {running} threads")
-    return found + [f"{aggregator.name} has left {name}" for name in _left_on_disk(aggregator.state_dir)]
-
-
-def _held(pid: int) -> list[str]:
-    names = []
+def held_by(pid: int) -> Held:
+    """Return what a process holds now: descriptors by what they are, and threads."""
+    held = {"thread": len(list(Path(f"/proc/{pid}/task").iterdir()))}
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:
-            names.append(str(entry.readlink()))
+            name = str(entry.readlink())
         except FileNotFoundError:  # closed meanwhile
             continue
-    return names
+        kind = "file" if name.startswith("/") else name.partition(":")[0]
+        held[kind] = held.get(kind, 0) + 1
+    return held
 
 
-def _belongs(name: str) -> bool:
-    return name.endswith("/lock") or "/tensorboard" in name
+def least(samples: list[Held]) -> Held:
+    """Return the least of what was held at several times, which is what is held all the time."""
+    kinds = {kind for sample in samples for kind in sample}
+    return {kind: min(sample.get(kind, 0) for sample in samples) for kind in kinds}
 
 
-def _left_on_disk(state_dir: Path) -> list[str]:
-    spool = [f"spool/{path.name}" for path in (state_dir / "spool").iterdir()]
+def grown(before: Held, after: Held) -> list[str]:
+    """Return a phrase for each kind of which more is held than what goes on explains."""
+    return [
+        f"{kind}: {before.get(kind, 0)} became {count}"
+        for kind, count in after.items()
+        if count > before.get(kind, 0) + _SLACK
+    ]
+
+
+def left_on_disk(aggregator: Aggregator) -> list[str]:
+    """Return what lies in a state directory, and need not, while nothing goes on."""
+    state_dir = aggregator.state_dir
     models = [path.name for path in (state_dir / "models").iterdir()]
     journals = [path.name for path in state_dir.iterdir() if path.name.startswith("round-")]
-    temporary = [path.name for path in state_dir.rglob("*.tmp")]
     return [
-        *spool,
-        *temporary,
+        *(f"spool/{path.name}" for path in (state_dir / "spool").iterdir()),
+        *(path.name for path in state_dir.rglob("*.tmp")),
         *(models if len(models) > _MODELS else []),
         *(journals if len(journals) > 1 else []),
     ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import statistics
 import threading
 import time
@@ -19,11 +18,11 @@ from fedtier.bucket import Bucket
 from fedtier.bucket_errors import StoreUnavailable
 from tests.system.chaos.audit import Audit, Broken
 from tests.system.chaos.drawing import faults_of
-from tests.system.chaos.leaks import leaks
-from tests.system.chaos.scene import CLIENTS, KEY, THREADS, WORKERS, add_clients, scene
+from tests.system.chaos.excuses import look_for_unexcused
+from tests.system.chaos.peace import end_in_peace
+from tests.system.chaos.scene import CLIENTS, KEY, WORKERS, add_clients, scene
 from tests.system.faults import Rival, kind_of
-from tests.system.federation import PATIENCE
-from tests.system.tree import Tree
+from tests.system.tree import Fault, Tree
 
 _AHEAD: Final = 3
 """For how many rounds to come the faults are laid out."""
@@ -91,16 +90,18 @@ def run(folder: Path, seed: str, is_over: Callable[[int], bool], tell: Callable[
         audit = Audit(bucket, KEY.removesuffix(".safetensors"), tree.ledger)
         add_clients(tree)
         faults = _befall(tree, audit, seed, is_over, tell)
-        _end_in_peace(tree, audit)
+        end_in_peace(tree, audit)
+        look_for_unexcused(tree, audit, faults)
         absences = {name: keeper.absences for name, keeper in tree.keepers.items()}
-        return Report(audit.rounds, audit.look_at_promises(), faults, absences)
+        kinds = Counter(kind_of(fault) for fault in faults)
+        return Report(audit.rounds, audit.look_at_promises(), kinds, absences)
 
 
 def _befall(
     tree: Tree, audit: Audit, seed: str, is_over: Callable[[int], bool], tell: Callable[[str], None]
-) -> Counter[str]:
-    """Have round after round befallen by its faults, and look at those before."""
-    faults: Counter[str] = Counter()
+) -> list[Fault]:
+    """Have round after round befallen by its faults, and look at those before; return what happened."""
+    happened: list[Fault] = []
     laid_out = 0
     progress = time.monotonic()
     while not is_over(audit.rounds):
@@ -113,18 +114,16 @@ def _befall(
                     audit.allow_rival(fault.round, fault.client_id)
         for fault in tree.happened(up_to=published - _BEHIND):
             tell(f"round {fault.round}: {fault}")
-            faults[kind_of(fault)] += 1
+            happened.append(fault)
         before = audit.rounds
         _look(audit, published - _BEHIND)
         if audit.rounds > before:
             progress = time.monotonic()
             tell(f"round {audit.rounds} is as it must be")
         if time.monotonic() - progress > _STUCK_AFTER:
-            raise Broken(f"no round was published for {_STUCK_AFTER:g} s after round {published}")
+            raise Broken(f"no round was published for {_STUCK_AFTER:g} s after round {published}\n{tree.log_ends()}")
         threading.Event().wait(_POLL)
-    for fault in tree.happened():
-        faults[kind_of(fault)] += 1
-    return faults
+    return [*happened, *tree.happened()]
 
 
 def _published(tree: Tree) -> int:
@@ -137,40 +136,6 @@ def _published(tree: Tree) -> int:
 def _look(audit: Audit, up_to: int) -> None:
     with contextlib.suppress(StoreUnavailable):  # S3 is away; later, then
         audit.look(up_to=up_to)
-
-
-def _end_in_peace(tree: Tree, audit: Audit) -> None:
-    """Check that the federation goes on by itself once the faults have ended, and that nothing is left of them."""
-    number = tree.open_round()
-    tree.published(number)
-    for client_id in CLIENTS:
-        statuses = set(tree.keepers[client_id].statuses)
-        if statuses - {-signal.SIGKILL, 0}:  # killed, or told to stop
-            raise Broken(f"{client_id} gave up: {statuses}\n{tree.keepers[client_id].program.process.log_end()}")
-        tree.keepers[client_id].leave()
-    last = tree.open_round() - 1
-    audit.look(up_to=last)
-    audit.look_at_promises()
-    _look_for_leaks(tree)
-    _look_for_bugs(tree)
-
-
-def _look_for_leaks(tree: Tree) -> None:
-    deadline = time.monotonic() + PATIENCE
-    aggregators = [tree.federation[name] for name in ("master", *WORKERS)]
-    while found := [line for aggregator in aggregators for line in leaks(aggregator, THREADS)]:
-        if time.monotonic() > deadline:
-            raise Broken("; ".join(found))
-        threading.Event().wait(_POLL)
-
-
-def _look_for_bugs(tree: Tree) -> None:
-    """Look in the logs for what no fault excuses: a lost thread, an exception that nobody foresaw."""
-    for name in ("master", *WORKERS):
-        for event in ("a thread was lost", "a request failed", "the program could not start"):
-            found = tree.federation[name].events(event)
-            if found:
-                raise Broken(f"{name}: {found[0]}")
 
 
 def _absence_line(tier: str, seconds: list[float]) -> str:

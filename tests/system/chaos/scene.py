@@ -23,6 +23,7 @@ WAYS: Final = ("entrance", "middle", "master")
 THRESHOLD: Final = 5
 QUORUM: Final = 3
 _DEADLINE: Final = 4
+_DISK_BYTES: Final = 64 << 20
 THREADS: Final = 24
 
 
@@ -45,7 +46,7 @@ def _disks(folder: Path) -> Iterator[Mapping[str, SmallDisk]]:
     """Give some aggregators small disks, where that may be done."""
     with contextlib.ExitStack() as mounted:
         names = ON_SMALL_DISKS if can_be_mounted(folder) else ()
-        yield {name: mounted.enter_context(SmallDisk(folder / f"{name}-state")) for name in names}
+        yield {name: mounted.enter_context(SmallDisk(folder / f"{name}-state", size=_DISK_BYTES)) for name in names}
 
 
 def add_clients(tree: Tree) -> None:
