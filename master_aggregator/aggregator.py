@@ -281,8 +281,7 @@ class MasterAggregator:
             for action in actions:
                 self._perform(action)
         for action in actions:
-            if isinstance(action, DropBody):  # outside the lock: a large file takes its time to go
-                self._state.drop(action.entry.body.path)
+            self._perform_unlocked(action)
 
     def _perform(self, action: Action) -> None:
         opened = self._opened
@@ -297,6 +296,12 @@ class MasterAggregator:
             case Close(_, contributors):
                 assert opened is not None, "the core closes an open round only"
                 self._publisher.close(opened, contributors)
+
+    def _perform_unlocked(self, action: Action) -> None:
+        """Do what others need not wait for: a large file takes its time to go, and so may a line of the log."""
+        match action:
+            case DropBody(entry):
+                self._state.drop(entry.body.path)
             case StayOpen(plan, counted, missing):
                 structlog.get_logger().warning(
                     "the deadline passed without the quorum; the round stays open",

@@ -32,7 +32,7 @@ from fedtier.crash_points import CrashPoint, reach
 from fedtier.entries import Entry, Received, write_sum
 from fedtier.exact import ExactSum
 from fedtier.rounds import Contributor, RoundPlan
-from fedtier.serving.statedir import sync_directory
+from fedtier.serving.statedir import sync_directory, sync_file
 from fedtier.upstream import file_sha256
 from master_aggregator.records import CloseRecord, CommitRecord, Damaged, EntryRecord, PlanRecord, read_record, sealed
 
@@ -338,9 +338,3 @@ def find_journals(root: Path) -> dict[tuple[int, int], Path]:
     """Return the folders of all journals, by (round, attempt)."""
     found = ((_FOLDER.fullmatch(path.name), path) for path in root.iterdir())
     return {(int(match[1]), int(match[2])): path for match, path in found if match}
-
-
-def sync_file(path: Path) -> None:
-    """Make a file's content durable."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -8,8 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedtier.rounds import RoundPlan
-from fedtier.serving.statedir import sync_directory
-from master_aggregator.journal import sync_file
+from fedtier.serving.statedir import sync_directory, sync_file
 
 
 class OverdueMark:

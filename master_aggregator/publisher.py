@@ -22,8 +22,9 @@ from fedtier.crash_points import CrashPoint, reach
 from fedtier.fields import sha256_hex
 from fedtier.problems import Problem
 from fedtier.rounds import Contributor, Head, ModelDigest, RoundManifest, RoundPlan
+from fedtier.serving.statedir import sync_file
 from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
-from master_aggregator.journal import Journal, sync_file
+from master_aggregator.journal import Journal
 from master_aggregator.opening import OpenRound, Workshop
 from master_aggregator.records import CloseRecord
 from master_aggregator.server_update import write_mean
