@@ -3,7 +3,8 @@
 A journal is a folder ``round-<r>-attempt-<a>``. Its files, in the order in which they appear:
 
 ``plan.json``
-    The round's plan, and when it was opened.
+    The round's plan, and when it was opened. A folder without it is no journal: a crash came before it was made, or
+    while it was deleted.
 ``commit-<n>.json``
     Entries that became durable together, by file and digest. One that is a snapshot
     stands for all entries before it.
@@ -203,7 +204,9 @@ class Journal:
 
     @staticmethod
     def remove(folder: Path) -> None:
-        """Delete a journal that nobody needs any more."""
+        """Delete a journal that nobody needs any more; cut short, it leaves none that has lost entries."""
+        with suppress(OSError):
+            (folder / _PLAN).unlink()
         shutil.rmtree(folder, ignore_errors=True)
 
     @classmethod
@@ -337,4 +340,11 @@ class Journal:
 def find_journals(root: Path) -> dict[tuple[int, int], Path]:
     """Return the folders of all journals, by (round, attempt)."""
     found = ((_FOLDER.fullmatch(path.name), path) for path in root.iterdir())
-    return {(int(match[1]), int(match[2])): path for match, path in found if match}
+    return {(int(match[1]), int(match[2])): path for match, path in found if match and (path / _PLAN).exists()}
+
+
+def remove_others(journal: Journal) -> None:
+    """Delete all journals beside this one, and what is left of journals that were not made, or not deleted, whole."""
+    for path in journal.folder.parent.iterdir():
+        if _FOLDER.fullmatch(path.name) and path != journal.folder:
+            Journal.remove(path)

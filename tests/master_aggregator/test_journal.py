@@ -125,7 +125,18 @@ def test_a_close_record_comes_back_as_it_was(desk: Desk) -> None:
 
 def test_journals_are_found_by_round_and_attempt(desk: Desk) -> None:
     (desk.root / "round-nonsense").mkdir()
+    (desk.root / "round-000002-attempt-2").mkdir()
     assert find_journals(desk.root) == {(1, 1): desk.journal.folder}
+
+
+def test_a_journal_whose_deletion_was_cut_short_is_none(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read back without the entries that are gone, it would count them anew under the same attempt."""
+    desk.record(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        Journal.remove(desk.journal.folder)
+    assert (desk.journal.folder / "commit-00000001.json").exists()
+    assert find_journals(desk.root) == {}
 
 
 def test_making_a_journal_anew_leaves_nothing_of_the_old_one(desk: Desk) -> None:

@@ -212,6 +212,23 @@ def test_a_master_killed_while_publishing_publishes_once(
     count(again, c=C)
 
 
+def test_a_journal_without_its_plan_is_none_and_the_next_round_opens_under_heads_attempt(
+    store: RoundStore, start: Callable[..., Master], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    master = start()
+    attempt = master.get_round()["attempt"]
+    with monkeypatch.context() as patch:
+        killed = interrupted_at(patch, Journal, "create")
+        count(master, a=A, b=B)
+        assert killed.wait(30)
+    for half_made in (f"round-000002-attempt-{attempt + 1}", "round-000002-attempt-99"):
+        (tmp_path / "state" / half_made).mkdir()
+        (tmp_path / "state" / half_made / "plan.json.tmp").write_bytes(b"half a pl")
+    again = start().get_round()
+    assert (again["round"], again["attempt"]) == (2, attempt + 1)
+    assert [path.name for path in (tmp_path / "state").glob("round-*")] == [f"round-000002-attempt-{attempt + 1}"]
+
+
 def test_a_published_round_is_left_alone_and_the_next_opens_under_heads_attempt(
     store: RoundStore, start: Callable[..., Master]
 ) -> None:
