@@ -195,8 +195,12 @@ class Journal:
 
     def require_there(self) -> None:
         """End the process where somebody removed the journal: what it promised can only be counted anew."""
-        if not (self.folder / _PLAN).exists():
-            self._die(f"the journal {self.folder} was removed while it was written; start again for a new attempt")
+        try:
+            (self.folder / _PLAN).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            self._die(f"the journal {self.folder} was removed while it was used; start again for a new attempt")
+        except OSError:  # a disk that cannot be read is another trouble
+            return
 
     def close(self, record: CloseRecord) -> None:
         """Make durable what is going to be published; the model must lie at `model_path`."""

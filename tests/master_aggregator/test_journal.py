@@ -321,6 +321,24 @@ def test_a_commit_cannot_name_a_file_elsewhere(desk: Desk) -> None:
         Journal.load(desk.journal.folder, die)
 
 
+def test_a_journal_that_is_removed_ends_its_process_and_one_that_cannot_be_read_does_not(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    desk.journal.require_there()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", unreadable)
+        desk.journal.require_there()
+    shutil.rmtree(desk.journal.folder)
+    with pytest.raises(Died, match="was removed while it was used"):
+        desk.journal.require_there()
+    desk.journal.folder.touch()
+    with pytest.raises(Died, match="was removed while it was used"):
+        desk.journal.require_there()
+
+
 # A full disk.
 
 

@@ -328,6 +328,21 @@ def test_a_full_disk_after_the_swap_does_not_stop_the_federation(
     assert len(tries) == 2
 
 
+def test_a_master_whose_journal_is_removed_while_it_publishes_ends_with_a_sentence(
+    store: RoundStore, start: Callable[..., Master], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master = start()
+    real = RoundStore.put_model
+
+    def put_model(mine: RoundStore, round_number: int, sha256: str, path: Path) -> None:
+        shutil.rmtree(path.parent)
+        real(mine, round_number, sha256, path)
+
+    monkeypatch.setattr(RoundStore, "put_model", put_model)
+    count(master, a=A, b=B)
+    assert "round-000001-attempt-2 was removed while it was used" in master.deaths.get(timeout=30)
+
+
 # Damage and other masters.
 
 
