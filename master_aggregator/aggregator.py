@@ -44,6 +44,7 @@ from master_aggregator.coordinator import (
     NoteOverdue,
     Offered,
     Opened,
+    OverdueNotNoted,
     PauseAsked,
     Record,
     Settle,
@@ -151,8 +152,11 @@ class MasterAggregator:
         """
         try:
             recovered = recover(self._store, self._state, self._workshop)
+            overdue = self._overdue_mark.names(recovered.opened.plan)
         except Problem as problem:
             raise StartupError(f"the open round cannot be taken up: {problem.detail}") from None
+        except OSError as error:
+            raise StartupError(f"the state directory {self._state.path} cannot be used: {error}") from None
         self._recorder.start()
         self._publisher.start()
         if self._scoreboard is not None:
@@ -160,7 +164,7 @@ class MasterAggregator:
         if self._pause_mark.exists():
             self._tell(PauseAsked(True))
         self._take_over(recovered.opened, recovered.counted, closed=recovered.close is not None)
-        if self._overdue_mark.names(recovered.opened.plan):
+        if overdue:
             self._tell(CloseAsked(recovered.opened.plan.round))
         if recovered.close is None:
             self._publisher.settle(recovered.opened)
@@ -252,6 +256,10 @@ class MasterAggregator:
                 round=plan.round,
                 attempt=plan.attempt,
             )
+        try:
+            self._overdue_mark.set(plan)
+        except OSError as error:
+            raise self._state.refuse(error) from error
         self._tell(CloseAsked(round_number))
         return self.status()
 
@@ -281,8 +289,7 @@ class MasterAggregator:
             for action in actions:
                 self._perform(action)
         for action in actions:
-            if isinstance(action, DropBody):  # outside the lock: a large file takes its time to go
-                self._state.drop(action.entry.body.path)
+            self._perform_unlocked(action)
 
     def _perform(self, action: Action) -> None:
         opened = self._opened
@@ -292,11 +299,17 @@ class MasterAggregator:
             case Record():
                 assert opened is not None, "the core claims entries of an open round only"
                 self._recorder.put(opened, action)
-            case NoteOverdue(plan):
-                self._note_overdue(plan)
             case Close(_, contributors):
                 assert opened is not None, "the core closes an open round only"
                 self._publisher.close(opened, contributors)
+
+    def _perform_unlocked(self, action: Action) -> None:
+        """Do what others need not wait for: disk and log take their time."""
+        match action:
+            case NoteOverdue(plan):
+                self._note_overdue(plan)
+            case DropBody(entry):
+                self._state.drop(entry.body.path)
             case StayOpen(plan, counted, missing):
                 structlog.get_logger().warning(
                     "the deadline passed without the quorum; the round stays open",
@@ -307,12 +320,14 @@ class MasterAggregator:
                 )
 
     def _note_overdue(self, plan: RoundPlan) -> None:
-        """Do so at once, under the lock: it is rare and small, and the refusals that come next depend on it."""
         try:
             self._overdue_mark.set(plan)
         except OSError as error:
-            reason = self._state.refuse(error).detail
-            structlog.get_logger().warning("a restart would open the round again", round=plan.round, reason=reason)
+            problem = self._state.refuse(error)
+            structlog.get_logger().error("no early close could be noted", round=plan.round, reason=problem.detail)
+            self._tell(OverdueNotNoted(plan.round, problem))
+        else:
+            self._tell(CloseAsked(plan.round))
 
     def _show(self) -> None:
         """Renew what `GET /v1/round` shows, if it changed; the same object means nothing did."""

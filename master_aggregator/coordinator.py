@@ -62,9 +62,17 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class CloseAsked:
-    """The operator wants a round closed with what is counted; nothing where another one is open."""
+    """A round is to close with what is counted, as at its deadline, and this is durable; nothing if another is open."""
 
     round: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverdueNotNoted:
+    """What `NoteOverdue` wants could not be made durable."""
+
+    round: int
+    problem: Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +82,7 @@ class PauseAsked:
     paused: bool
 
 
-Event: TypeAlias = Opened | Offered | Recorded | NotRecorded | Tick | CloseAsked | PauseAsked
+Event: TypeAlias = Opened | Offered | Recorded | NotRecorded | Tick | CloseAsked | OverdueNotNoted | PauseAsked
 
 
 # Actions: what is to be done, in this order.
@@ -105,7 +113,10 @@ class DropBody:
 
 @dataclass(frozen=True, slots=True)
 class NoteOverdue:
-    """Make durable that the round closes as at its deadline: what follows from it is told to clients, who go."""
+    """Make durable that the round closes as at its deadline, then answer with `CloseAsked`, or `OverdueNotNoted`.
+
+    Clients who are told what follows from it go; so nobody is told before the answer.
+    """
 
     plan: RoundPlan
 
@@ -141,6 +152,7 @@ class Coordinator:
         self._waiting: deque[tuple[int, Entry]] = deque()
         self._paused = False
         self._overdue = False
+        self._note: Literal["none", "wanted", "made"] = "none"
         self._deadline: Literal["ahead", "passed", "told"] = "ahead"
         self._close_sent = False
 
@@ -179,6 +191,8 @@ class Coordinator:
                 self._look_at_deadline(now)
             case CloseAsked(number):
                 actions += self._close_asked(number)
+            case OverdueNotNoted(number, problem):
+                actions += self._refuse_too_heavy(number, problem)
             case PauseAsked(paused):
                 self._paused = paused
         return [*actions, *self._close_when_due(), *self._tell_of_deadline()]
@@ -188,6 +202,7 @@ class Coordinator:
         self._counted = {contributor.client_id: contributor for contributor in counted}
         self._weight = sum(contributor.num_examples for contributor in counted)
         self._overdue = False
+        self._note = "none"
         self._deadline = "ahead"
         self._close_sent = closed
 
@@ -203,8 +218,8 @@ class Coordinator:
         known = self._known(entry)
         if known:
             return self._settle_counted(ticket, entry, plan, known)
-        if self._weight + entry.total_weight > plan.weight_limit:
-            return [*self._become_overdue(plan), *_refuse(ticket, entry, _too_heavy(entry, plan, self._weight))]
+        if self._is_too_heavy(plan, entry):
+            return self._close_for(ticket, entry, plan)
         if self._is_in_doubt(plan, entry):
             self._waiting.append((ticket, entry))
             return []
@@ -214,6 +229,19 @@ class Coordinator:
     def _known(self, entry: Entry) -> list[str]:
         """Return the contributors that are counted already."""
         return sorted(entry.client_ids & self._counted.keys())
+
+    def _close_for(self, ticket: int, entry: Entry, plan: RoundPlan) -> list[Action]:
+        """Refuse an entry for want of room, and close as at the deadline: which is in the plan, while this is noted."""
+        if self._overdue or self._note == "made":
+            return _refuse(ticket, entry, _too_heavy(entry, plan, self._weight))
+        self._waiting.append((ticket, entry))
+        if self._note == "wanted":
+            return []
+        self._note = "wanted"
+        return [NoteOverdue(plan)]
+
+    def _is_too_heavy(self, plan: RoundPlan, entry: Entry) -> bool:
+        return self._weight + entry.total_weight > plan.weight_limit
 
     def _is_in_doubt(self, plan: RoundPlan, entry: Entry) -> bool:
         """Return whether what becomes of an entry depends on claims whose outcome is open."""
@@ -276,14 +304,25 @@ class Coordinator:
         plan = self._plan
         if plan is None or plan.round != number or plan.finished or self._close_sent:
             return []
-        return self._become_overdue(plan)
-
-    def _become_overdue(self, plan: RoundPlan) -> list[Action]:
-        """Close as at the deadline; that one itself is in the plan, anything else is forgotten unless it is noted."""
-        if self._overdue:
-            return []
+        self._note = "made"
+        actions = self._judge_waiting()  # before the round closes: what is too heavy hears of that
         self._overdue = True
-        return [NoteOverdue(plan)]
+        return actions
+
+    def _refuse_too_heavy(self, number: int, problem: Problem) -> list[Action]:
+        """Let whoever waits for the note come again; the round goes on as if nobody had come."""
+        plan = self._plan
+        if plan is None or plan.round != number or self._note != "wanted":
+            return []
+        self._note = "none"
+        waiting, self._waiting = self._waiting, deque()
+        actions: list[Action] = []
+        for ticket, entry in waiting:
+            if self._is_too_heavy(plan, entry):
+                actions += _refuse(ticket, entry, problem)
+            else:
+                self._waiting.append((ticket, entry))
+        return actions
 
     def _look_at_deadline(self, now: datetime) -> None:
         plan = self._plan
@@ -308,7 +347,8 @@ class Coordinator:
             return []
         self._close_sent = True
         by_id: Mapping[str, Contributor] = self._counted
-        return [Close(plan, tuple(by_id[client_id] for client_id in sorted(by_id)))]
+        close = Close(plan, tuple(by_id[client_id] for client_id in sorted(by_id)))
+        return [close, *self._judge_waiting()]  # without claims, only a note can have been waited for
 
     def _is_closing(self) -> bool:
         """Return whether the round takes nothing more; once true, it stays so until the next round opens."""

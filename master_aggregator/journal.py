@@ -3,7 +3,8 @@
 A journal is a folder ``round-<r>-attempt-<a>``. Its files, in the order in which they appear:
 
 ``plan.json``
-    The round's plan, and when it was opened.
+    The round's plan, and when it was opened. A folder without it is no journal: a crash came before it was made, or
+    while it was deleted.
 ``commit-<n>.json``
     Entries that became durable together, by file and digest. One that is a snapshot
     stands for all entries before it.
@@ -32,7 +33,7 @@ from fedtier.crash_points import CrashPoint, reach
 from fedtier.entries import Entry, Received, write_sum
 from fedtier.exact import ExactSum
 from fedtier.rounds import Contributor, RoundPlan
-from fedtier.serving.statedir import sync_directory
+from fedtier.serving.statedir import sync_directory, sync_file
 from fedtier.upstream import file_sha256
 from master_aggregator.records import CloseRecord, CommitRecord, Damaged, EntryRecord, PlanRecord, read_record, sealed
 
@@ -194,8 +195,12 @@ class Journal:
 
     def require_there(self) -> None:
         """End the process where somebody removed the journal: what it promised can only be counted anew."""
-        if not (self.folder / _PLAN).exists():
-            self._die(f"the journal {self.folder} was removed while it was written; start again for a new attempt")
+        try:
+            (self.folder / _PLAN).stat()
+        except (FileNotFoundError, NotADirectoryError):
+            self._die(f"the journal {self.folder} was removed while it was used; start again for a new attempt")
+        except OSError:  # a disk that cannot be read is another trouble
+            return
 
     def close(self, record: CloseRecord) -> None:
         """Make durable what is going to be published; the model must lie at `model_path`."""
@@ -203,7 +208,9 @@ class Journal:
 
     @staticmethod
     def remove(folder: Path) -> None:
-        """Delete a journal that nobody needs any more."""
+        """Delete a journal that nobody needs any more; cut short, it leaves none that has lost entries."""
+        with suppress(OSError):
+            (folder / _PLAN).unlink()
         shutil.rmtree(folder, ignore_errors=True)
 
     @classmethod
@@ -337,10 +344,11 @@ class Journal:
 def find_journals(root: Path) -> dict[tuple[int, int], Path]:
     """Return the folders of all journals, by (round, attempt)."""
     found = ((_FOLDER.fullmatch(path.name), path) for path in root.iterdir())
-    return {(int(match[1]), int(match[2])): path for match, path in found if match}
+    return {(int(match[1]), int(match[2])): path for match, path in found if match and (path / _PLAN).exists()}
 
 
-def sync_file(path: Path) -> None:
-    """Make a file's content durable."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+def remove_others(journal: Journal) -> None:
+    """Delete all journals beside this one, and what is left of journals that were not made, or not deleted, whole."""
+    for path in journal.folder.parent.iterdir():
+        if _FOLDER.fullmatch(path.name) and path != journal.folder:
+            Journal.remove(path)

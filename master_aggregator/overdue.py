@@ -5,11 +5,12 @@ Clients that are told so do not come back in that attempt. A master that forgot 
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 
 from fedtier.rounds import RoundPlan
-from fedtier.serving.statedir import sync_directory
-from master_aggregator.journal import sync_file
+from fedtier.serving.statedir import sync_directory, sync_file
 
 
 class OverdueMark:
@@ -23,21 +24,40 @@ class OverdueMark:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / "overdue"
+        self._lock = threading.Lock()
 
     def set(self, plan: RoundPlan) -> None:
-        """Name a round, durably.
+        """Name a round, durably; until it is named, what was named before still is.
 
         Raises
         ------
         OSError
         """
-        self._path.write_bytes(_name(plan))
-        sync_file(self._path)
-        sync_directory(self._path.parent)
+        temporary = self._path.with_suffix(".tmp")
+        with self._lock:
+            if self.names(plan):
+                return
+            try:
+                temporary.write_bytes(_name(plan))
+                sync_file(temporary)
+                os.replace(temporary, self._path)
+            except OSError:
+                temporary.unlink(missing_ok=True)
+                raise
+            sync_directory(self._path.parent)
 
     def names(self, plan: RoundPlan) -> bool:
-        """Return whether it names this round and attempt; what a crash cut short names none."""
-        return self._path.exists() and self._path.read_bytes() == _name(plan)
+        """Return whether it names this round and attempt.
+
+        Raises
+        ------
+        OSError
+            It is there and cannot be read.
+        """
+        try:
+            return self._path.read_bytes() == _name(plan)
+        except FileNotFoundError:
+            return False
 
 
 def _name(plan: RoundPlan) -> bytes:

@@ -22,8 +22,9 @@ from fedtier.crash_points import CrashPoint, reach
 from fedtier.fields import sha256_hex
 from fedtier.problems import Problem
 from fedtier.rounds import Contributor, Head, ModelDigest, RoundManifest, RoundPlan
+from fedtier.serving.statedir import sync_file
 from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
-from master_aggregator.journal import Journal, sync_file
+from master_aggregator.journal import Journal
 from master_aggregator.opening import OpenRound, Workshop
 from master_aggregator.records import CloseRecord
 from master_aggregator.server_update import write_mean
@@ -105,7 +106,7 @@ class Publisher:
         """Renew the copy of the newest model, which opened the round."""
         base, shelf = opened.plan.base, self._workshop.shelf
         # From the shelf anew each time: it may let go of the file while S3 is away.
-        self._insist(lambda: self._store.refresh_copy(base.round, base.sha256, shelf.path(base)))
+        self._insist(opened, lambda: self._store.refresh_copy(base.round, base.sha256, shelf.path(base)))
         reach(CrashPoint.COPY_WRITTEN, base.round)
         if opened.plan.finished:
             self._finished()
@@ -113,22 +114,22 @@ class Publisher:
     def _publish(self, opened: OpenRound, work: CloseRecord | tuple[Contributor, ...]) -> OpenRound:
         """Publish a round and return the one that is open then."""
         log = self._log.bind(round=opened.plan.round, attempt=opened.plan.attempt)
-        record = work if isinstance(work, CloseRecord) else self._insist(lambda: self._close(opened, work))
+        record = work if isinstance(work, CloseRecord) else self._insist(opened, lambda: self._close(opened, work))
         path = opened.journal.model_path
         round_number = opened.plan.round
         manifest = RoundManifest.from_json(record.manifest)
         began = self._workshop.clock()
-        self._insist(lambda: self._store.put_model(round_number, record.model_sha256, path))
+        self._insist(opened, lambda: self._store.put_model(round_number, record.model_sha256, path))
         reach(CrashPoint.MODEL_STORED, round_number)
-        self._insist(lambda: self._store.put_manifest(round_number, record.manifest.encode()))
+        self._insist(opened, lambda: self._store.put_manifest(round_number, record.manifest.encode()))
         reach(CrashPoint.MANIFEST_STORED, round_number)
-        head = StoredHead(record.head, self._insist(lambda: self._swap(opened, record.head)))
+        head = StoredHead(record.head, self._insist(opened, lambda: self._swap(opened, record.head)))
         reach(CrashPoint.HEAD_SWAPPED, round_number)
         log.info("round published", sha256=record.model_sha256, contributors=len(manifest.contributors))
         self._published(manifest, (self._workshop.clock() - began).total_seconds())
-        self._insist(lambda: self._workshop.shelf.adopt(path, record.model_sha256))
+        self._insist(opened, lambda: self._workshop.shelf.adopt(path, record.model_sha256))
         reach(CrashPoint.MODEL_SHELVED, round_number)
-        following = self._insist(lambda: self._workshop.open_after(head, manifest.model, opened.total))
+        following = self._insist(opened, lambda: self._workshop.open_after(head, manifest.model, opened.total))
         reach(CrashPoint.NEXT_OPENED, round_number)
         self._opened(following)
         Journal.remove(opened.journal.folder)
@@ -154,13 +155,18 @@ class Publisher:
                 f"{opened.plan.round}, attempt {opened.plan.attempt}, is sent again by the clients"
             )
 
-    def _insist(self, step: Callable[[], _Result]) -> _Result:
-        """Do a step until it works: a closed round is published, however long S3 or the disk takes."""
+    def _insist(self, opened: OpenRound, step: Callable[[], _Result]) -> _Result:
+        """Do a step until it works: a closed round is published, however long S3 or the disk takes.
+
+        Without its journal it never would: then the process ends.
+        """
         pause = _FIRST_PAUSE
         while True:
             try:
                 result = step()
             except (StoreUnavailable, OSError) as error:
+                if isinstance(error, OSError):
+                    opened.journal.require_there()
                 reason = self._workshop.state.refuse(error).detail if isinstance(error, OSError) else str(error)
                 self._trouble = f"a round waits to be published: {reason}"
                 self._log.warning("publishing does not get on", reason=reason)

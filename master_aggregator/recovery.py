@@ -24,7 +24,7 @@ from fedtier.rounds import Contributor, Head, ModelDigest, parse_manifest
 from fedtier.serving.statedir import StateDirectory, sync_directory
 from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
 from fedtier.upstream import file_sha256
-from master_aggregator.journal import Contents, Journal, find_journals
+from master_aggregator.journal import Contents, Journal, find_journals, remove_others
 from master_aggregator.opening import OpenRound, Workshop, base_round
 from master_aggregator.publisher import write_model
 from master_aggregator.records import CloseRecord, Damaged
@@ -59,13 +59,11 @@ def recover(store: RoundStore, state: StateDirectory, workshop: Workshop) -> Rec
     """
     try:
         recovered = _recover(store, state, workshop)
+        remove_others(recovered.opened.journal)
     except (StoreUnavailable, StoreCorrupt) as error:
         raise StartupError(str(error)) from None
     except OSError as error:
         raise StartupError(f"the state directory {state.path} cannot be used: {error}") from None
-    for folder in find_journals(state.path).values():
-        if folder != recovered.opened.journal.folder:
-            Journal.remove(folder)
     return recovered
 
 

@@ -128,7 +128,8 @@ class _Worker(ThreadWorker):
 
     gunicorn's own keeps its socket until the last request is answered: new connections would
     wait there for nobody, on a shared port too, where another process could have had them. And it
-    keeps idle connections for two seconds, for a request that may be on its way: here who asks, asks again.
+    keeps idle connections for two seconds, for a request that may be on its way, and those on which nothing came yet
+    for the whole grace: here who asks, asks again.
     """
 
     def set_accept_enabled(self, enabled: bool | None) -> None:
@@ -144,8 +145,11 @@ class _Worker(ThreadWorker):
             self._let_idle_go()
 
     def _let_idle_go(self) -> None:
-        """Have idle connections closed as soon as the requests that have arrived on them are taken."""
-        for conn in self.keepalived_conns:
+        """Have idle connections closed, also those on which nothing came yet, once requests that came are taken.
+
+        One that is put back just now may be closed before it is looked at again; its sender notices, and asks again.
+        """
+        for conn in (*self.keepalived_conns, *self.pending_conns):
             conn.timeout = 0.0
 
 

@@ -6,7 +6,9 @@ import errno
 import fcntl
 import os
 import secrets
+import stat
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +28,7 @@ class StateDirectory:
     path : Path
         Made when missing, for the owner's eyes only.
     die : callable
-        Ends the process with a sentence: what the folder held is lost with it.
+        Ends the process with a sentence: what the folder held may be lost with it.
 
     Raises
     ------
@@ -56,8 +58,10 @@ class StateDirectory:
             ) from None
         self._locked = os.fstat(self._lock)
         self._die = die
+        self._troubles = threading.Lock()
         self._trouble: str | None = "nothing was written yet"
         self._wanted = _PROBE_BYTES
+        self._refused = 0
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -87,9 +91,12 @@ class StateDirectory:
             Bytes for which there was no room, or an upper bound; nothing is ready before there is.
         """
         self._require_there()
-        self._wanted = max(self._wanted, wanted + _PROBE_BYTES)
-        self._trouble = _sentence(error)
-        return Unavailable(self._trouble, retry_after=5)
+        sentence = _sentence(error)
+        with self._troubles:
+            self._wanted = max(self._wanted, wanted + _PROBE_BYTES)
+            self._trouble = sentence
+            self._refused += 1
+        return Unavailable(sentence, retry_after=5)
 
     def unready(self) -> str | None:
         """Return why nothing can be written, trying at first and after a write failed; None when all is well."""
@@ -99,8 +106,13 @@ class StateDirectory:
         return self._trouble
 
     def _probe(self) -> None:
-        """See whether there is room for what found none, and write a little: an upload and its record are two files."""
-        wanted, probes = self._wanted, (self.new_spool_file(), self.new_spool_file())
+        """See whether there is room for what found none, and write a little: an upload and its record are two files.
+
+        What fails meanwhile is not made good by it.
+        """
+        with self._troubles:
+            wanted, refused = self._wanted, self._refused
+        probes = self.new_spool_file(), self.new_spool_file()
         try:
             disk = os.statvfs(self.spool)
             if disk.f_bavail * disk.f_frsize < wanted:  # to fill it up again and again would harm others who use it
@@ -110,7 +122,9 @@ class StateDirectory:
         except OSError as error:
             self._trouble = _sentence(error)
         else:
-            self._trouble, self._wanted = None, _PROBE_BYTES
+            with self._troubles:
+                if self._refused == refused:
+                    self._trouble, self._wanted = None, _PROBE_BYTES
         finally:
             for probe in probes:
                 self.drop(probe)
@@ -119,26 +133,32 @@ class StateDirectory:
         """End the process where somebody removed the folder, or put another in its place."""
         if not self._is_there():
             self._die(
-                f"the state directory {self.path} was removed while this process used it; start it again. "
-                "What was not published yet is lost with it: a master begins a new attempt, and clients send again"
+                f"the state directory {self.path} was removed, or something in it, while this process used it; start "
+                "it again. A master that finds its journal goes on with it; else it begins a new attempt, and clients "
+                "send again"
             )
 
     def _is_there(self) -> bool:
         try:
             lock = (self.path / "lock").stat()
-            for folder in (self.spool, self.models):
-                folder.stat()
-        except FileNotFoundError:
+            folders = [folder.stat() for folder in (self.spool, self.models)]
+        except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:  # a disk that cannot be read is another trouble
             return True
-        return os.path.samestat(lock, self._locked)
+        return os.path.samestat(lock, self._locked) and all(stat.S_ISDIR(folder.st_mode) for folder in folders)
 
 
 def _sentence(error: OSError) -> str:
     if error.errno in _FULL:
         return "the disk of the state directory is full"
     return f"the state directory cannot be written: {error.strerror}"
+
+
+def sync_file(path: Path) -> None:
+    """Make a file's content durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def sync_directory(path: Path) -> None:

@@ -27,6 +27,7 @@ from master_aggregator.coordinator import (
     NotRecorded,
     Offered,
     Opened,
+    OverdueNotNoted,
     PauseAsked,
     Record,
     Recorded,
@@ -227,7 +228,7 @@ def test_nobody_waits_for_ever_when_a_refusal_closes_the_round() -> None:
     bench.told(Offered(1, partial_entry("a", "b", num_examples=45)))
     bench.told(Offered(2, update_entry("c", 50)), Offered(3, update_entry("a", 5)))
     bench.told(Offered(4, update_entry("d", 20)), Offered(5, update_entry("b", 3)))
-    actions = bench.told(Recorded((1,)))
+    actions = bench.told(Recorded((1,)), CloseAsked(1))
     assert set(outcomes(actions)) == {1, 2, 3, 4, 5}
     assert closed_with(actions) == ["a", "b"]
 
@@ -317,9 +318,36 @@ def test_the_operator_closes_no_round_but_the_one_that_he_names() -> None:
 def test_that_a_round_closes_early_is_noted_once_before_anyone_hears_of_it() -> None:
     bench = Bench(threshold=9, min_clients=2, weight_limit=100)
     bench.count(1, update_entry("a", 90))
-    actions = bench.told(Offered(2, update_entry("b", 11)))
-    assert [type(action) for action in actions] == [NoteOverdue, Settle, DropBody]
+    assert bench.told(Offered(2, update_entry("b", 11))) == [NoteOverdue(bench.plan)]
+    assert bench.told(Offered(3, update_entry("c", 12))) == []
+    actions = bench.told(CloseAsked(1))
+    assert [type(outcome) for outcome in outcomes(actions).values()] == [WeightLimit, WeightLimit]
     assert bench.told(CloseAsked(1)) == []
+    assert isinstance(outcomes(bench.told(Offered(4, update_entry("d", 11))))[4], WeightLimit)
+
+
+def test_where_it_cannot_be_noted_nobody_hears_that_a_round_closes_early_and_it_goes_on() -> None:
+    bench = Bench(threshold=9, min_clients=2, weight_limit=100)
+    bench.count(1, partial_entry("a", "b", num_examples=40))
+    bench.told(Offered(2, update_entry("c", 20)), Offered(3, update_entry("d", 21)), Offered(4, update_entry("c", 19)))
+    full = Unavailable("the disk is full")
+    actions = bench.told(OverdueNotNoted(1, full))
+    assert outcomes(actions) == {3: full}
+    assert bench.core.state == "collecting"
+    assert closed_with(actions) is None
+    assert set(outcomes(bench.told(Recorded((2,))))) == {2, 4}
+    assert bench.told(Offered(5, update_entry("d", 21))) == [NoteOverdue(bench.plan)]
+
+
+def test_a_round_that_closes_otherwise_lets_nobody_wait_for_its_note() -> None:
+    bench = Bench(threshold=9, min_clients=2, weight_limit=100, deadline=noon())
+    bench.count(1, partial_entry("a", "b", num_examples=40))
+    bench.told(Offered(2, update_entry("c", 21)))
+    actions = bench.told(Tick(noon()))
+    assert closed_with(actions) == ["a", "b"]
+    assert isinstance(outcomes(actions)[2], RoundOver)
+    assert bench.told(CloseAsked(1)) == []
+    assert bench.told(OverdueNotNoted(1, Unavailable("the disk is full"))) == []
 
 
 def test_the_deadline_is_not_noted_as_it_is_in_the_plan() -> None:
@@ -341,7 +369,7 @@ def test_a_new_round_starts_from_nothing() -> None:
 def test_a_partial_past_the_weight_limit_closes_the_round_as_at_its_deadline() -> None:
     bench = Bench(threshold=9, min_clients=2, weight_limit=100)
     bench.count(1, partial_entry("a", "b", num_examples=40))
-    actions = bench.told(Offered(2, update_entry("c", 21)))
+    actions = bench.told(Offered(2, update_entry("c", 21)), CloseAsked(1))
     refusal = outcomes(actions)[2]
     assert isinstance(refusal, WeightLimit)
     assert (refusal.members["round"], refusal.members["attempt"]) == (1, 1)
@@ -357,7 +385,7 @@ def test_the_last_example_that_fits_is_counted() -> None:
 def test_without_a_quorum_the_round_goes_on_after_a_refused_partial() -> None:
     bench = Bench(threshold=9, min_clients=2, weight_limit=100)
     bench.count(1, update_entry("a", 80))
-    assert closed_with(bench.told(Offered(2, update_entry("b", 21)))) is None
+    assert closed_with(bench.told(Offered(2, update_entry("b", 21)), CloseAsked(1))) is None
     assert closed_with(bench.count(3, update_entry("c", 20))) == ["a", "c"]
 
 
@@ -463,4 +491,4 @@ def test_a_round_that_was_closed_before_the_restart_takes_nothing_and_is_not_clo
 def test_the_weight_of_a_replayed_round_counts() -> None:
     core = Coordinator()
     core.handle_event(Opened(make_plan(threshold=9, weight_limit=100), (contributor("a", 90),)))
-    assert isinstance(outcomes(core.handle_event(Offered(1, update_entry("b", 11))))[1], WeightLimit)
+    assert isinstance(core.handle_event(Offered(1, update_entry("b", 11)))[0], NoteOverdue)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fedtier.entries import Counted, Entry, Outcome
-from fedtier.problems import AlreadyCounted, Unavailable
+from fedtier.problems import AlreadyCounted, Unavailable, WeightLimit
 from fedtier.rounds import Contributor
 from master_aggregator.coordinator import (
     Action,
@@ -22,6 +22,7 @@ from master_aggregator.coordinator import (
     NotRecorded,
     Offered,
     Opened,
+    OverdueNotNoted,
     PauseAsked,
     Record,
     Recorded,
@@ -49,6 +50,7 @@ class Master(RuleBasedStateMachine):
         self.queue: list[Record] = []
         self.journal: dict[str, Contributor] = {}
         self.closed: Close | None = None
+        self.notes: list[int] = []
         self.overdue: tuple[int, int] | None = None
         self.now = noon(-1)
         self.plan = make_plan(threshold=THRESHOLD, min_clients=2, weight_limit=LIMIT, deadline=noon())
@@ -74,7 +76,8 @@ class Master(RuleBasedStateMachine):
                 assert entry.body.name in self.bodies, "a body is dropped once, and none that is counted"
                 self.bodies.remove(entry.body.name)
             case NoteOverdue(plan):
-                self.overdue = plan.pair
+                assert plan is self.plan
+                self.notes.append(plan.round)
             case Close(_, contributors):
                 assert self.closed is None, "a round closes once"
                 assert not self.queue, "claims are drained before"
@@ -90,6 +93,8 @@ class Master(RuleBasedStateMachine):
             assert (outcome.round, outcome.attempt) == self.plan.pair
             if entry.kind == "update":
                 assert outcome.sha256 == self.journal[entry.contributors[0].client_id].sha256
+        if isinstance(outcome, WeightLimit):
+            assert self.overdue == self.plan.pair or self.now >= noon(), "who is told to go is told so after a restart"
         if isinstance(outcome, AlreadyCounted):
             for item in outcome.members["counted"]:
                 assert self.journal[item["client_id"]].sha256 == item["sha256"], "never from a claim"
@@ -136,6 +141,21 @@ class Master(RuleBasedStateMachine):
 
     @rule()
     def operator_closes(self) -> None:
+        self.note()
+
+    @precondition(lambda self: self.notes)
+    @rule(works=st.booleans())
+    def disk_takes_a_note(self, works: bool) -> None:
+        number = self.notes.pop(0)
+        if not works:
+            self.tell(OverdueNotNoted(number, Unavailable("the disk is full")))
+        elif number == self.plan.round:
+            self.note()
+        else:
+            self.tell(CloseAsked(number))
+
+    def note(self) -> None:
+        self.overdue = self.plan.pair
         self.tell(CloseAsked(self.plan.round))
 
     @rule(forgets=st.booleans())
@@ -145,6 +165,7 @@ class Master(RuleBasedStateMachine):
         self.lost |= self.offered.keys() - self.settled.keys()
         self.bodies.clear()
         self.queue.clear()
+        self.notes.clear()
         if forgets:
             self.plan = self.plan.model_copy(update={"attempt": self.plan.attempt + 1})
             self.journal.clear()
@@ -179,7 +200,7 @@ class Master(RuleBasedStateMachine):
 
     @invariant()
     def whoever_waits_waits_for_the_disk(self) -> None:
-        if not self.queue:
+        if not self.queue and not self.notes:
             assert self.offered.keys() == self.settled.keys() | self.lost
 
     def teardown(self) -> None:
@@ -187,6 +208,8 @@ class Master(RuleBasedStateMachine):
             record = self.queue.pop(0)
             self.journal |= {c.client_id: c for c in record.entry.contributors}
             self.tell(Recorded((record.ticket,)))
+        while self.notes:
+            self.tell(CloseAsked(self.notes.pop(0)))
         assert self.offered.keys() == self.settled.keys() | self.lost
 
 

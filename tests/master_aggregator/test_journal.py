@@ -125,7 +125,18 @@ def test_a_close_record_comes_back_as_it_was(desk: Desk) -> None:
 
 def test_journals_are_found_by_round_and_attempt(desk: Desk) -> None:
     (desk.root / "round-nonsense").mkdir()
+    (desk.root / "round-000002-attempt-2").mkdir()
     assert find_journals(desk.root) == {(1, 1): desk.journal.folder}
+
+
+def test_a_journal_whose_deletion_was_cut_short_is_none(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read back without the entries that are gone, it would count them anew under the same attempt."""
+    desk.record(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        Journal.remove(desk.journal.folder)
+    assert (desk.journal.folder / "commit-00000001.json").exists()
+    assert find_journals(desk.root) == {}
 
 
 def test_making_a_journal_anew_leaves_nothing_of_the_old_one(desk: Desk) -> None:
@@ -308,6 +319,24 @@ def test_a_commit_cannot_name_a_file_elsewhere(desk: Desk) -> None:
     commit.write_bytes(sha256_hex(text).encode() + b"\n" + text)
     with pytest.raises(Damaged, match="not a name of this journal"):
         Journal.load(desk.journal.folder, die)
+
+
+def test_a_journal_that_is_removed_ends_its_process_and_one_that_cannot_be_read_does_not(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreadable(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EIO, "Input/output error")
+
+    desk.journal.require_there()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", unreadable)
+        desk.journal.require_there()
+    shutil.rmtree(desk.journal.folder)
+    with pytest.raises(Died, match="was removed while it was used"):
+        desk.journal.require_there()
+    desk.journal.folder.touch()
+    with pytest.raises(Died, match="was removed while it was used"):
+        desk.journal.require_there()
 
 
 # A full disk.

@@ -212,6 +212,23 @@ def test_a_master_killed_while_publishing_publishes_once(
     count(again, c=C)
 
 
+def test_a_journal_without_its_plan_is_none_and_the_next_round_opens_under_heads_attempt(
+    store: RoundStore, start: Callable[..., Master], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    master = start()
+    attempt = master.get_round()["attempt"]
+    with monkeypatch.context() as patch:
+        killed = interrupted_at(patch, Journal, "create")
+        count(master, a=A, b=B)
+        assert killed.wait(30)
+    for half_made in (f"round-000002-attempt-{attempt + 1}", "round-000002-attempt-99"):
+        (tmp_path / "state" / half_made).mkdir()
+        (tmp_path / "state" / half_made / "plan.json.tmp").write_bytes(b"half a pl")
+    again = start().get_round()
+    assert (again["round"], again["attempt"]) == (2, attempt + 1)
+    assert [path.name for path in (tmp_path / "state").glob("round-*")] == [f"round-000002-attempt-{attempt + 1}"]
+
+
 def test_a_published_round_is_left_alone_and_the_next_opens_under_heads_attempt(
     store: RoundStore, start: Callable[..., Master]
 ) -> None:
@@ -309,6 +326,21 @@ def test_a_full_disk_after_the_swap_does_not_stop_the_federation(
     count(master, a=A, b=B)
     master.await_round(2)
     assert len(tries) == 2
+
+
+def test_a_master_whose_journal_is_removed_while_it_publishes_ends_with_a_sentence(
+    store: RoundStore, start: Callable[..., Master], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master = start()
+    real = RoundStore.put_model
+
+    def put_model(mine: RoundStore, round_number: int, sha256: str, path: Path) -> None:
+        shutil.rmtree(path.parent)
+        real(mine, round_number, sha256, path)
+
+    monkeypatch.setattr(RoundStore, "put_model", put_model)
+    count(master, a=A, b=B)
+    assert "round-000001-attempt-2 was removed while it was used" in master.deaths.get(timeout=30)
 
 
 # Damage and other masters.

@@ -140,7 +140,7 @@ class MasterProcess:
     def close_round(self) -> None:
         """Close the open round with what is counted, as the operator wants."""
         if self.core.plan is not None and not self.core.plan.finished:
-            self._tell(CloseAsked(self.core.plan.round))
+            self._note_overdue(self.core.plan)
 
     def admit(self, round_number: int, client_id: str | None) -> RoundPlan:
         plan = self.core.plan
@@ -171,8 +171,16 @@ class MasterProcess:
         self._tell(Opened(opening.folder.plan, counted, closed))
 
     def _tell(self, event: Event) -> None:
-        for action in self.core.handle_event(event):
+        actions = self.core.handle_event(event)
+        for action in actions:
             self._perform(action)
+        for action in actions:
+            if isinstance(action, NoteOverdue):
+                self._note_overdue(action.plan)
+
+    def _note_overdue(self, plan: RoundPlan) -> None:
+        self._workshop.overdue = plan.pair
+        self._tell(CloseAsked(plan.round))
 
     def _perform(self, action: Action) -> None:
         assert self.opening is not None, "the core acts on an open round only"
@@ -181,8 +189,6 @@ class MasterProcess:
                 self.serving.settle(ticket, outcome)
             case Record():
                 self.recorder.queue.append((self.opening, action))
-            case NoteOverdue(plan):
-                self._workshop.overdue = plan.pair
             case Close(_, contributors):
                 self._work.append((self.opening, contributors))
             case DropBody(entry):

@@ -15,7 +15,7 @@ from fedtier.entries import Counted, Entry, Outcome
 from fedtier.problems import AlreadyCounted, Problem
 from fedtier.rounds import Contributor, RoundPlan, UpdateReceipt
 from master_aggregator import coordinator
-from master_aggregator.coordinator import Coordinator
+from master_aggregator.coordinator import Action, Coordinator
 from tests.model_checking.claims import (
     ANSWERED,
     CLOSED_ONCE,
@@ -201,13 +201,11 @@ def a_restart_ignores_the_close_record(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_restart_forgets_that_the_round_closes_early(patch: pytest.MonkeyPatch) -> None:
-    real = Coordinator._become_overdue
+    def close_for(self: Coordinator, ticket: int, entry: Entry, plan: RoundPlan) -> list[Action]:
+        self._overdue = True
+        return coordinator._refuse(ticket, entry, coordinator._too_heavy(entry, plan, self._weight))
 
-    def become_overdue(self: Coordinator, plan: RoundPlan) -> Any:
-        real(self, plan)
-        return []
-
-    patch.setattr(Coordinator, "_become_overdue", become_overdue)
+    patch.setattr(Coordinator, "_close_for", close_for)
 
 
 # In a client.

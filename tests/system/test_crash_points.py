@@ -62,7 +62,9 @@ def test_a_tier_killed_anywhere_counts_everyone_once(
 def test_a_master_killed_while_it_opens_the_next_round_opens_it_when_it_is_back(
     tree: Tree, ten_updates: TenUpdates
 ) -> None:
+    master = tree.federation["master"]
     number = tree.open_round()
+    attempt = master.status().attempt
     fault = Killed("master", round=number + 1, at=CrashPoint.RECORD_WRITTEN)
     tree.expect(fault)
 
@@ -71,6 +73,9 @@ def test_a_master_killed_while_it_opens_the_next_round_opens_it_when_it_is_back(
     assert_round_is_exact(tree, ten_updates, number)
     assert tree.open_round() == number + 1
     assert tree.happened() == [fault]
+    assert master.status().attempt == attempt + 1
+    assert master.events("the round before is published: the next one opens")
+    assert not master.events("the journal is damaged")
 
 
 def test_a_master_killed_again_while_it_reads_its_journal_back_has_lost_nothing(

@@ -28,10 +28,11 @@ LARGE = 64 << 20
 PATIENT = """
 from gunicorn.workers import gthread
 gthread.STOP_KEEPALIVE_LINGER = 3600.0
+gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.0
 from master_aggregator.command import master
 master()
 """
-"""A master that would wait an hour for idle connections, if it were gunicorn's to say."""
+"""A master that would wait an hour for idle connections, if gunicorn had a say, and knows at once which are idle."""
 THREADS = 9  # all but eight may be uploads: one
 
 
@@ -273,6 +274,16 @@ def test_an_idle_connection_does_not_hold_up_the_end(patient: Server) -> None:
         patient.process.send_signal(signal.SIGTERM)
         assert patient.process.wait(30) == 0
         assert connection.recv(1) == b""
+
+
+def test_connections_on_which_nothing_ever_came_do_not_hold_up_the_end(patient: Server) -> None:
+    with ExitStack() as stack:
+        silent = [stack.enter_context(patient.open()) for _ in range(3)]
+        for _ in range(3):  # who is answered now came after them, and with the last answer they are put aside
+            assert patient.get("/healthz").status_code == 200
+        patient.process.send_signal(signal.SIGTERM)
+        assert patient.process.wait(30) == 0
+        assert [connection.recv(1) for connection in silent] == [b"", b"", b""]
 
 
 def test_a_connection_whose_last_answer_came_after_sigterm_does_not_hold_up_the_end(patient: Server) -> None:

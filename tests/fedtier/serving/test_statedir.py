@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 import stat
 import subprocess
@@ -117,10 +118,36 @@ def test_a_folder_that_is_removed_or_replaced_ends_its_process(tmp_path: Path, g
     moved.rename(tmp_path / "elsewhere")
     if replaced and gone in {".", "lock"}:
         StateDirectory(state.path)
-    with pytest.raises(SystemExit, match=r"state directory .* was removed while this process used it; start it again"):
+    with pytest.raises(SystemExit, match=r"state directory .* was removed, or something in it, .*; start it again"):
         state.unready()
     with pytest.raises(SystemExit, match="was removed"):
         state.refuse(OSError(errno.ENOENT, "No such file or directory"))
+
+
+@pytest.mark.parametrize("gone", [".", "spool", "models"])
+def test_a_folder_in_whose_place_there_is_a_file_ends_its_process(tmp_path: Path, gone: str) -> None:
+    state = StateDirectory(tmp_path / "state")
+    moved = state.path / gone
+    moved.rename(tmp_path / "elsewhere")
+    (state.path / gone).touch()
+    with pytest.raises(SystemExit, match="was removed"):
+        state.unready()
+
+
+def test_what_fails_while_it_is_tried_whether_writing_works_is_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = StateDirectory(tmp_path)
+    real = os.statvfs
+
+    def statvfs(path: Path) -> os.statvfs_result:
+        state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=1 << 60)
+        return real(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "statvfs", statvfs)
+        assert state.unready() == "the disk of the state directory is full"
+    assert state.unready() == "the disk of the state directory is full", "there is no room for so much"
 
 
 def test_what_cannot_be_deleted_ends_nothing(tmp_path: Path) -> None:
