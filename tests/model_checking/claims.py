@@ -16,6 +16,7 @@ OWN_ROUND: Final = "an update counts in no round but the one that it was trained
 PROMISE: Final = "who was told 200 is in the manifest of that round and attempt, with the digest that was told"
 CLOSED_ONCE: Final = "of a round that was closed nothing else is published than was fixed then"
 STAYS_CLOSED: Final = "a round that was shown as being published takes nothing any more in that attempt"
+REPLAYED: Final = "a restart brings back everyone who was told 200, and the sum over those who are counted"
 ONE_CHAIN: Final = "each round is published once, after the one before it"
 ONE_ATTEMPT: Final = "attempts have one number after the other, and each is opened by one master"
 CLOSES: Final = "once faults end, the open round is published within a bounded number of steps"

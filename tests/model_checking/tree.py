@@ -17,7 +17,8 @@ from tests.model_checking.master import Master, MasterProcess, RecorderThread
 from tests.model_checking.network import Network, Request, Server, Step
 from tests.model_checking.serving import Serving
 from tests.model_checking.surroundings import Surroundings, rules_of
-from tests.model_checking.worker import Disk, Worker, WorkerProcess
+from tests.model_checking.worker import Worker, WorkerProcess
+from tests.model_checking.worker_threads import Disk
 
 CLIENTS: Final = "abcde"
 SWEEPS: Final = 200

@@ -1,37 +1,30 @@
-"""A simulated worker around the shipped core, as `worker_aggregator.aggregator` and its threads are.
+"""A simulated worker around the shipped core, as `worker_aggregator.aggregator` is.
 
-`FolderThread` follows `worker_aggregator.folder`, `ForwarderThread` `worker_aggregator.forwarder`. What the process
-holds ends with it.
+What the process holds ends with it; its threads are in `worker_threads`.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from typing import Final, TypeAlias
+from collections.abc import Iterable
+from typing import Final
 
 from fedtier.admission import refuse_by_address
-from fedtier.entries import Entry, Received
-from fedtier.fields import sha256_hex
+from fedtier.entries import Entry
 from fedtier.problems import Problem, Unavailable
-from fedtier.rounds import PartialHeader, PartialReceipt, RoundPlan, RoundStatus
-from tests.model_checking.claims import Sum
-from tests.model_checking.network import Answer, Network, Partial, Request, Server, Step
-from tests.model_checking.serving import Bodies, Serving
+from fedtier.rounds import RoundPlan, RoundStatus
+from tests.model_checking.network import Request, Server, Step
+from tests.model_checking.serving import Serving
 from tests.model_checking.surroundings import Surroundings
+from tests.model_checking.worker_threads import Disk, FolderThread, ForwarderThread
 from worker_aggregator.aggregator import LOST_AFTER
 from worker_aggregator.batch import Batcher
 from worker_aggregator.events import (
     Action,
-    Batch,
-    BatchCounted,
-    BatchRefused,
     BytesCame,
     Discard,
     DropBody,
     Event,
     Fold,
-    FoldFailed,
     Offered,
     RoundSeen,
     Seal,
@@ -41,155 +34,8 @@ from worker_aggregator.events import (
     Tick,
     UploadEnded,
 )
-from worker_aggregator.folder import SealedBatch, Work
-from worker_aggregator.forwarder import Order, may_be_taken_later
-
-Tell: TypeAlias = Callable[[Event], None]
 
 BATCH_AGE: Final = 0.25
-
-
-class Disk:
-    """A worker's files, and whether the next that is written finds no room."""
-
-    def __init__(self, bodies: Bodies) -> None:
-        self.bodies = bodies
-        self.fails_next = False
-
-    def try_to_use(self) -> None:
-        """Fail, once, if it is to."""
-        fails, self.fails_next = self.fails_next, False
-        if fails:
-            raise Unavailable("the disk of the state directory is full", retry_after=5)
-
-    def write_partial(self, total: Sum, batch: Batch) -> Received:
-        """Write a sum, which is said to be of a batch."""
-        self.try_to_use()
-        content = _header_of(batch).to_json() + repr(sorted((+total).items())).encode()
-        return self.bodies.write(total, sha256_hex(content))
-
-
-class FolderThread:
-    """Does its work strictly in the order in which it was queued, some time later."""
-
-    def __init__(self, disk: Disk, send: Callable[[SealedBatch], None], tell: Tell) -> None:
-        self.queue: deque[Work] = deque()
-        self._disk = disk
-        self._send = send
-        self._tell = tell
-        self._sum: Sum | None = None
-        self._failed: set[int] = set()
-
-    def step(self) -> None:
-        match self.queue.popleft():
-            case StartSum():
-                self._sum = Counter()
-                self._failed.clear()
-            case Fold(ticket, entry):
-                self._fold(ticket, entry)
-            case Seal(batch):
-                self._seal(batch)
-            case DropBody(entry):
-                self._disk.bodies.drop(entry.body)
-
-    def _fold(self, ticket: int, entry: Entry) -> None:
-        assert self._sum is not None, "a sum is started before it is folded into"
-        try:
-            self._disk.try_to_use()
-        except Problem as problem:
-            self._failed.add(ticket)
-            self._tell(FoldFailed(ticket, problem))
-        else:
-            self._sum.update(self._disk.bodies.read(entry.body))
-
-    def _seal(self, batch: Batch) -> None:
-        assert self._sum is not None, "a sum is started before it is sealed"
-        entries = {ticket: entry for ticket, entry in batch.entries.items() if ticket not in self._failed}
-        self._failed.clear()
-        try:
-            if not entries:
-                raise Unavailable("no entry of the batch could be folded", retry_after=1)
-            sealed = Batch(batch.batch_id, batch.plan, entries)
-            body = self._disk.write_partial(self._sum, sealed)
-        except Problem as problem:
-            self._tell(BatchRefused(problem))
-        else:
-            self._send(SealedBatch(sealed, body))
-        finally:
-            self._sum.clear()
-
-
-class ForwarderThread:
-    """Sends one batch at a time, until an answer to it comes."""
-
-    def __init__(self, name: str, disk: Disk, network: Network, upstream: Server, tell: Tell) -> None:
-        self.orders: deque[Order] = deque()
-        self._name = name
-        self._disk = disk
-        self._network = network
-        self._upstream = upstream
-        self._tell = tell
-        self._body: Received | None = None
-        self._sending: Batch | None = None
-        self._waits = False
-
-    @property
-    def idle(self) -> bool:
-        """Whether there is nothing to do until an answer or an order comes."""
-        return self._waits or (self._sending is None and not self.orders)
-
-    def step(self) -> None:
-        if self._sending is not None:
-            self._put(self._sending)
-            return
-        match self.orders.popleft():
-            case SealedBatch(batch, body):
-                self._body = body
-                self._sending = batch
-            case Shrink(batch, removed):
-                self._shrink(batch, removed)
-            case Discard():
-                self._discard()
-
-    def answered(self, answer: Answer) -> None:
-        self._waits = False
-        batch = self._sending
-        assert batch is not None, "an answer comes to what was sent"
-        if isinstance(answer, PartialReceipt) and (answer.round, answer.attempt) == batch.plan.pair:
-            self._sending = None
-            self._tell(BatchCounted())
-        elif isinstance(answer, Problem) and not may_be_taken_later(batch, answer):
-            self._sending = None
-            self._tell(BatchRefused(answer))
-
-    def _put(self, batch: Batch) -> None:
-        assert self._body is not None, "what is sent lies in a file"
-        total = self._disk.bodies.read(self._body)
-        upload = Partial(batch.plan.round, batch.batch_id, _header_of(batch), total.copy(), self._body.sha256)
-        self._waits = True
-        self._network.send(f"{batch.batch_id} of {self._name}", self, self._upstream, upload)
-
-    def _discard(self) -> None:
-        if self._body is not None:
-            self._disk.bodies.drop(self._body)
-            self._body = None
-
-    def _shrink(self, batch: Batch, removed: tuple[Entry, ...]) -> None:
-        assert self._body is not None, "a batch that was refused was sent"
-        total = self._disk.bodies.read(self._body).copy()
-        try:
-            for entry in removed:
-                total.subtract(self._disk.bodies.read(entry.body))
-            body = self._disk.write_partial(total, batch)
-        except Problem as problem:
-            self._tell(BatchRefused(problem))
-            return
-        finally:
-            for entry in removed:
-                self._disk.bodies.drop(entry.body)
-        self._discard()
-        self._body = body
-        self._sending = batch
 
 
 class Worker:
@@ -318,10 +164,3 @@ class WorkerProcess:
                 self.folder.queue.append(action)
             case Shrink() | Discard():
                 self.forwarder.orders.append(action)
-
-
-def _header_of(batch: Batch) -> PartialHeader:
-    """Return whom a batch's file says that it is of."""
-    who = sorted((c for entry in batch.entries.values() for c in entry.contributors), key=lambda c: c.client_id)
-    weight = sum(contributor.num_examples for contributor in who)
-    return PartialHeader(attempt=batch.plan.attempt, total_weight=weight, contributors=tuple(who))
