@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 20
 """Bytes received at a time."""
 DEFAULT_PART_BYTES: Final = 64 << 20
+READ_SILENCE: Final = 10.0
+"""Seconds. Short: a server that hangs is told of as late as all tries take, and keeps whoever asked waiting as long."""
+WRITE_SILENCE: Final = 60.0
+"""Seconds in which a slow server may deal with a part that it was sent, or make an object of many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ def connect(
     secret_key: str | None = None,
     region: str | None = None,
     attempts: int = 2,
+    silence: float = READ_SILENCE,
 ) -> S3Client:
     """Return a client; what is not given comes from the standard AWS variables, files and roles.
 
@@ -64,6 +70,8 @@ def connect(
     endpoint, access_key, secret_key, region : str, optional
     attempts : int
         Requests per call, the first included. Few: whoever calls tries again, and says meanwhile that it waits.
+    silence : float
+        Seconds without a byte of an answer after which a request has failed.
 
     Raises
     ------
@@ -71,9 +79,8 @@ def connect(
         The settings name a profile that is missing, or an endpoint that is no URL.
     """
     config = Config(
-        # Short: a server that hangs is told of as late as both tries take, and keeps whoever asked waiting as long.
         connect_timeout=5,
-        read_timeout=10,
+        read_timeout=silence,
         max_pool_connections=16,
         retries={"mode": "standard", "total_max_attempts": attempts},
         signature_version="s3v4",
@@ -103,6 +110,8 @@ class Bucket:
     name : str
     client : S3Client
         From `connect`.
+    patient : callable, optional
+        Makes the client that writes, when it is needed; by default it is the other one.
     part_bytes : int
         Files up to this size go up in one request, longer ones in parts of at least this size. S3 takes no part
         but the last under 5 MiB.
@@ -113,10 +122,22 @@ class Bucket:
     answers that it will not serve these settings.
     """
 
-    def __init__(self, name: str, *, client: S3Client, part_bytes: int = DEFAULT_PART_BYTES) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        client: S3Client,
+        patient: Callable[[], S3Client] | None = None,
+        part_bytes: int = DEFAULT_PART_BYTES,
+    ) -> None:
         self.name = name
         self._part_bytes = part_bytes
         self._client = client
+        self._patient = patient
+
+    @cached_property
+    def _writer(self) -> S3Client:
+        return self._client if self._patient is None else self._patient()
 
     def url(self, key: str) -> str:
         """Return how a sentence names an object."""
@@ -187,7 +208,7 @@ class Bucket:
             Something else is there. After a lost reply it may be what this very call wrote.
         """
         with self._conditionally(key):
-            answer = self._client.put_object(
+            answer = self._writer.put_object(
                 Bucket=self.name,
                 Key=key,
                 Body=data,
@@ -230,7 +251,7 @@ class Bucket:
                 return self.put(key, data, expected=expected, metadata=metadata)
             with (
                 self._conditionally(key),
-                MultipartUpload(self._client, self.name, key, metadata or {}) as upload,
+                MultipartUpload(self._writer, self.name, key, metadata or {}) as upload,
             ):
                 require_digest(str(path), upload.send(file, part_size(size, self._part_bytes)), sha256)
                 return upload.complete(_condition(expected))

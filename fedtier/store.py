@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fedtier.bucket import BLOCK, DEFAULT_PART_BYTES, Bucket, connect, require_digest
+from fedtier.bucket import BLOCK, DEFAULT_PART_BYTES, WRITE_SILENCE, Bucket, connect, require_digest
 from fedtier.bucket_errors import ObjectMissing, PreconditionFailed, StoreCorrupt, StoreRefused, StoreUnavailable
 from fedtier.evaluations import Evaluation
 from fedtier.fields import sha256_hex
@@ -101,7 +102,8 @@ class RoundStore:
             self.keys = RoundKeys(bucket_key)
         except ValueError as error:
             raise StartupError(str(error)) from None
-        self._bucket = Bucket(bucket, client=client or connect(), part_bytes=part_bytes)
+        patient = None if client else partial(connect, silence=WRITE_SILENCE)
+        self._bucket = Bucket(bucket, client=client or connect(), patient=patient, part_bytes=part_bytes)
 
     def check(self) -> None:
         """Try to read the head, as a program does at its start.

@@ -6,13 +6,13 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pytest
 import requests
 from botocore.stub import Stubber
 
-from fedtier.bucket import connect
+from fedtier.bucket import READ_SILENCE, WRITE_SILENCE, Bucket, connect
 from fedtier.fields import sha256_hex
 from fedtier.problems import StartupError
 from fedtier.round_keys import RoundKeys
@@ -29,6 +29,9 @@ from fedtier_cli.seaweed import HOST
 from tests.fedtier.published import initial_manifest, manifest_of, publish_rounds, write_model
 from tests.relays import S3BehindRelay
 from tests.s3_servers import S3Server
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
 
 pytestmark = pytest.mark.system
 
@@ -451,3 +454,31 @@ def test_wrong_credentials_later_on_can_be_told_from_an_outage(
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(StoreRefused):
         RoundStore(bucket, bucket_key).swap_head(head(1), None, own_content_is_success=True)
+
+
+class TestSilence:
+    def test_a_server_that_takes_its_time_over_a_write_is_waited_for_longer_than_for_a_read(
+        self, s3_server: S3Server, s3_environment: Mapping[str, str], bucket_key: str
+    ) -> None:
+        with S3BehindRelay(s3_server) as relay:
+
+            def reached(silence: float) -> S3Client:
+                return connect(endpoint=relay.url, attempts=1, silence=silence)
+
+            bucket = Bucket(s3_server.bucket, client=reached(0.2), patient=lambda: reached(WRITE_SILENCE))
+            with ThreadPoolExecutor(1) as pool, relay.holding_replies(b"(PUT|GET) ", after=0):
+                writing = pool.submit(bucket.put, bucket_key, b"content", expected=None)
+                assert relay.held.acquire(timeout=30)
+                with pytest.raises(StoreUnavailable, match="ReadTimeoutError"):
+                    bucket.get(bucket_key)
+                assert not writing.done()
+        written = s3_server.client.head_object(Bucket=s3_server.bucket, Key=bucket_key)
+        assert writing.result() == written["ETag"]
+
+    def test_a_store_reads_and_writes_with_the_patience_of_each(
+        self, s3_environment: Mapping[str, str], bucket: str, bucket_key: str
+    ) -> None:
+        objects = RoundStore(bucket, bucket_key)._bucket
+        clients = objects._client, objects._writer
+        silences = [client.meta.config.read_timeout for client in clients]  # type: ignore[attr-defined]  # stubs lack it
+        assert silences == [READ_SILENCE, WRITE_SILENCE]

@@ -8,9 +8,9 @@ import pytest
 
 from fedtier.problems import StartupError
 from master_aggregator.overdue import OverdueMark
-from tests.builders import make_plan, trained, update_bytes
+from tests.builders import make_plan, partial_bytes, trained
 from tests.file_sizes import room_for
-from tests.master_aggregator.answers import problem
+from tests.master_aggregator.answers import plan_of, problem
 from tests.masters import Master, publish_initial, rules, store_of
 from tests.s3_servers import S3Server
 
@@ -47,17 +47,17 @@ def test_where_an_early_close_cannot_be_noted_nobody_hears_of_it(s3_server: S3Se
     store = store_of(s3_server)
     publish_initial(store, tmp_path)
     with Master(store, tmp_path / "state", rules(threshold=9, weight_limit=100)) as master:
-        for seed, client_id in enumerate("abcd"):
-            assert master.send_update(client_id, update_bytes(trained(seed), 25)).status_code == 200
+        plan = plan_of(master)
+        assert master.send_partial(partial_bytes(plan, {"a": (trained(1), 90)})).status_code == 200
         in_the_way = master.state.path / "overdue.tmp"
         in_the_way.mkdir()
-        heavy = update_bytes(trained(4), 1)
-        problem(master.send_update("e", heavy), 503, "unavailable")
+        heavy = partial_bytes(plan, {"b": (trained(2), 11)})
+        problem(master.send_partial(heavy), 503, "unavailable")
         problem(master.http.post("/v1/rounds/1/close"), 503, "unavailable")
         assert (master.get_round()["round"], master.get_round()["state"]) == (1, "collecting")
 
         in_the_way.rmdir()
-        problem(master.send_update("e", heavy), 409, "weight-limit")
+        problem(master.send_partial(heavy), 409, "weight-limit")
         master.await_round(2)
 
 
