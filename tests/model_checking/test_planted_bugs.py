@@ -232,4 +232,4 @@ def test_it_is_found(plant: Plant, claims: tuple[str, ...], monkeypatch: pytest.
 
 
 def test_nothing_is_found_in_what_is_shipped() -> None:
-    look(AnyHistory, 200)
+    look(AnyHistory, 100)
