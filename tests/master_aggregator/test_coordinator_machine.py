@@ -209,7 +209,7 @@ class Master(RuleBasedStateMachine):
             self.journal |= {c.client_id: c for c in record.entry.contributors}
             self.tell(Recorded((record.ticket,)))
         while self.notes:
-            self.tell(CloseAsked(self.notes.pop(0)))
+            self.disk_takes_a_note(works=True)
         assert self.offered.keys() == self.settled.keys() | self.lost
 
 

@@ -46,7 +46,6 @@ class Client:
         self._trainings = itertools.count(1)
         self._saved: dict[tuple[int, str], SavedUpdate] = {}
         self._waits = False
-        self._patient = True
         self._seen: RoundStatus | None = None
         self._step: Step = Poll(0.0)
         self._participant = Participant(client_id)
@@ -78,15 +77,8 @@ class Client:
             self.server += 1
         elif isinstance(answer, UpdateReceipt):
             self._feed(Accepted(answer))
-        elif isinstance(answer, Problem) and not self._is_tried_again(answer):
+        elif isinstance(answer, Problem) and not is_transient(answer):  # the transport sends again by itself
             self._feed(Refused(answer))
-
-    def _is_tried_again(self, problem: Problem) -> bool:
-        """Return whether the transport sends again by itself; of those it does, every other one is its last."""
-        if not is_transient(problem):
-            return False
-        self._patient = not self._patient
-        return not self._patient
 
     def _go_on(self) -> None:
         if isinstance(self._step, Poll):

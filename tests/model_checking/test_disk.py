@@ -41,7 +41,7 @@ from tests.model_checking.claims import ALONE, CLOSES, NOTHING_LEFT, REPLAYED, C
 from tests.model_checking.killed_master import Instants, Killed, KilledMaster
 from tests.model_checking.stored_rounds import StoredRounds
 
-EXAMPLES: Final = int(os.environ.get("FEDTIER_MODEL_EXAMPLES", "60"))
+EXAMPLES: Final = int(os.environ.get("FEDTIER_MODEL_EXAMPLES", "50"))
 CLIENTS: Final = "abcde"
 THRESHOLD: Final = 4
 

@@ -13,7 +13,7 @@ from fedtier.entries import Counted, Entry, Outcome
 from fedtier.problems import AlreadyCounted, Problem
 from fedtier.rounds import Contributor, RoundPlan, UpdateReceipt
 from master_aggregator import coordinator
-from master_aggregator.coordinator import Action, Coordinator
+from master_aggregator.coordinator import Coordinator
 from tests.model_checking.claims import (
     ANSWERED,
     CLOSED_ONCE,
@@ -178,14 +178,6 @@ def a_restart_ignores_the_close_record(patch: pytest.MonkeyPatch) -> None:
     _opened_otherwise(patch, lambda counted, closed: (counted, False))
 
 
-def a_restart_forgets_that_the_round_closes_early(patch: pytest.MonkeyPatch) -> None:
-    def close_for(self: Coordinator, ticket: int, entry: Entry, plan: RoundPlan) -> list[Action]:
-        self._overdue = True
-        return coordinator._refuse(ticket, entry, coordinator._too_heavy(entry, plan, self._weight))
-
-    patch.setattr(Coordinator, "_close_for", close_for)
-
-
 # In a client.
 
 
@@ -218,7 +210,6 @@ PLANTED: Final[Mapping[Plant, tuple[str, ...]]] = {
     a_restart_forgets_who_is_counted: (COUNTED_ONCE, STAYS_CLOSED, CLOSES),
     a_restart_forgets_the_last_who_was_counted: (COUNTED_ONCE, STAYS_CLOSED, CLOSES),
     a_restart_ignores_the_close_record: (CLOSED_ONCE,),
-    a_restart_forgets_that_the_round_closes_early: (STAYS_CLOSED, CLOSES),
     a_client_takes_what_it_is_told_of_one_attempt_for_all: (CLOSES,),
 }
 
@@ -230,4 +221,4 @@ def test_it_is_found(plant: Plant, claims: tuple[str, ...], monkeypatch: pytest.
 
 
 def test_nothing_is_found_in_what_is_shipped() -> None:
-    look(AnyHistory, 200)
+    look(AnyHistory, 100)

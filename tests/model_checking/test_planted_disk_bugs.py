@@ -106,4 +106,4 @@ def test_it_is_found(plant: Plant, claims: tuple[str, ...], monkeypatch: pytest.
 
 
 def test_nothing_is_found_in_what_is_shipped() -> None:
-    look(AnyDisk, 60)
+    look(AnyDisk, 30)

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from tests.model_checking.bucket import FAULTS, Fault
 from tests.model_checking.tree import CLIENTS, Tree
 
-EXAMPLES: Final = int(os.environ.get("FEDTIER_MODEL_EXAMPLES", "200"))
+EXAMPLES: Final = int(os.environ.get("FEDTIER_MODEL_EXAMPLES", "150"))
 
 SCHEDULES: Final = st.binary(min_size=4, max_size=24)
 """What happens before a fault: one byte picks one of the things that may happen next."""
