@@ -104,9 +104,9 @@ class Performer:
         self._log = structlog.get_logger().bind(client_id=options.client_id)
 
     @property
-    def ok(self) -> bool:
-        """Whether the client has stopped and did what it was asked to."""
-        return self._done is not None and self._done.ok
+    def failed(self) -> bool:
+        """Whether the client has stopped without having done what it was asked to."""
+        return self._done is not None and not self._done.ok
 
     def prepare(self) -> None:
         """Load the task, before the first turn.

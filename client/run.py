@@ -53,13 +53,14 @@ def run_clients(clients: Sequence[ClientOptions], surroundings: Surroundings | N
         outage = Outage()
         performers = [_opened(options, chosen, outage, held) for options in clients]
         chosen.stopping.last_words = lambda: _stop(performers)
+        chosen.stopping.failed = lambda: any(performer.failed for performer in performers)
         try:
             for performer in performers:
                 performer.prepare()
             _take_turns(performers, chosen)
         except BrokenOff:
             _stop(performers)
-        return 0 if all(performer.ok for performer in performers) else 1
+        return 1 if chosen.stopping.failed() else 0
 
 
 def _require_distinct(clients: Sequence[ClientOptions]) -> None:

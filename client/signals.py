@@ -16,21 +16,26 @@ from client.stopping import Stopping
 
 _COMING_BACK: Final = 1.0
 """Seconds after the grace in which the main thread has to come back from what was broken off."""
+_SAVING: Final = 300.0
+"""Seconds after the grace in which it has to come back from what is not broken off."""
 
 
 @contextmanager
-def stopped_by_sigterm(stopping: Stopping, *, grace: float) -> Iterator[None]:
+def stopped_by_sigterm(stopping: Stopping, *, grace: float, saving: float = _SAVING) -> Iterator[None]:
     """Have SIGTERM stop the client that the main thread runs in the block.
 
     Python calls signal handlers between its own instructions only, so foreign code at work (a solver
     in C, a name that does not resolve) holds them up. A thread that hears of the signal
-    without the main one ends the process where it is still there after the grace.
+    without the main one ends the process where it is still there after the grace: with 0, or with 1
+    where a client had failed before.
 
     Parameters
     ----------
     stopping : Stopping
     grace : float
         Seconds that an upload may still take.
+    saving : float
+        Seconds after the grace that what is not broken off may still take, such as an update that is being saved.
     """
     if not hasattr(signal, "pthread_kill"):
         yield  # Windows ends a process without telling it
@@ -52,8 +57,19 @@ def stopped_by_sigterm(stopping: Stopping, *, grace: float) -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, ask)
     woken_before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
     os.register_at_fork(after_in_child=leave_alone)
-    watch = (heard, stopping, grace, main_thread)
-    threading.Thread(target=_see_to_it, args=watch, name="sigterm", daemon=True).start()
+    over = threading.Event()
+
+    def see_to_it() -> None:
+        """Wait for SIGTERM, and end the process when its time is over; it mostly has ended by itself then."""
+        if not _hears_sigterm(heard):
+            return
+        time.sleep(grace)
+        stopping.end_grace()
+        signal.pthread_kill(main_thread, signal.SIGTERM)
+        _await_end_of_saving(stopping, over, saving)
+        _end_without_main_thread(stopping)
+
+    threading.Thread(target=see_to_it, name="sigterm", daemon=True).start()
     try:
         yield
     finally:
@@ -61,18 +77,25 @@ def stopped_by_sigterm(stopping: Stopping, *, grace: float) -> Iterator[None]:
         # The end is near: a second SIGTERM must not make another status of it.
         signal.signal(signal.SIGTERM, signal.SIG_IGN if stopping.asked else before)
         told.close()
+        over.set()
 
 
-def _see_to_it(heard: socket.socket, stopping: Stopping, grace: float, main_thread: int) -> None:
-    """Wait for SIGTERM, and end the process when its grace is over; it mostly has ended by itself then."""
+def _hears_sigterm(heard: socket.socket) -> bool:
+    """Wait for SIGTERM; return False where it can come no more."""
     while signal.SIGTERM not in (numbers := heard.recv(64)):
         if not numbers:
-            return
-    time.sleep(grace)
-    stopping.end_grace()
-    signal.pthread_kill(main_thread, signal.SIGTERM)
+            return False
+    return True
+
+
+def _await_end_of_saving(stopping: Stopping, over: threading.Event, seconds: float) -> None:
+    """Return when there is no more to wait for: all is over, or what is under way should have broken off."""
+    until = time.monotonic() + seconds
     time.sleep(_COMING_BACK)
-    _end_without_main_thread(stopping)
+    while not stopping.breaks_off and not over.is_set() and time.monotonic() < until:
+        over.wait(_COMING_BACK)
+    if over.is_set():
+        time.sleep(_COMING_BACK)
 
 
 def _end_without_main_thread(stopping: Stopping) -> NoReturn:
@@ -80,4 +103,4 @@ def _end_without_main_thread(stopping: Stopping) -> NoReturn:
     speaker = threading.Thread(target=stopping.last_words, name="last words", daemon=True)
     speaker.start()
     speaker.join(_COMING_BACK)
-    os._exit(0)
+    os._exit(1 if stopping.failed() else 0)

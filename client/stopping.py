@@ -41,13 +41,19 @@ class Stopping:
     ----------
     asked : bool
         The client was told to stop, and begins nothing more.
+    breaks_off : bool
+        The work under way may be broken off, and leaves nothing by half where its process ends.
     last_words : callable
         Says that the client stops, for when the thread that does its work does not come back to say so.
+    failed : callable
+        Returns whether something had failed before.
     """
 
     def __init__(self) -> None:
         self.asked = False
+        self.breaks_off = False
         self.last_words: Callable[[], None] = _nothing
+        self.failed: Callable[[], bool] = bool
         self._grace_is_over = False
         self._patience: Patience | None = None
         self._broken = False
@@ -81,9 +87,10 @@ class Stopping:
             self._broken, self._patience = False, patience
             if self.asked:
                 raise BrokenOff
+            self.breaks_off = True
             return work()
         finally:
-            self._patience = None
+            self._patience, self.breaks_off = None, False
             if self._broken:
                 raise BrokenOff
 

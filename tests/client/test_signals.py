@@ -22,10 +22,11 @@ from tests.masters import wait_until
 ROOT = Path(__file__).parents[2]
 INITIAL = {"mean": np.zeros(1, np.float32)}
 TOLD = "told to stop; no update waits to be sent"
+KEPT = "told to stop; the update of round 1 stays on disk, and the next start sends it if its round is still open"
 END_SECONDS = 60
 
 TASKS = """
-import ctypes, multiprocessing
+import ctypes, multiprocessing, os, time
 import numpy as np
 
 def wait():
@@ -57,13 +58,36 @@ class TakesNoNotice(Waits):
         except BaseException:
             pass
 
+def wait_in_foreign_code():
+    lock = ctypes.CDLL(None).pthread_mutex_lock
+    mutex = ctypes.create_string_buffer(64)
+    lock(mutex)
+    open("begun", "w").close()
+    lock(mutex)  # waits in C, and goes on waiting after a signal
+
 class IsForeignCode(Waits):
     def work(self):
-        lock = ctypes.CDLL(None).pthread_mutex_lock
-        mutex = ctypes.create_string_buffer(64)
-        lock(mutex)
-        open("begun", "w").close()
-        lock(mutex)  # waits in C, and goes on waiting after a signal
+        wait_in_foreign_code()
+
+class FailsOnA(IsForeignCode):
+    def __init__(self, data):
+        self.fails = data.name == "a"
+
+    def work(self):
+        if self.fails:
+            raise ValueError("a is no data")
+        super().work()
+
+class HasASlowDisk(Waits):
+    def work(self):
+        at_once = os.fsync
+
+        def late(descriptor):
+            open("begun", "w").close()
+            time.sleep(4)
+            at_once(descriptor)
+
+        os.fsync = late
 
 class EndsProcesses(Waits):
     def work(self):
@@ -154,6 +178,39 @@ def test_what_does_not_come_back_ends_with_the_grace(task: str, tmp_path: Path) 
         client.await_file("begun")
         status, facts = client.ended_by(signal.SIGTERM)
     assert (status, endings(facts)) == (0, [(True, TOLD)])
+
+
+def test_a_client_that_failed_before_is_seen_in_the_status_of_a_process_that_does_not_come_back(tmp_path: Path) -> None:
+    with started(tmp_path, "FailsOnA", "--client-id", "b", "--data", "b", "--grace", "0") as client:
+        client.await_file("begun")
+        status, facts = client.ended_by(signal.SIGTERM)
+    assert (status, [ok for ok, _ in endings(facts)], endings(facts)[-1]) == (1, [False, True], (True, TOLD))
+
+
+def test_an_update_that_is_being_saved_when_the_grace_ends_is_saved(tmp_path: Path) -> None:
+    with started(tmp_path, "HasASlowDisk", "--grace", "0") as client:
+        client.await_file("begun")
+        status, facts = client.ended_by(signal.SIGTERM)
+    assert (status, endings(facts)) == (0, [(True, KEPT)])
+    assert [fact["event"] for fact in facts] == ["training", "trained", "finished"]
+    assert len(list(tmp_path.glob(".fedtier/a/update-*.safetensors"))) == 1
+
+
+def test_saving_that_does_not_come_to_an_end_is_given_up(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text(TASKS)
+    script = """
+import os, signal
+from client.signals import stopped_by_sigterm
+from client.stopping import Stopping
+from tasks import wait_in_foreign_code
+
+with stopped_by_sigterm(Stopping(), grace=0, saving=0):
+    os.kill(os.getpid(), signal.SIGTERM)
+    wait_in_foreign_code()
+"""
+    variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
+    command = [sys.executable, "-c", script]
+    subprocess.run(command, check=True, cwd=tmp_path, env=variables, timeout=END_SECONDS)
 
 
 def test_a_client_that_waits_for_its_server_ends_at_once(tmp_path: Path) -> None:

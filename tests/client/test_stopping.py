@@ -69,6 +69,17 @@ def test_what_is_not_breakable_is_done_to_its_end() -> None:
 
 
 @pytest.mark.parametrize("patience", Patience)
+def test_what_may_be_broken_off_is_told_from_what_may_not(patience: Patience) -> None:
+    stopping = Stopping()
+    assert not stopping.breaks_off
+    assert stopping.breakable(patience, lambda: stopping.breaks_off)
+    assert not stopping.breaks_off
+    with pytest.raises(BrokenOff):
+        stopping.breakable(patience, told(stopping, grace_is_over=True))
+    assert not stopping.breaks_off
+
+
+@pytest.mark.parametrize("patience", Patience)
 def test_a_client_that_was_told_to_stop_begins_nothing_more(patience: Patience) -> None:
     stopping = Stopping()
     begun: list[str] = []
