@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import selectors
 import socket
-import ssl
 from typing import Any, Final
 
 from requests.adapters import HTTPAdapter
@@ -19,6 +18,8 @@ BLOCK: Final = 1 << 20
 """Bytes sent or received at a time, where urllib3 would take 16 KiB."""
 _SLICE: Final = 1 << 16
 """Bytes that are handed to TLS at a time: it returns when all of them are under way."""
+_MOMENT: Final = 0.05
+"""Seconds until an answer of which only the first bytes came is looked at again."""
 _INFORMATIONAL: Final = b"HTTP/1.1 1"
 
 
@@ -43,10 +44,11 @@ class AttentiveAdapter(HTTPAdapter):
         super().init_poolmanager(*args, **options, blocksize=BLOCK)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
-    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-        """Return the pools for servers behind a proxy."""
-        manager = super().proxy_manager_for(*args, **options, blocksize=BLOCK)
-        manager.pool_classes_by_scheme = self._pools
+    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
+        """Return the pools for servers behind a proxy; a SOCKS proxy has connections of its own kind."""
+        manager = super().proxy_manager_for(proxy, **options, blocksize=BLOCK)
+        if not str(proxy).lower().startswith("socks"):
+            manager.pool_classes_by_scheme = self._pools
         return manager
 
 
@@ -105,23 +107,37 @@ class _Attentive(HTTPConnection):
         self.sock.settimeout(self._silence)
         rest = memoryview(data)
         while rest:
-            if isinstance(self.sock, ssl.SSLSocket):
-                rest = rest[self.sock.send(rest[:_SLICE]) :]
-            else:
+            if type(self.sock) is socket.socket:
                 self._await_room()
                 rest = rest[self.sock.send(rest) :]
+            else:
+                rest = rest[self.sock.send(rest[:_SLICE]) :]
 
     def _await_room(self) -> None:
         """Return when bytes can be sent, unless the answer comes first."""
+        left = self._silence
+        while left > 0:
+            reads = selectors.EVENT_READ if self._looks else 0
+            ready = self._ready(selectors.EVENT_WRITE | reads, left)
+            if not ready:
+                break
+            if not ready & selectors.EVENT_READ:
+                return
+            seen = self.sock.recv(len(_INFORMATIONAL), socket.MSG_PEEK)
+            if seen == _INFORMATIONAL:
+                self._looks = False  # the answer itself is still to come, and would not be told from this one
+            elif seen and _INFORMATIONAL.startswith(seen):  # its first bytes came alone
+                if self._ready(selectors.EVENT_WRITE, _MOMENT):
+                    return
+                left -= _MOMENT
+            else:
+                self._cut_short = True
+                raise BrokenPipeError("the server answered before the end of the body")
+        raise TimeoutError("timed out")
+
+    def _ready(self, events: int, seconds: float) -> int:
+        """Return which of some events there are, waiting for so long."""
         with selectors.DefaultSelector() as selector:
-            selector.register(self.sock, selectors.EVENT_WRITE | (selectors.EVENT_READ if self._looks else 0))
-            ready = selector.select(self._silence)
-        if not ready:
-            raise TimeoutError("timed out")
-        if not ready[0][1] & selectors.EVENT_READ:
-            return
-        if self.sock.recv(len(_INFORMATIONAL), socket.MSG_PEEK) != _INFORMATIONAL:
-            self._cut_short = True
-            raise BrokenPipeError("the server answered before the end of the body")
-        self._looks = False  # the answer itself is still to come, and would not be told from this one
-        self._await_room()
+            selector.register(self.sock, events)
+            ready = selector.select(seconds)
+        return ready[0][1] if ready else 0
