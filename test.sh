@@ -38,9 +38,13 @@ cannot_run() {
 # They are spread over processes, in runs of neighbours, which share what their module sets up; `-n 0` is one process.
 # shellcheck disable=SC2329 # called by check
 run_tests() {
-    local status=0 selected="$1"
+    local status=0 selected="$1" input=/dev/null
     shift
-    python -m pytest -p tests.require_all -n auto --dist worksteal -m "$selected" "$@" || status=$?
+    # A debugger asks whoever looks on.
+    if [[ -t 1 ]]; then
+        input=/dev/tty
+    fi
+    python -m pytest -p tests.require_all -n auto --dist worksteal -m "$selected" "$@" <"$input" || status=$?
     ((status == 0 || status == 5))
 }
 
