@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import selectors
 import socket
-import ssl
+import time
 from typing import Any, Final
 
 from requests.adapters import HTTPAdapter
@@ -20,13 +20,15 @@ BLOCK: Final = 1 << 20
 _SLICE: Final = 1 << 16
 """Bytes that are handed to TLS at a time: it returns when all of them are under way."""
 _INFORMATIONAL: Final = b"HTTP/1.1 1"
+_MOMENT: Final = 0.1
+"""Seconds until another look at the first bytes of an answer, where they are too few to tell what it is."""
 
 
 class AttentiveAdapter(HTTPAdapter):
     """Sends bodies in large blocks, and reads an answer that comes before the end of one.
 
     Over TLS it does so only where the server has closed the connection: what lies
-    ready there may be a session ticket as well.
+    ready there may be a session ticket as well. Behind a SOCKS proxy urllib3 sends as it always does.
 
     Parameters
     ----------
@@ -43,9 +45,11 @@ class AttentiveAdapter(HTTPAdapter):
         super().init_poolmanager(*args, **options, blocksize=BLOCK)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
-    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
         """Return the pools for servers behind a proxy."""
-        manager = super().proxy_manager_for(*args, **options, blocksize=BLOCK)
+        if proxy.lower().startswith("socks"):
+            return super().proxy_manager_for(proxy, **options)  # its connections are made in a way of their own
+        manager = super().proxy_manager_for(proxy, **options, blocksize=BLOCK)
         manager.pool_classes_by_scheme = self._pools
         return manager
 
@@ -104,24 +108,41 @@ class _Attentive(HTTPConnection):
             self.connect()
         self.sock.settimeout(self._silence)
         rest = memoryview(data)
+        is_plain = type(self.sock) is socket.socket  # TLS has other types, also where it is within TLS
         while rest:
-            if isinstance(self.sock, ssl.SSLSocket):
-                rest = rest[self.sock.send(rest[:_SLICE]) :]
-            else:
+            if is_plain:
                 self._await_room()
-                rest = rest[self.sock.send(rest) :]
+            rest = rest[self.sock.send(rest if is_plain else rest[:_SLICE]) :]
 
     def _await_room(self) -> None:
         """Return when bytes can be sent, unless the answer comes first."""
+        until = time.monotonic() + self._silence
         with selectors.DefaultSelector() as selector:
-            selector.register(self.sock, selectors.EVENT_WRITE | (selectors.EVENT_READ if self._looks else 0))
-            ready = selector.select(self._silence)
-        if not ready:
-            raise TimeoutError("timed out")
-        if not ready[0][1] & selectors.EVENT_READ:
-            return
-        if self.sock.recv(len(_INFORMATIONAL), socket.MSG_PEEK) != _INFORMATIONAL:
+            selector.register(self.sock, selectors.EVENT_WRITE)
+            while (left := until - time.monotonic()) > 0:
+                selector.modify(self.sock, selectors.EVENT_WRITE | (selectors.EVENT_READ if self._looks else 0))
+                ready = selector.select(left)
+                if ready and not ready[0][1] & selectors.EVENT_READ:
+                    return
+                if ready and not self._can_tell():
+                    selector.modify(self.sock, selectors.EVENT_WRITE)  # there is something to read all the time
+                    if selector.select(min(_MOMENT, left)):
+                        return
+        raise TimeoutError("timed out")
+
+    def _can_tell(self) -> bool:
+        """Look at what there is to read; return whether it is enough to tell that it is not the answer.
+
+        Raises
+        ------
+        BrokenPipeError
+            It is the answer, or there is none to come.
+        """
+        begun = self.sock.recv(len(_INFORMATIONAL), socket.MSG_PEEK)
+        if not begun or not _INFORMATIONAL.startswith(begun):
             self._cut_short = True
             raise BrokenPipeError("the server answered before the end of the body")
+        if begun != _INFORMATIONAL:
+            return False
         self._looks = False  # the answer itself is still to come, and would not be told from this one
-        self._await_room()
+        return True
