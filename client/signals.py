@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from client.stopping import Stopping
 
 _COMING_BACK: Final = 1.0
 """Seconds after the grace in which the main thread has to come back from what was broken off."""
+_CREDENTIALS: Final = struct.Struct("3i")
+"""With which a writer's process id, user and group come (unix(7))."""
 _SAVING: Final = 300.0
 """Seconds after the grace in which it has to come back from what is not broken off."""
 
@@ -42,6 +45,9 @@ def stopped_by_sigterm(stopping: Stopping, *, grace: float, saving: float = _SAV
         return
     heard, told = socket.socketpair()
     told.setblocking(False)
+    if hasattr(socket, "SO_PASSCRED"):
+        # A process that is being forked has the handler, and so this socket, until it takes them back.
+        heard.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     main_thread, process = threading.get_ident(), os.getpid()
 
     def ask(_number: int, _frame: FrameType | None) -> None:
@@ -81,11 +87,18 @@ def stopped_by_sigterm(stopping: Stopping, *, grace: float, saving: float = _SAV
 
 
 def _hears_sigterm(heard: socket.socket) -> bool:
-    """Wait for SIGTERM; return False where it can come no more."""
-    while signal.SIGTERM not in (numbers := heard.recv(64)):
+    """Wait for a SIGTERM to this process; return False where it can come no more."""
+    while True:
+        numbers, credentials, _, _ = heard.recvmsg(64, socket.CMSG_SPACE(_CREDENTIALS.size))
         if not numbers:
             return False
-    return True
+        if signal.SIGTERM in numbers and _is_ours(credentials):
+            return True
+
+
+def _is_ours(credentials: list[tuple[int, int, bytes]]) -> bool:
+    """Return whether this process wrote something; where the system does not tell who did, it is taken to have."""
+    return all(_CREDENTIALS.unpack(writer)[0] == os.getpid() for _, _, writer in credentials)
 
 
 def _await_end_of_saving(stopping: Stopping, over: threading.Event, seconds: float) -> None:

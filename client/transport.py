@@ -34,7 +34,7 @@ Answer = TypeVar("Answer")
 
 
 class ServerBusy(Exception):
-    """The server answered, and had the request come again later, until there was no time left for it."""
+    """The server answered, but each time so that the request had to come again, until there was no time left for it."""
 
 
 class Outage:
@@ -151,6 +151,9 @@ class Transport:
         except Problem as problem:
             if not _worth_another_try(problem):
                 raise
+            if isinstance(problem, DigestMismatch):
+                reason = f"what passes between here and {self._upstream.url} is damaged: {problem.detail}"
+                raise ServerBusy(f"{reason}, and {flag} {seconds:g} s of further tries are over") from problem
             wish = "" if problem.retry_after is None else f" for {problem.retry_after:g} s"
             reason = f"{self._upstream.url} puts this off{wish}: {problem.detail}"
             raise ServerBusy(f"{reason}, and {flag} {seconds:g} s does not last until then") from problem

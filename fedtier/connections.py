@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import time
 from typing import Any, Final
 
 from requests.adapters import HTTPAdapter
@@ -18,16 +19,16 @@ BLOCK: Final = 1 << 20
 """Bytes sent or received at a time, where urllib3 would take 16 KiB."""
 _SLICE: Final = 1 << 16
 """Bytes that are handed to TLS at a time: it returns when all of them are under way."""
-_MOMENT: Final = 0.05
-"""Seconds until an answer of which only the first bytes came is looked at again."""
 _INFORMATIONAL: Final = b"HTTP/1.1 1"
+_MOMENT: Final = 0.1
+"""Seconds until another look at the first bytes of an answer, where they are too few to tell what it is."""
 
 
 class AttentiveAdapter(HTTPAdapter):
     """Sends bodies in large blocks, and reads an answer that comes before the end of one.
 
     Over TLS it does so only where the server has closed the connection: what lies
-    ready there may be a session ticket as well.
+    ready there may be a session ticket as well. Behind a SOCKS proxy urllib3 sends as it always does.
 
     Parameters
     ----------
@@ -44,11 +45,12 @@ class AttentiveAdapter(HTTPAdapter):
         super().init_poolmanager(*args, **options, blocksize=BLOCK)
         self.poolmanager.pool_classes_by_scheme = self._pools
 
-    def proxy_manager_for(self, proxy: Any, **options: Any) -> Any:
-        """Return the pools for servers behind a proxy; a SOCKS proxy has connections of its own kind."""
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
+        """Return the pools for servers behind a proxy."""
+        if proxy.lower().startswith("socks"):
+            return super().proxy_manager_for(proxy, **options)  # its connections are made in a way of their own
         manager = super().proxy_manager_for(proxy, **options, blocksize=BLOCK)
-        if not str(proxy).lower().startswith("socks"):
-            manager.pool_classes_by_scheme = self._pools
+        manager.pool_classes_by_scheme = self._pools
         return manager
 
 
@@ -106,38 +108,41 @@ class _Attentive(HTTPConnection):
             self.connect()
         self.sock.settimeout(self._silence)
         rest = memoryview(data)
+        is_plain = type(self.sock) is socket.socket  # TLS has other types, also where it is within TLS
         while rest:
-            if type(self.sock) is socket.socket:
+            if is_plain:
                 self._await_room()
-                rest = rest[self.sock.send(rest) :]
-            else:
-                rest = rest[self.sock.send(rest[:_SLICE]) :]
+            rest = rest[self.sock.send(rest if is_plain else rest[:_SLICE]) :]
 
     def _await_room(self) -> None:
         """Return when bytes can be sent, unless the answer comes first."""
-        left = self._silence
-        while left > 0:
-            reads = selectors.EVENT_READ if self._looks else 0
-            ready = self._ready(selectors.EVENT_WRITE | reads, left)
-            if not ready:
-                break
-            if not ready & selectors.EVENT_READ:
-                return
-            seen = self.sock.recv(len(_INFORMATIONAL), socket.MSG_PEEK)
-            if seen == _INFORMATIONAL:
-                self._looks = False  # the answer itself is still to come, and would not be told from this one
-            elif seen and _INFORMATIONAL.startswith(seen):  # its first bytes came alone
-                if self._ready(selectors.EVENT_WRITE, _MOMENT):
+        until = time.monotonic() + self._silence
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.sock, selectors.EVENT_WRITE)
+            while (left := until - time.monotonic()) > 0:
+                selector.modify(self.sock, selectors.EVENT_WRITE | (selectors.EVENT_READ if self._looks else 0))
+                ready = selector.select(left)
+                if ready and not ready[0][1] & selectors.EVENT_READ:
                     return
-                left -= _MOMENT
-            else:
-                self._cut_short = True
-                raise BrokenPipeError("the server answered before the end of the body")
+                if ready and not self._can_tell():
+                    selector.modify(self.sock, selectors.EVENT_WRITE)  # there is something to read all the time
+                    if selector.select(min(_MOMENT, left)):
+                        return
         raise TimeoutError("timed out")
 
-    def _ready(self, events: int, seconds: float) -> int:
-        """Return which of some events there are, waiting for so long."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.sock, events)
-            ready = selector.select(seconds)
-        return ready[0][1] if ready else 0
+    def _can_tell(self) -> bool:
+        """Look at what there is to read; return whether it is enough to tell that it is not the answer.
+
+        Raises
+        ------
+        BrokenPipeError
+            It is the answer, or there is none to come.
+        """
+        begun = self.sock.recv(len(_INFORMATIONAL), socket.MSG_PEEK)
+        if not begun or not _INFORMATIONAL.startswith(begun):
+            self._cut_short = True
+            raise BrokenPipeError("the server answered before the end of the body")
+        if begun != _INFORMATIONAL:
+            return False
+        self._looks = False  # the answer itself is still to come, and would not be told from this one
+        return True

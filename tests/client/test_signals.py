@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ INITIAL = {"mean": np.zeros(1, np.float32)}
 TOLD = "told to stop; no update waits to be sent"
 KEPT = "told to stop; the update of round 1 stays on disk, and the next start sends it if its round is still open"
 END_SECONDS = 60
+TOLD_WHO_GOT_A_SIGNAL = pytest.mark.skipif(not hasattr(socket, "SO_PASSCRED"), reason="the system does not tell")
 
 TASKS = """
 import ctypes, multiprocessing, os, time
@@ -93,6 +95,15 @@ class EndsProcesses(Waits):
     def work(self):
         with multiprocessing.get_context("fork").Pool(2) as pool:  # which ends them with SIGTERM
             assert pool.map(abs, [-1, 2]) == [1, 2]
+
+class ForksUnseen(Waits):
+    def work(self):
+        for _ in range(20):
+            child = ctypes.PyDLL(None).fork()  # as between a fork and what Python does after it
+            if child == 0:
+                os.kill(os.getpid(), 15)
+                os._exit(0)
+            os.waitpid(child, 0)
 
 class LeavesAThread(Waits):
     def work(self):
@@ -220,8 +231,9 @@ def test_a_client_that_waits_for_its_server_ends_at_once(tmp_path: Path) -> None
     assert (status, endings(facts)) == (0, [(True, TOLD)])
 
 
-def test_processes_that_a_task_ends_do_not_end_the_client(tmp_path: Path) -> None:
-    with started(tmp_path, "EndsProcesses", "--grace", "0") as client:
+@pytest.mark.parametrize("task", ["EndsProcesses", pytest.param("ForksUnseen", marks=TOLD_WHO_GOT_A_SIGNAL)])
+def test_processes_that_a_task_ends_do_not_end_the_client(task: str, tmp_path: Path) -> None:
+    with started(tmp_path, task, "--grace", "0") as client:
         status, facts = client.ended_by()
     assert (status, endings(facts)) == (0, [(True, "the federation finished with round 1")]), client.log.read_text()
 

@@ -4,6 +4,7 @@ import random
 import socket
 from collections.abc import Callable
 from contextlib import ExitStack
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -161,6 +162,17 @@ def test_a_model_that_arrives_damaged_is_fetched_again(tmp_path: Path) -> None:
         transport(url).fetch_model(STATUS.base, tmp_path / "model.safetensors")
     assert (tmp_path / "model.safetensors").read_bytes() == whole
     assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
+def test_a_model_that_arrives_damaged_every_time_is_one_clear_sentence(tmp_path: Path) -> None:
+    damaged = bytes(len(model_bytes(ARRAYS)))
+    with serve(Script(Reply(200, damaged))) as url, pytest.raises(ServerBusy) as caught:
+        transport(url, retry_budget=0.0).fetch_model(STATUS.base, tmp_path / "model.safetensors")
+    assert str(caught.value) == (
+        f"what passes between here and {url} is damaged: the model of round {STATUS.base.round} from {url} has SHA-256 "
+        f"{sha256(damaged).hexdigest()}, not {STATUS.base.sha256}, and --retry-budget 0 s of further tries are over"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_upload_is_repeated_byte_for_byte_until_it_is_counted(update: tuple[SavedUpdate, Path]) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -26,6 +31,14 @@ LARGER_THAN_BUFFERS = 32 << 20
 OVER = problem_reply(RoundOver("round 1 is closed", round=2, attempt=3))
 REFUSAL = b"HTTP/1.1 409 Conflict\r\nContent-Length: %d\r\n\r\n%s" % (len(OVER.body), OVER.body)
 RECEIPT = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
+
+
+class Connection(Protocol):
+    """What a server reads from and writes to."""
+
+    def recv(self, size: int, /) -> bytes: ...
+
+    def sendall(self, data: bytes, /) -> None: ...
 
 
 @contextmanager
@@ -60,7 +73,7 @@ def spoken_to(talk: Callable[[socket.socket], None]) -> Iterator[str]:
                 connection.close()
 
 
-def read_head(connection: socket.socket) -> bytes:
+def read_head(connection: Connection) -> bytes:
     head = b""
     while b"\r\n\r\n" not in head:
         block = connection.recv(1)
@@ -112,7 +125,7 @@ def test_after_an_answer_in_the_midst_of_a_body_the_next_request_has_a_connectio
     assert [head.split()[0] for head in heads] == [b"PUT", b"GET"]
 
 
-def read_all(connection: socket.socket) -> None:
+def read_all(connection: Connection) -> None:
     missing = LARGER_THAN_BUFFERS
     while missing and (block := connection.recv(min(missing, 1 << 19))):
         missing -= len(block)
@@ -127,6 +140,32 @@ def test_what_is_no_answer_yet_does_not_end_the_body(body: Path) -> None:
 
     with spoken_to(receive) as url, Upstream(url) as upstream:
         assert upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST) == {}
+
+
+def test_what_is_no_answer_yet_does_not_end_the_body_where_its_first_bytes_come_alone(body: Path) -> None:
+    half = LARGER_THAN_BUFFERS // 2
+
+    def receive(connection: socket.socket) -> None:
+        read_head(connection)
+        connection.sendall(REFUSAL[:4])
+        connection.recv(half, socket.MSG_WAITALL)
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n"[4:])
+        connection.recv(LARGER_THAN_BUFFERS - half, socket.MSG_WAITALL)
+        connection.sendall(RECEIPT)
+
+    with spoken_to(receive) as url, Upstream(url) as upstream:
+        assert upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST) == {}
+
+
+def test_an_answer_whose_first_bytes_come_alone_is_read_where_the_server_reads_no_more(body: Path) -> None:
+    def refuse(connection: socket.socket) -> None:
+        if read_head(connection):
+            connection.sendall(REFUSAL[:4])
+            threading.Event().wait(0.3)
+            connection.sendall(REFUSAL[4:])
+
+    with spoken_to(refuse) as url, Upstream(url) as upstream, pytest.raises(RoundOver, match="round 1 is closed"):
+        upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST)
 
 
 def test_a_part_of_a_body_may_take_longer_than_a_connection_may_to_be_made(body: Path) -> None:
@@ -162,6 +201,34 @@ def test_an_answer_is_read_early_behind_a_proxy_too(body: Path, monkeypatch: pyt
             upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST)
 
 
+def test_a_body_goes_through_a_socks_proxy(body: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def receive(connection: socket.socket) -> None:
+        read_head(connection)
+        read_all(connection)
+        connection.sendall(RECEIPT)
+
+    with spoken_to(receive) as url, with_socks(monkeypatch, url) as proxy:
+        monkeypatch.setenv("all_proxy", proxy)
+        with Upstream("http://worker.invalid") as upstream:
+            assert upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST) == {}
+
+
+@contextmanager
+def with_socks(monkeypatch: pytest.MonkeyPatch, url: str) -> Iterator[str]:
+    """Stand in for PySocks, which urllib3 needs for such a proxy, with one that leads to one place."""
+    socks: Any = ModuleType("socks")
+    socks.PROXY_TYPE_SOCKS5, socks.ProxyError = 2, OSError
+    address = urlsplit(url)
+    socks.create_connection = lambda *_, **__: socket.create_connection((address.hostname, address.port))
+    with monkeypatch.context() as modules:
+        modules.setitem(sys.modules, "socks", socks)
+        modules.delitem(sys.modules, "urllib3.contrib.socks", raising=False)
+        contrib = importlib.import_module("urllib3.contrib.socks")
+        modules.setitem(sys.modules, contrib.__name__, contrib)
+        modules.setattr("requests.adapters.SOCKSProxyManager", contrib.SOCKSProxyManager)
+        yield "socks5://127.0.0.1:1080"
+
+
 def self_signed(folder: Path) -> Path:
     """Write a certificate of 127.0.0.1 with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -181,16 +248,61 @@ def self_signed(folder: Path) -> Path:
     return path
 
 
-def test_what_tls_sends_for_itself_does_not_end_the_body(
-    body: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """The context of a server that is trusted."""
     certificate = self_signed(tmp_path)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    return context
 
+
+class Within:
+    """The server's end of TLS within another connection."""
+
+    def __init__(self, outer: Connection, tls: ssl.SSLContext) -> None:
+        self._outer = outer
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._inner = tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
+
+    def recv(self, size: int, /) -> bytes:
+        while True:
+            try:
+                return self._inner.read(size)
+            except ssl.SSLWantReadError:
+                self._outer.sendall(self._outgoing.read())  # of the handshake
+                if not (block := self._outer.recv(1 << 16)):
+                    return b""
+                self._incoming.write(block)
+
+    def sendall(self, data: bytes, /) -> None:
+        self._inner.write(data)
+        self._outer.sendall(self._outgoing.read())
+
+
+def test_a_body_goes_through_tls_within_the_tls_of_a_proxy(
+    body: Path, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def receive(connection: socket.socket) -> None:
-        with context.wrap_socket(connection.dup(), server_side=True) as secure:  # session tickets come with it
+        with tls.wrap_socket(connection.dup(), server_side=True) as outer:
+            read_head(outer)
+            outer.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            inner = Within(outer, tls)
+            read_head(inner)
+            read_all(inner)
+            inner.sendall(RECEIPT)
+
+    with spoken_to(receive) as url, monkeypatch.context() as variables:
+        variables.setenv("https_proxy", url.replace("http://", "https://"))
+        variables.setenv("no_proxy", "")
+        with Upstream("https://127.0.0.1:9") as upstream:
+            assert upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST) == {}
+
+
+def test_what_tls_sends_for_itself_does_not_end_the_body(body: Path, tls: ssl.SSLContext) -> None:
+    def receive(connection: socket.socket) -> None:
+        with tls.wrap_socket(connection.dup(), server_side=True) as secure:  # session tickets come with it
             read_head(secure)
             read_all(secure)
             secure.sendall(RECEIPT)
