@@ -18,13 +18,12 @@ import pytest
 
 from tests.client.federation import Federation
 from tests.client.loopback import serve
-from tests.masters import wait_until
+from tests.system.federation import PATIENCE, Process
 
 ROOT = Path(__file__).parents[2]
 INITIAL = {"mean": np.zeros(1, np.float32)}
 TOLD = "told to stop; no update waits to be sent"
 KEPT = "told to stop; the update of round 1 stays on disk, and the next start sends it if its round is still open"
-END_SECONDS = 60
 TOLD_WHO_GOT_A_SIGNAL = pytest.mark.skipif(not hasattr(socket, "SO_PASSCRED"), reason="the system does not tell")
 
 TASKS = """
@@ -120,30 +119,22 @@ class Client:
         self.folder = folder
         (folder / "tasks.py").write_text(TASKS)
         os.mkfifo(folder / "never")
-        self.log = folder / "client.log"
-        with self.log.open("w") as log:
-            usual = ("--server", url, "--client-id", "a", "--data", "a", "--task", f"tasks.py:{task}", "--json")
-            self.process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "client", *usual, *flags],
-                cwd=folder,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
+        usual = ("--server", url, "--client-id", "a", "--data", "a", "--task", f"tasks.py:{task}", "--json")
+        command = [sys.executable, "-P", "-m", "client", *usual, *flags]
+        self.process = Process("client", command, folder, {**os.environ, "PYTHONPATH": str(ROOT)})
+        self.log = self.process.log
 
     def await_file(self, name: str) -> None:
-        wait_until((self.folder / name).exists)
+        self.process.wait_until((self.folder / name).exists, f"{name} is there")
 
     def await_log(self, words: str) -> None:
-        wait_until(lambda: words in self.log.read_text())
+        self.process.wait_until(lambda: words in self.log.read_text(), f"it says {words!r}")
 
     def ended_by(self, *signals: signal.Signals) -> tuple[int, list[dict[str, Any]]]:
         """Send signals, and return its exit status and its facts."""
         for number in signals:
-            self.process.send_signal(number)
-        output, _ = self.process.communicate(timeout=END_SECONDS)
-        return self.process.returncode, [json.loads(line) for line in output.splitlines()]
+            self.process.signal(number)
+        return self.process.wait(), [json.loads(line) for line in self.process.output]
 
 
 @contextmanager
@@ -153,8 +144,7 @@ def started(folder: Path, task: str, *flags: str, url: str | None = None) -> Ite
         try:
             yield client
         finally:
-            client.process.kill()
-            client.process.communicate()
+            client.process.end()
 
 
 def endings(facts: list[dict[str, Any]]) -> list[tuple[bool, str]]:
@@ -176,8 +166,8 @@ def test_work_of_a_task_is_broken_off_and_sends_nothing(task: str, tmp_path: Pat
 def test_further_sigterms_make_it_no_worse_up_to_the_very_end(task: str, tmp_path: Path) -> None:
     with started(tmp_path, task, "--grace", "0") as client:
         client.await_file("begun")
-        while client.process.poll() is None:
-            client.process.send_signal(signal.SIGTERM)
+        while client.process.runs:
+            client.process.signal(signal.SIGTERM)
         status, facts = client.ended_by()
     assert (status, endings(facts)) == (0, [(True, TOLD)])
     assert "Traceback" not in client.log.read_text()
@@ -221,7 +211,7 @@ with stopped_by_sigterm(Stopping(), grace=0, saving=0):
 """
     variables = {**os.environ, "PYTHONPATH": f"{ROOT}:{tmp_path}"}
     command = [sys.executable, "-c", script]
-    subprocess.run(command, check=True, cwd=tmp_path, env=variables, timeout=END_SECONDS)
+    subprocess.run(command, check=True, cwd=tmp_path, env=variables, timeout=PATIENCE)
 
 
 def test_a_client_that_waits_for_its_server_ends_at_once(tmp_path: Path) -> None:

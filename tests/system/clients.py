@@ -1,4 +1,4 @@
-"""Client processes that take part with `noted_task`, told apart by what they print, note and leave on disk."""
+"""Client processes that take part with `Noted`, told apart by what they print, note and leave on disk."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 
 from fedtier.tensors import write_arrays
 from fedtier.upstream import file_sha256
-from tests.system import noted_task
+from tests.system import wanderer
 from tests.system.federation import Federation, Process
 
-TASK: Final = f"{noted_task.__file__}:Noted"
+TASK: Final = f"{wanderer.__file__}:{wanderer.Noted.__name__}"
 KEPT: Final = "the update of round 1 stays on disk, and the next start sends it if its round is still open"
 
 
@@ -42,19 +42,15 @@ class Client:
         self.client_id = client_id
         self.data = federation.folder / f"{client_id}-data"
         self.data.mkdir()
-        self.state_dir = federation.folder / f"{client_id}-state"
-        self._federation = federation
-        self._process: Process | None = None
+        self._program = federation.lasting_client(client_id, "--data", str(self.data), "--task", TASK)
+        self.state_dir = self._program.state_dir
 
     @property
     def process(self) -> Process:
-        assert self._process is not None, f"{self.client_id} was not started"
-        return self._process
+        return self._program.process
 
-    def start(self, server: str, *flags: str) -> Client:
-        words = ("--data", str(self.data), "--task", TASK, "--state-dir", str(self.state_dir), *flags)
-        self._process = self._federation.client(self.client_id, *words, server=server)
-        return self
+    def start(self, server: str, *flags: str) -> None:
+        self._program.run("--server", server, *flags)
 
     def await_fact(self, event: str) -> Mapping[str, Any]:
         """Return the next fact of this name."""

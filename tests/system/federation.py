@@ -338,10 +338,11 @@ class Federation:
         return self.lasting_client(client_id, *flags, server=server, variables=variables).run()
 
     def lasting_client(
-        self, client_id: str, *flags: str, server: str, variables: Mapping[str, str] | None = None
+        self, client_id: str, *flags: str, server: str | None = None, variables: Mapping[str, str] | None = None
     ) -> Program:
-        """Return a client that can be started, again and again on what it kept."""
-        arguments = ("client", "--server", server, "--client-id", client_id, *flags)
+        """Return a client that can be started, again and again on what it kept; a server may come with each start."""
+        place = () if server is None else ("--server", server)
+        arguments = ("client", *place, "--client-id", client_id, *flags)
         client = Program(client_id, arguments, self.folder, environment(self._s3, variables))
         self._clients.append(client)
         return client

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from tests.system.federation import PATIENCE
 from tests.system.ways import Reply, Request, Upload, Way
 
 _COMPANY_WITHIN: Final = 2.0
@@ -30,6 +31,30 @@ class BodyTruncated:
         body = request.body()
         way.break_off(request, body[: len(body) // 2])
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """The aggregator gets all of the body, or so many bytes, and the sender hears nothing for as long as it waits."""
+
+    passing: int | None = None
+    _held: threading.Event = field(default_factory=threading.Event, compare=False, repr=False)
+
+    def befall(self, way: Way, upload: Upload, request: Request) -> Reply | None:
+        def hold() -> None:
+            self._held.set()
+            request.await_end()
+
+        if self.passing is None:
+            way.pass_on(upload, request)
+            hold()
+        else:
+            way.break_off(request, request.body()[: self.passing], after=hold)
+        return None
+
+    def await_held(self) -> None:
+        """Return when there is something that it keeps back."""
+        assert self._held.wait(PATIENCE), "nothing to keep back came"
 
 
 @dataclass(frozen=True, slots=True)

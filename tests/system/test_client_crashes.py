@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.system.clients import Client, write_model
 from tests.system.federation import Aggregator, Federation
-from tests.system.strait import Strait
+from tests.system.ledger import Ledger
+from tests.system.mishaps import Withheld
+from tests.system.ways import Way
 
 pytestmark = pytest.mark.system
 
@@ -18,6 +22,17 @@ def tiers(federation: Federation, folder: Path, *flags: str) -> tuple[Aggregator
     """Start a master and a worker."""
     master = federation.master(write_model(folder), *flags)
     return master, federation.worker("worker", upstream=master.url)
+
+
+@contextmanager
+def way_to(worker: Aggregator, mishap: Withheld) -> Iterator[Way]:
+    """Have a mishap befall the first upload on the way to a worker."""
+    way = Way(worker.host, lambda: (worker.host, worker.port), Ledger(worker.state_dir.with_name("sent")))
+    way.expect(mishap)
+    try:
+        yield way
+    finally:
+        way.close()
 
 
 def kill(client: Client) -> None:
@@ -31,9 +46,10 @@ def test_a_client_killed_before_or_while_it_sends_sends_what_it_had_trained(
 ) -> None:
     master, worker = tiers(federation, tmp_path, "--threshold", "1", "--rounds", "1")
     client = Client(federation, "client-0")
-    with Strait(worker.host, worker.port, passing=passing) as strait:
-        client.start(strait.url)
-        strait.await_held()
+    withheld = Withheld(passing=passing)
+    with way_to(worker, withheld) as way:
+        client.start(way.url)
+        withheld.await_held()
         trained = client.saved
         kill(client)
     assert client.saved == trained
@@ -51,9 +67,10 @@ def test_a_client_killed_before_or_while_it_sends_sends_what_it_had_trained(
 def test_a_client_killed_before_it_hears_that_it_counts_is_counted_once(federation: Federation, tmp_path: Path) -> None:
     master, worker = tiers(federation, tmp_path, "--threshold", "2", "--rounds", "1")
     client, other = Client(federation, "client-0"), Client(federation, "client-1")
-    with Strait(worker.host, worker.port, answering=False) as strait:
-        client.start(strait.url)
-        strait.await_held()
+    withheld = Withheld()
+    with way_to(worker, withheld) as way:
+        client.start(way.url)
+        withheld.await_held()
         trained = client.saved
         kill(client)
     assert master.status().counted == 1
@@ -73,9 +90,10 @@ def test_a_client_killed_before_it_hears_that_it_counts_is_counted_once(federati
 def test_a_client_killed_before_it_hears_goes_on_in_the_next_round(federation: Federation, tmp_path: Path) -> None:
     master, worker = tiers(federation, tmp_path, "--threshold", "1", "--rounds", "2")
     client = Client(federation, "client-0")
-    with Strait(worker.host, worker.port, answering=False) as strait:
-        client.start(strait.url)
-        strait.await_held()
+    withheld = Withheld()
+    with way_to(worker, withheld) as way:
+        client.start(way.url)
+        withheld.await_held()
         trained = client.saved
         kill(client)
     worker.wait_for_round(2)
@@ -91,9 +109,10 @@ def test_a_client_killed_before_it_hears_goes_on_in_the_next_round(federation: F
 def test_a_client_killed_in_the_midst_of_its_upload_delays_nobody(federation: Federation, tmp_path: Path) -> None:
     master, worker = tiers(federation, tmp_path, "--threshold", "2", "--rounds", "1")
     killed, *others = (Client(federation, f"client-{number}") for number in range(3))
-    with Strait(worker.host, worker.port, passing=200) as strait:
-        killed.start(strait.url)
-        strait.await_held()
+    withheld = Withheld(passing=200)
+    with way_to(worker, withheld) as way:
+        killed.start(way.url)
+        withheld.await_held()
         spool = worker.state_dir / "spool"
         worker.process.wait_until(lambda: any(spool.iterdir()), "the worker has the beginning of an upload")
         kill(killed)

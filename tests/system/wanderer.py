@@ -1,4 +1,4 @@
-"""What clients train: a walk of chance through every dtype, which no two trainings repeat."""
+"""What clients train: a walk of chance through every dtype, which no two trainings repeat; noted, where it is to be."""
 
 from __future__ import annotations
 
@@ -46,6 +46,27 @@ class Wanderer:
             return self._rng.integers(0, 200, array.shape).astype(array.dtype)
         with np.errstate(invalid="ignore"):
             return (array * 0.5 + self._rng.normal(size=array.shape)).astype(array.dtype)
+
+
+class Noted(Wanderer):
+    """Its data are a folder, in which ``fits`` gets a line per training.
+
+    A named pipe ``gate-<round>`` keeps the training of a round from ending until somebody has written to it.
+    """
+
+    def __init__(self, data: Path) -> None:
+        super().__init__(data)
+        self._data = data
+
+    def fit(
+        self, arrays: Mapping[str, Array], config: FitConfig
+    ) -> tuple[Mapping[str, Array], int, Mapping[str, float]]:
+        with (self._data / "fits").open("a") as fits:
+            fits.write(f"{config.round}\n")
+        gate = self._data / f"gate-{config.round}"
+        if gate.exists():
+            gate.read_bytes()
+        return super().fit(arrays, config)
 
 
 def _mask() -> Array:

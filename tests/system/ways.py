@@ -104,6 +104,12 @@ class Request:
             pass
         return bytes(self._seen)
 
+    def await_end(self) -> None:
+        """Return when whoever sends it has hung up."""
+        with contextlib.suppress(OSError):
+            while self._source.read(_BLOCK):
+                pass
+
     @property
     def is_whole(self) -> bool:
         return self._left == 0
@@ -180,10 +186,11 @@ class Way:
             self._witness.sees_reply(upload, reply.status, reply.body)
         return reply
 
-    def break_off(self, request: Request, part: bytes) -> None:
-        """Send the aggregator a part of a body and no more."""
+    def break_off(self, request: Request, part: bytes, *, after: Callable[[], None] = lambda: None) -> None:
+        """Send the aggregator a part of a body and no more; hang up after something is done."""
         with contextlib.suppress(OSError), socket.create_connection(self._target(), timeout=_SILENCE) as server:
             server.sendall(request.head + part)
+            after()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
