@@ -61,6 +61,7 @@ class SimulatedBucket:
         self._models[sha256] = total.copy()
 
     def put_manifest(self, data: bytes) -> None:
+        self._claims.to_be_published(data)
         self._manifests[sha256_hex(data)] = data
 
     def swap_head(self, new: Head, expected: str, *, own_content_is_success: bool) -> str:

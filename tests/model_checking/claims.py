@@ -34,6 +34,7 @@ class Claims:
         self._trained: dict[str, int] = {}
         self._opened: set[tuple[int, int]] = set()
         self._closed: set[tuple[int, int]] = set()
+        self._fixed: dict[tuple[int, int], bytes] = {}
 
     def trained(self, sha256: str, round_number: int) -> None:
         """A client made an update."""
@@ -53,6 +54,11 @@ class Claims:
         """A master made the journal of an attempt."""
         assert pair not in self._opened, f"{ONE_ATTEMPT}: {pair}"
         self._opened.add(pair)
+
+    def to_be_published(self, manifest: bytes) -> None:
+        """A master wrote a manifest, which head is going to name."""
+        pair = RoundManifest.from_json(manifest).pair
+        assert self._fixed.setdefault(pair, manifest) == manifest, f"{CLOSED_ONCE}: {pair}"
 
     def shown(self, status: RoundStatus) -> None:
         """A master shows its round."""

@@ -19,6 +19,7 @@ from fedtier.serving.statedir import StateDirectory
 from fedtier.store import RoundStore
 from master_aggregator.aggregator import MasterAggregator, Surroundings
 from master_aggregator.coordinator import Offered
+from master_aggregator.journal import Journal
 from master_aggregator.opening import OpenRound
 from tests.model_checking.stored_rounds import StoredRounds
 from tests.model_checking.surroundings import rules_of
@@ -112,6 +113,11 @@ class KilledMaster:
         group = _drained(self.tier._recorder._work)
         if group:
             self.tier._recorder._record(group[0][0], [record for _, record in group])
+
+    def make_snapshot(self) -> None:
+        """Have the recorder do as if the entries took more disk than they are worth."""
+        with patch.object(Journal, "wants_snapshot", lambda *_: True):
+            self.tier._recorder._snapshot(self.opened)
 
     def publish(self) -> None:
         """Have the publisher do what is queued, one after the other."""

@@ -58,6 +58,7 @@ class StoredRounds:
         self._instant()
 
     def put_manifest(self, round_number: int, data: bytes) -> str:
+        self._claims.to_be_published(data)
         self._manifests[sha256_hex(data)] = data
         self._instant()
         return sha256_hex(data)

@@ -125,9 +125,8 @@ class AnyDisk(RuleBasedStateMachine):
     @precondition(lambda self: self.master is not None and self.master.counted and self.master.collects)
     @rule(instant=INSTANT)
     def it_makes_a_snapshot(self, instant: int | None) -> None:
-        opened = self.running.opened
         with self.until_killed(instant):
-            opened.journal.snapshot(opened.total)
+            self.running.make_snapshot()
 
     @rule(
         meanwhile=st.sampled_from(["nothing"] * 4 + ["half a write"] * 2 + ["damage", "loss", "another master"]),

@@ -11,7 +11,7 @@ import pytest
 from fedtier.entries import Entry
 from master_aggregator.journal import Contents, Journal
 from master_aggregator.overdue import OverdueMark
-from tests.model_checking.claims import ALONE, REPLAYED, STAYS_CLOSED
+from tests.model_checking.claims import ALONE, CLOSED_ONCE, REPLAYED, STAYS_CLOSED
 from tests.model_checking.planting import Plant, look, require_found
 from tests.model_checking.test_disk import AnyDisk
 
@@ -94,7 +94,7 @@ PLANTED: Final[Mapping[Plant, tuple[str, ...]]] = {
     a_snapshot_does_not_stand_for_what_is_before_it: (REPLAYED,),
     entries_are_deleted_before_their_snapshot_is_durable: (REPLAYED,),
     entries_are_confirmed_before_they_are_durable: (REPLAYED,),
-    a_close_record_is_ignored: (ALONE,),
+    a_close_record_is_ignored: (CLOSED_ONCE, ALONE),
     the_mark_of_a_round_that_closes_early_is_ignored: (STAYS_CLOSED,),
 }
 
