@@ -91,8 +91,19 @@ def _recover(store: RoundStore, state: StateDirectory, workshop: Workshop) -> Re
         return _replay(journal, contents, head, workshop)
     if contents.close is not None and contents.close.head == head.head:
         log.info("the round before is published: the next one opens")
-        return Recovered(workshop.open_after(head, model))
+        return Recovered(_open_next(journals, head, model, workshop))
     raise _taken_over(head, state.path)
+
+
+def _open_next(
+    journals: dict[tuple[int, int], Path], head: StoredHead, model: ModelDigest, workshop: Workshop
+) -> OpenRound:
+    """Open the round after a published one, at the cost of that one's journal where there is no room for both."""
+    try:
+        return workshop.open_after(head, model)
+    except OSError:
+        _forget(journals, workshop.state.path)
+        return workshop.open_after(head, model)
 
 
 def _may_go_on(journal: Journal, workshop: Workshop) -> bool:

@@ -38,8 +38,9 @@ def processes(request: pytest.FixtureRequest) -> str:
 def run_tests(folder: Path, processes: str, *, required: bool) -> subprocess.CompletedProcess[str]:
     variables = {name: value for name, value in os.environ.items() if not name.startswith(("FEDTIER_", "PYTEST_"))}
     spread = ("-n", processes, "--dist", "worksteal")
+    places = ("--rootdir", str(folder), "--basetemp", str(folder / "temporary"))  # not where others leave things
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "tests.require_all", *spread, "--rootdir", str(folder), str(folder)],
+        [sys.executable, "-m", "pytest", "-p", "tests.require_all", *spread, *places, str(folder)],
         cwd=folder,
         env=variables | {"PYTHONPATH": str(ROOT)} | ({"FEDTIER_REQUIRE_ALL": "1"} if required else {}),
         capture_output=True,
