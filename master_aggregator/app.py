@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g
 
 from fedtier.exact import check_arithmetic
 from fedtier.rounds import RoundStatus
-from fedtier.serving.access import Gate
+from fedtier.serving.access import Gate, require
 from fedtier.serving.runner import stop_at_once, stop_gracefully
 from fedtier.serving.shell import create_app, parse_round
 from fedtier.serving.statedir import StateDirectory
@@ -101,7 +101,7 @@ def master_app(tier: MasterAggregator, gate: Gate, state: StateDirectory, *, thr
     app = create_app(__name__, tier, gate, state, threads=threads)
 
     def require_operator() -> None:
-        gate.require(request.headers.get("Authorization"), roles={"operator"})
+        require(g.bearer, roles={"operator"})
 
     @app.post("/v1/rounds/<number>/close")
     def close(number: str) -> Response:

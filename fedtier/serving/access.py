@@ -8,11 +8,11 @@ from collections.abc import Collection
 
 from fedtier.flags import read_text
 from fedtier.problems import Forbidden, StartupError, Unauthenticated
-from fedtier.tokens import ROLES, Bearer, Role, TokenVerifier
+from fedtier.tokens import Bearer, Role, TokenVerifier
 
 
 class Gate:
-    """Lets requests pass by their `Authorization` header.
+    """Says by a request's `Authorization` header who asks.
 
     Parameters
     ----------
@@ -23,35 +23,47 @@ class Gate:
     def __init__(self, verifier: TokenVerifier | None) -> None:
         self._verifier = verifier
 
-    def require(
-        self, authorization: str | None, *, roles: Collection[Role] = ROLES, subject: str | None = None
-    ) -> Bearer | None:
+    def identify(self, authorization: str | None) -> Bearer | None:
         """Return who asks, or None when anyone may.
 
         Parameters
         ----------
         authorization : str or None
             The header's value, ``Bearer <token>``.
-        roles : collection of str
-            The roles that may.
-        subject : str, optional
-            The only subject that may.
 
         Raises
         ------
-        Unauthenticated, Forbidden
+        Unauthenticated
         """
         if self._verifier is None:
             return None
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
             raise Unauthenticated("this server asks for a token: send Authorization: Bearer <token>")
-        bearer = self._verifier.verify(token.strip())
-        if bearer.role not in roles:
-            raise Forbidden(f"the token's role is {bearer.role!r}; this needs {' or '.join(sorted(roles))}")
-        if subject is not None and bearer.subject != subject:
-            raise Forbidden(f"the token is for {bearer.subject!r}, not for {subject!r}")
-        return bearer
+        return self._verifier.verify(token.strip())
+
+
+def require(bearer: Bearer | None, *, roles: Collection[Role], subject: str | None = None) -> None:
+    """Check that whoever asks may do what needs one of these roles.
+
+    Parameters
+    ----------
+    bearer : Bearer or None
+        None is anyone, where anyone may.
+    roles : collection of str
+    subject : str, optional
+        The only subject that may.
+
+    Raises
+    ------
+    Forbidden
+    """
+    if bearer is None:
+        return
+    if bearer.role not in roles:
+        raise Forbidden(f"the token's role is {bearer.role!r}; this needs {' or '.join(sorted(roles))}")
+    if subject is not None and bearer.subject != subject:
+        raise Forbidden(f"the token is for {bearer.subject!r}, not for {subject!r}")
 
 
 def token_verifier() -> TokenVerifier | None:

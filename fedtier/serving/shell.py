@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -35,7 +35,7 @@ from fedtier.problems import (
     Unavailable,
 )
 from fedtier.rounds import PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt
-from fedtier.serving.access import Gate
+from fedtier.serving.access import Gate, require
 from fedtier.serving.answers import answer_bug, answer_http_exception, answer_problem, limit_silence
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
 from fedtier.serving.intake import BodyHeaders, TransferSlots, read_body_headers, receive_body
@@ -46,6 +46,8 @@ from fedtier.serving.statedir import StateDirectory
 from fedtier.upstream import content_digest
 
 SPARE_THREADS: Final = 8
+OPEN_ENDPOINTS: Final = frozenset({"healthz", "readyz"})
+"""Answered without a token, for load balancers and orchestrators."""
 _ROUND: Final = re.compile(r"[0-9]{1,9}")
 
 
@@ -114,12 +116,19 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
     app = Flask(name, static_folder=None)
     slots = TransferSlots(max(1, threads - SPARE_THREADS))
     app.before_request(lambda: limit_silence(request.environ))
+    app.before_request(lambda: _identify(gate))
     _answer_errors(app)
     _answer_health(app, tier, state)
-    _show_round(app, tier, gate)
-    _serve_published(app, tier, gate, Downloads(tier.model, slots))
-    _take_uploads(app, Uploads(tier, gate, state, slots))
+    _show_round(app, tier)
+    _serve_published(app, tier, Downloads(tier.model, slots))
+    _take_uploads(app, Uploads(tier, state, slots))
     return app
+
+
+def _identify(gate: Gate) -> None:
+    """Find out who asks, whatever they ask for: a path that is added later, or is not there, is closed as well."""
+    if request.endpoint not in OPEN_ENDPOINTS:
+        g.bearer = gate.identify(request.headers.get("Authorization"))
 
 
 def _answer_errors(app: Flask) -> None:
@@ -141,27 +150,24 @@ def _answer_health(app: Flask, tier: Tier, state: StateDirectory) -> None:
         return {"status": "ready"}
 
 
-def _show_round(app: Flask, tier: Tier, gate: Gate) -> None:
+def _show_round(app: Flask, tier: Tier) -> None:
     documents = RoundDocuments(tier)
 
     @app.get("/v1/round")
     def current_round() -> BaseResponse:
-        bearer = gate.require(request.headers.get("Authorization"))
         answer = documents.status()
-        if bearer is None or bearer.role == "worker":  # only now: who gets a problem for an answer reports again
+        if g.bearer is None or g.bearer.role == "worker":  # only now: who gets a problem for an answer reports again
             tier.note_refused(read_report(request.headers.get(REFUSED_HEADER)))
         return answer
 
 
-def _serve_published(app: Flask, tier: Tier, gate: Gate, downloads: Downloads) -> None:
+def _serve_published(app: Flask, tier: Tier, downloads: Downloads) -> None:
     @app.get("/v1/rounds/<number>/model")
     def model(number: str) -> BaseResponse:
-        gate.require(request.headers.get("Authorization"))
         return downloads.model(parse_round(number))
 
     @app.get("/v1/rounds/<number>/manifest")
     def manifest(number: str) -> BaseResponse:
-        gate.require(request.headers.get("Authorization"))
         return _with_digests(_json(tier.manifest(parse_round(number))))
 
 
@@ -199,11 +205,10 @@ class RoundDocuments:
 
 
 class Uploads:
-    """The way of an upload: address, token, headers, body, content, count."""
+    """The way of an upload: address, role, headers, body, content, count."""
 
-    def __init__(self, tier: Tier, gate: Gate, state: StateDirectory, slots: TransferSlots) -> None:
+    def __init__(self, tier: Tier, state: StateDirectory, slots: TransferSlots) -> None:
         self._tier = tier
-        self._gate = gate
         self._state = state
         self._slots = slots
 
@@ -214,7 +219,7 @@ class Uploads:
 
     def _update(self, number: str, client_id: str) -> UpdateReceipt:
         round_number, client_id = parse_round(number), require_id(client_id, "client")
-        self._gate.require(request.headers.get("Authorization"), roles={"client"}, subject=client_id)
+        require(g.bearer, roles={"client"}, subject=client_id)
         with self._slots.take():
             plan = self._tier.admit(round_number, client_id)
             expected = read_body_headers(request.headers, limit=update_size_limit(plan))
@@ -227,7 +232,7 @@ class Uploads:
     def partial(self, number: str, batch_id: str) -> PartialReceipt:
         """Take a worker's partial."""
         round_number, batch_id = parse_round(number), require_id(batch_id, "batch")
-        self._gate.require(request.headers.get("Authorization"), roles={"worker"})
+        require(g.bearer, roles={"worker"})
         with self._slots.take():
             plan = self._tier.admit(round_number, None)
             expected = read_body_headers(request.headers, limit=partial_size_limit(plan))

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fedtier.problems import Forbidden, StartupError, Unauthenticated
-from fedtier.serving.access import Gate, require_loopback, token_verifier
+from fedtier.serving.access import Gate, require, require_loopback, token_verifier
 from fedtier.tokens import Bearer, Role, TokenVerifier, generate_keys, make_token
 
 PRIVATE, PUBLIC = generate_keys()
@@ -19,32 +19,34 @@ def header(role: Role = "client", subject: str = "client-3", *, key: bytes = PRI
 
 
 def test_without_keys_anyone_may() -> None:
-    assert Gate(None).require(None, roles={"operator"}) is None
+    assert Gate(None).identify(None) is None
+    require(None, roles={"operator"})
 
 
 def test_a_good_token_says_who_asks() -> None:
-    assert GATE.require(header(), roles={"client"}, subject="client-3") == Bearer("client", "client-3")
-    assert GATE.require("bearer  " + header().removeprefix("Bearer ")) == Bearer("client", "client-3")
+    assert GATE.identify(header()) == Bearer("client", "client-3")
+    assert GATE.identify("bearer  " + header().removeprefix("Bearer ")) == Bearer("client", "client-3")
 
 
 @pytest.mark.parametrize("field", [None, "", "Bearer", "Bearer ", "Basic YTpi", "Bearer x.y.z", "Bearer ä"])
 def test_no_token_is_unauthenticated(field: str | None) -> None:
     with pytest.raises(Unauthenticated):
-        GATE.require(field)
+        GATE.identify(field)
 
 
 def test_an_expired_token_and_one_of_another_key_are_unauthenticated() -> None:
     with pytest.raises(Unauthenticated):
-        GATE.require(header(days=-1))
+        GATE.identify(header(days=-1))
     with pytest.raises(Unauthenticated):
-        GATE.require(header(key=generate_keys()[0]))
+        GATE.identify(header(key=generate_keys()[0]))
 
 
 def test_a_token_for_something_else_is_forbidden() -> None:
+    require(Bearer("client", "client-3"), roles={"client"}, subject="client-3")
     with pytest.raises(Forbidden, match="'client'; this needs operator"):
-        GATE.require(header(), roles={"operator"})
+        require(Bearer("client", "client-3"), roles={"operator"})
     with pytest.raises(Forbidden, match="'client-3', not for 'client-4'"):
-        GATE.require(header(), roles={"client"}, subject="client-4")
+        require(Bearer("client", "client-3"), roles={"client"}, subject="client-4")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.9.10", "::1", "localhost"])
