@@ -37,7 +37,12 @@ def received(sock: socket.socket) -> Iterator[bytes]:
 def test_a_body_is_waited_for(pair: Pair) -> None:
     inflow = Inflow(pair[0], LONG)
     inflow.wait(patiently=True)
-    sender = threading.Thread(target=lambda: [pair[1].sendall(bytes(1000)) for _ in range(100)])
+
+    def send() -> None:
+        for _ in range(100):
+            pair[1].sendall(bytes(1000))
+
+    sender = threading.Thread(target=send)
     sender.start()
     assert len(inflow.read(100_000)) == 100_000
     sender.join()

@@ -65,7 +65,7 @@ def test_hundreds_who_do_not_go_on_keep_nobody_from_an_answer(patient: Server, s
     with ExitStack() as stack:
         for _ in range(MANY):
             stack.enter_context(patient.open()).sendall(sent)
-        assert patient.connections >= MANY
+        wait_until(lambda: patient.connections >= MANY)
         for _ in range(3):
             assert patient.get("/healthz").status_code == 200
         body = update_bytes(trained(1))
@@ -205,6 +205,7 @@ def test_a_download_that_is_not_read_loses_its_slot(s3_server: S3Server, tmp_pat
         connection.settimeout(30)
         connection.connect(server.address)
         connection.sendall(b"GET /v1/rounds/0/model HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert connection.recv(1) == b"H"
         wait_until(lambda: server.connections == 0)
         answer = server.get("/v1/rounds/0/model")
         assert (answer.status_code, len(answer.content)) == (200, server.get("/v1/round").json()["base"]["bytes"])
