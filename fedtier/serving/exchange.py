@@ -18,6 +18,7 @@ from fedtier.serving.limits import Limits
 from fedtier.serving.peers import Peer
 
 Application = Callable[[MutableMapping[str, Any], Callable[..., Any]], Iterable[bytes]]
+HEAD_TOO_LARGE: Final = BadRequest("the head of the request is larger than this server reads; send fewer headers")
 _READ_OVER: Final = 1 << 16
 """Bytes of a body nobody wanted that are dropped to keep a connection, if they came already."""
 
@@ -111,9 +112,6 @@ def _unreadable(error: ParseException) -> BadRequest:
     if isinstance(error, LimitRequestLine | LimitRequestHeaders):
         return HEAD_TOO_LARGE
     return BadRequest(f"the head of the request is malformed: {type(error).__name__}; send HTTP/1.1 as in RFC 9112")
-
-
-HEAD_TOO_LARGE: Final = BadRequest("the head of the request is larger than this server reads; send fewer headers")
 
 
 def refusal(problem: Problem) -> bytes:

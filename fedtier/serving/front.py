@@ -26,7 +26,7 @@ from gunicorn.workers.gthread import ThreadWorker
 from fedtier.serving.deadlines import Deadlines
 from fedtier.serving.exchange import HEAD_TOO_LARGE, Exchanges, refusal
 from fedtier.serving.limits import Limits
-from fedtier.serving.peers import DONE, Peer
+from fedtier.serving.peers import DONE, Peer, address_of
 
 _ACCEPTED_AT_ONCE: Final = 32
 _OTHER_DESCRIPTORS: Final = 128
@@ -125,8 +125,7 @@ class FrontWorker(ThreadWorker):
             else:
                 self._close(peer)
         self.tpool.shutdown(wait=False)
-        self.poller.close()
-        self.method_queue.close()
+        self.poller.close()  # but not the queue: threads that end only now still write to its descriptor
 
     def _take_turn(self) -> None:
         upcoming = self._deadlines.next()
@@ -160,20 +159,23 @@ class FrontWorker(ThreadWorker):
             self._welcome(sock, client, listener.getsockname())
 
     def _welcome(self, sock: socket.socket, client: Any, server: Any) -> None:
+        if not self._has_place_for(address_of(client)):
+            sock.close()
+            return
         try:
             peer = Peer(sock, client, server, self.cfg, self._limits, self._tls)
         except (OSError, ValueError):
             return  # gone before it said anything
-        full_for_one = self._by_address[peer.address] >= self._most_per_address
-        if (full_for_one and not self._make_room(lambda other: other.address == peer.address)) or (
-            len(self._peers) >= self._most and not self._make_room()
-        ):
-            peer.close(at_once=True)
-            return
         self._peers.add(peer)
         self._by_address[peer.address] += 1
         self._deadlines.start(peer, Stage.HEAD, time.monotonic())
         self._watch(peer, selectors.EVENT_READ)
+
+    def _has_place_for(self, address: str) -> bool:
+        """Say whether one more may connect from there, and make room for it if need be."""
+        if self._by_address[address] >= self._most_per_address:
+            return self._make_room(lambda peer: peer.address == address)
+        return len(self._peers) < self._most or self._make_room()
 
     def _make_room(self, wanted: Callable[[Peer], bool] = lambda _: True) -> bool:
         """Let go of who has been silent for longest; first those who never sent a whole request."""

@@ -19,6 +19,8 @@ import requests
 import trustme
 
 from fedtier.problems import NotFound
+from fedtier.serving.flows import Inflow
+from fedtier.serving.limits import Limits
 from fedtier.upstream import Upstream, file_sha256
 from tests.fedtier.serving.served_master import next_answer, put_headers, read_answer
 from tests.masters import wait_until
@@ -160,7 +162,6 @@ def test_requests_follow_each_other_on_a_connection(server: Served, oldest: ssl.
 
 
 def test_requests_in_one_record_are_answered_in_order(server: Served) -> None:
-    """The second of them makes no socket readable: TLS has it already."""
     with server.secure() as connection, connection.makefile("rb") as answers:
         connection.sendall(GET + put_headers("/body", 5) + b"12345" + GET[:-4])
         assert next_answer(answers)[0] == 200
@@ -169,12 +170,15 @@ def test_requests_in_one_record_are_answered_in_order(server: Served) -> None:
         assert next_answer(answers)[0] == 200
 
 
-def test_a_record_after_a_body_that_was_read_to_its_end_is_not_forgotten(server: Served) -> None:
+def test_what_tls_has_deciphered_already_is_not_forgotten(server: Served) -> None:
+    """The end of a body and many requests in one record, which is read in two steps: no socket is readable then."""
     with server.secure() as connection, connection.makefile("rb") as answers:
-        connection.sendall(put_headers("/body", 100) + bytes(50))
-        connection.sendall(bytes(50) + GET)
-        assert next_answer(answers) == (200, {"length": 100})
-        assert next_answer(answers)[0] == 200
+        taken, requests_taken = Inflow(connection, Limits()).mxchunk, 100
+        rest = taken - requests_taken * len(GET)
+        connection.sendall(put_headers("/body", 100 + rest) + bytes(100))
+        connection.sendall(bytes(rest) + MANY * GET)
+        assert next_answer(answers) == (200, {"length": 100 + rest})
+        assert [next_answer(answers)[0] for _ in range(MANY)] == MANY * [200]
 
 
 def test_a_head_that_comes_byte_by_byte_is_answered(server: Served) -> None:
