@@ -172,6 +172,7 @@ class _Patience:
         self._sock = sock
         self._limits = limits
         self._rate = LeastRate(limits.min_rate, limits.rate_seconds if limits.min_rate else limits.silence)
+        self._ready = select.poll()
 
     def wait_for(self, move: Callable[[], int], event: int) -> int:
         """Move some bytes as soon as that is possible, and return how many.
@@ -199,10 +200,9 @@ class _Patience:
             self._await(wanted, begun + self._rate.patience)
 
     def _await(self, event: int, until: float) -> None:
-        ready = select.poll()
-        ready.register(self._sock, event)
+        self._ready.register(self._sock, event)
         left = until - time.monotonic()
-        if left <= 0 or not ready.poll(left * 1000):
+        if left <= 0 or not self._ready.poll(left * 1000):
             raise TooSlow(self._sentence())
 
     def _sentence(self) -> str:

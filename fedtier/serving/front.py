@@ -266,9 +266,11 @@ class FrontWorker(ThreadWorker):
                 self._close(peer)
 
     def _close(self, peer: Peer, *, at_once: bool = False) -> None:
+        if peer not in self._peers:
+            return
         self._watch(peer, 0)
         self._deadlines.stop(peer)
-        self._peers.discard(peer)
+        self._peers.remove(peer)
         self._by_address[peer.address] -= 1
         if not self._by_address[peer.address]:
             del self._by_address[peer.address]

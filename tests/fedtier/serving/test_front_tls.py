@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
 import ssl
@@ -27,6 +28,9 @@ from tests.masters import wait_until
 
 MANY = 300
 LARGE = 50 << 20
+LONG_ANSWER = 8 << 20
+THREADS = 4
+GET_LARGE = b"GET /memory?length=%d HTTP/1.1\r\nHost: x\r\n\r\n" % LONG_ANSWER
 GET = b"GET /connection HTTP/1.1\r\nHost: x\r\n\r\n"
 SERVER = """
 import json, ssl, sys
@@ -65,6 +69,10 @@ def build():
     def file():
         return send_file(folder / "file", mimetype="application/octet-stream")
 
+    @app.get("/memory")
+    def memory():
+        return bytes(int(request.args["length"]))
+
     return app, lambda: None
 
 
@@ -77,6 +85,12 @@ class Served:
     url: str
     folder: Path
     process: subprocess.Popen[str]
+
+    @property
+    def descriptors(self) -> int:
+        main = self.process.pid
+        child = Path(f"/proc/{main}/task/{main}/children").read_text().split()[0]
+        return len(list((Path("/proc") / child / "fd").iterdir()))
 
     def plain(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", int(self.url.rpartition(":")[2])), timeout=30)
@@ -126,11 +140,13 @@ def half_a_handshake(server: Served) -> bytes:
     return hello[: len(hello) // 2]
 
 
-def ended(connection: socket.socket) -> bool:
+def rest(connection: socket.socket) -> bytes:
+    """Read to the end; a reset is one too."""
+    content = b""
     with suppress(ConnectionResetError):
-        while connection.recv(1 << 16):
-            pass
-    return True
+        while block := connection.recv(1 << 16):
+            content += block
+    return content
 
 
 def test_what_the_app_sees_of_a_connection(server: Served) -> None:
@@ -208,6 +224,27 @@ def test_a_refused_sender_of_50_mb_reads_its_refusal(
         upstream.put_file("/refused", body, sha256=file_sha256(body))
 
 
+def test_who_does_not_read_an_answer_takes_no_thread_and_may_read_it_later(tmp_path: Path) -> None:
+    with served(tmp_path, flush_bytes=LARGE, flush_seconds=3600.0) as server, ExitStack() as stack:
+        readers = [stack.enter_context(server.secure()) for _ in range(2 * THREADS)]
+        for reader in readers:
+            reader.sendall(GET_LARGE)
+        assert server.ask().status_code == 200
+        for reader in readers:
+            answer = http.client.HTTPResponse(reader)
+            answer.begin()
+            assert answer.read() == bytes(LONG_ANSWER)
+
+
+def test_who_does_not_read_an_answer_is_let_go(tmp_path: Path) -> None:
+    with served(tmp_path, flush_bytes=LARGE, flush_seconds=0.3) as server, server.secure() as reader:
+        before = server.descriptors
+        reader.sendall(GET_LARGE)
+        assert reader.recv(1) == b"H"
+        wait_until(lambda: server.descriptors < before)
+        assert len(rest(reader)) < LONG_ANSWER
+
+
 def test_hundreds_of_unfinished_handshakes_keep_nobody_from_an_answer(server: Served) -> None:
     half = half_a_handshake(server)
     with ExitStack() as stack:
@@ -224,7 +261,7 @@ def test_hundreds_of_unfinished_handshakes_are_let_go(tmp_path: Path) -> None:
         for connection in held:
             with suppress(ConnectionError):
                 connection.sendall(half)
-        assert all(ended(connection) for connection in held)
+        assert [rest(connection) for connection in held] == MANY * [b""]
         assert server.ask().status_code == 200
 
 
@@ -234,7 +271,7 @@ def test_hundreds_of_unfinished_handshakes_are_let_go(tmp_path: Path) -> None:
 def test_what_is_not_tls_is_let_go_without_a_word(server: Served, sent: bytes) -> None:
     with server.plain() as connection:
         connection.sendall(sent)
-        assert ended(connection)
+        rest(connection)
     assert server.ask().status_code == 200
     assert (server.folder / "log").read_text() == ""
 
@@ -254,15 +291,12 @@ def test_resets_at_any_moment_cost_nothing(server: Served) -> None:
 
 
 def test_no_descriptor_is_left(server: Served) -> None:
-    main = server.process.pid
-    child = Path(f"/proc/{main}/task/{main}/children").read_text().split()[0]
-    descriptors = Path("/proc") / child / "fd"
     assert server.ask().status_code == 200
     with ExitStack() as stack:
-        before = len(list(descriptors.iterdir()))
+        before = server.descriptors
         secure = [stack.enter_context(server.secure()) for _ in range(20)]
         for connection in secure:
             connection.sendall(GET)
             assert read_answer(connection)[0] == 200
-        assert len(list(descriptors.iterdir())) >= before + 19
-    wait_until(lambda: len(list(descriptors.iterdir())) <= before)
+        assert server.descriptors >= before + 19
+    wait_until(lambda: server.descriptors <= before)
