@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import ssl
 import time
 from typing import Any, Final
 
@@ -112,7 +113,21 @@ class _Attentive(HTTPConnection):
         while rest:
             if is_plain:
                 self._await_room()
-            rest = rest[self.sock.send(rest if is_plain else rest[:_SLICE]) :]
+            rest = rest[self.sock.send(rest) if is_plain else self._send_securely(rest[:_SLICE]) :]
+
+    def _send_securely(self, data: memoryview) -> int:
+        """Send over TLS, whose errors urllib3 does not take for a reason to read the answer.
+
+        Raises
+        ------
+        BrokenPipeError
+            The server has closed the connection; its answer may be there.
+        """
+        try:
+            return int(self.sock.send(data))
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError) as error:
+            self._cut_short = True
+            raise BrokenPipeError("the server closed the connection before the end of the body") from error
 
     def _await_room(self) -> None:
         """Return when bytes can be sent, unless the answer comes first."""

@@ -12,6 +12,7 @@ from fedtier.logs import configure_logging
 from fedtier.problems import StartupError
 from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, ClientSettings
 from fedtier.serving.access import require_loopback, token_verifier
+from fedtier.serving.limits import Limits
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
 from fedtier.store import RoundStore
@@ -121,6 +122,7 @@ def master(**flags: Any) -> None:
         threads=flags["threads"],
         grace=flags["grace"],
         announce_json=flags["as_json"],
+        limits=Limits(min_rate=flags["min_rate"]),
     )
     serve(server, lambda: create_master(options))
 

@@ -9,6 +9,7 @@ import click
 from fedtier.flags import FiniteRange, bearer_token, command, json_flag, require_address
 from fedtier.logs import configure_logging
 from fedtier.serving.access import require_loopback, token_verifier
+from fedtier.serving.limits import Limits
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
 from worker_aggregator.app import WorkerOptions, create_worker
@@ -37,6 +38,7 @@ def worker(
     port: int,
     threads: int,
     grace: int,
+    min_rate: int,
     as_json: bool,
 ) -> None:
     """Check updates, add them up, and forward one partial sum per batch."""
@@ -55,6 +57,13 @@ def worker(
         verifier=verifier,
     )
     server = ServerOptions(
-        "worker", host, port, threads=threads, grace=grace, share_port=share_port, announce_json=as_json
+        "worker",
+        host,
+        port,
+        threads=threads,
+        grace=grace,
+        share_port=share_port,
+        announce_json=as_json,
+        limits=Limits(min_rate=min_rate),
     )
     serve(server, lambda: create_worker(options))

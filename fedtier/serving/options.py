@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 
 import click
 
+from fedtier.serving.limits import DEFAULT_MIN_RATE
 from fedtier.serving.shell import SPARE_THREADS
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
 def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
-    """Add ``--host --port --threads --grace``."""
+    """Add ``--host --port --threads --grace --min-rate``."""
     options = [
         click.option(
             "--host", default="127.0.0.1", help="Address to listen on; beyond loopback only with verify keys."
@@ -28,6 +29,12 @@ def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
             help=f"Requests served at once; all but {SPARE_THREADS} may be uploads.",
         ),
         click.option("--grace", type=click.IntRange(min=0), default=30, help="Seconds for open requests at SIGTERM."),
+        click.option(
+            "--min-rate",
+            type=click.IntRange(min=0),
+            default=DEFAULT_MIN_RATE,
+            help="Bytes per second below which uploads and downloads are cut off; 0 for never.",
+        ),
     ]
 
     def add(function: _Decorated) -> _Decorated:
