@@ -13,10 +13,10 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
 def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
-    """Add ``--host --port --threads --grace``."""
+    """Add ``--host --port --threads --grace --require-client-certs``."""
     options = [
         click.option(
-            "--host", default="127.0.0.1", help="Address to listen on; beyond loopback only with verify keys."
+            "--host", default="127.0.0.1", help="Address to listen on; beyond loopback only with verify keys and TLS."
         ),
         click.option(
             "--port", type=click.IntRange(0, 65535), default=port, help="Port to listen on; 0 takes a free one."
@@ -28,6 +28,11 @@ def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
             help=f"Requests served at once; all but {SPARE_THREADS} may be uploads.",
         ),
         click.option("--grace", type=click.IntRange(min=0), default=30, help="Seconds for open requests at SIGTERM."),
+        click.option(
+            "--require-client-certs",
+            is_flag=True,
+            help="Take a token only with a certificate, signed by one of --ca-certs, that names the token's subject.",
+        ),
     ]
 
     def add(function: _Decorated) -> _Decorated:

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
@@ -55,6 +56,8 @@ class ServerOptions:
         Let several processes listen on one port (`SO_REUSEPORT`); the kernel spreads connections.
     announce_json : bool
         Announce the address as JSON instead of a sentence.
+    tls : ssl.SSLContext or None
+        How TLS is done, from `fedtier.tls.server_context`; None speaks plain HTTP.
     """
 
     program: str
@@ -64,6 +67,7 @@ class ServerOptions:
     grace: int = 30
     share_port: bool = False
     announce_json: bool = False
+    tls: ssl.SSLContext | None = None
 
 
 def serve(options: ServerOptions, build: Callable[[], tuple[Flask, Callable[[], None]]]) -> NoReturn:
@@ -164,7 +168,7 @@ class _Gunicorn(BaseApplication):
         self._listener = listener
         self._build = build
         self._close: Callable[[], None] = lambda: None
-        self._url = _url(listener)
+        self._url = _url(listener, "http" if options.tls is None else "https")
         super().__init__()
 
     def load_config(self) -> None:
@@ -185,6 +189,9 @@ class _Gunicorn(BaseApplication):
         }
         for name, value in settings.items():
             self.cfg.set(name, value)
+        if self._options.tls is not None:
+            self.cfg.set("certfile", os.devnull)  # makes gunicorn use the context
+            self.cfg.set("ssl_context", lambda _config, _default: self._options.tls)
 
     def load(self) -> Any:
         threading.excepthook = _end_with_thread
@@ -215,9 +222,9 @@ def _end_with_thread(lost: threading.ExceptHookArgs) -> None:
     os._exit(1)
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _end_with_parent() -> None:
