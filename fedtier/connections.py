@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import selectors
 import socket
+import ssl
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -120,7 +121,12 @@ class _Attentive(HTTPConnection):
         while rest:
             if is_plain:
                 self._await_room()
-            rest = rest[self.sock.send(rest if is_plain else rest[:_SLICE]) :]
+            try:
+                rest = rest[self.sock.send(rest if is_plain else rest[:_SLICE]) :]
+            except (
+                ssl.SSLEOFError
+            ) as error:  # TLS's word for a broken pipe, before which the other end may have said why
+                raise BrokenPipeError(str(error)) from None
 
     def _await_room(self) -> None:
         """Return when bytes can be sent, unless the answer comes first."""

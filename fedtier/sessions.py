@@ -12,8 +12,8 @@ from fedtier.tls import Tls
 from fedtier.urls import leaves_in_plain, shown_server
 
 
-class PlainHttpRefused(requests.RequestException):
-    """A request that everybody on its way could read."""
+class NotSent(requests.RequestException):
+    """A request that is not sent as things are here: anybody could read it, or a file that it needs is missing."""
 
 
 class Session(requests.Session):
@@ -48,7 +48,7 @@ class Session(requests.Session):
 
         Raises
         ------
-        PlainHttpRefused
+        NotSent
             It would go out by plain HTTP to another machine, or where the server itself is asked by TLS.
         requests.RequestException
         """
@@ -56,7 +56,7 @@ class Session(requests.Session):
         downgraded = self._server.startswith("https://") and url.startswith("http://")
         if (downgraded or leaves_in_plain(url)) and not self._tls.plain_http:
             sent_on = "" if (url + "/").startswith(self._server + "/") else f"{self._server} sends on to "
-            raise PlainHttpRefused(
+            raise NotSent(
                 f"{sent_on}{shown_server(url)}, which is plain HTTP and readable on the way; "
                 "have it use TLS, or give --plain-http where the network between is trusted",
                 request=request,
@@ -83,12 +83,12 @@ class _ServersAdapter(AttentiveAdapter):
 
         Raises
         ------
-        requests.exceptions.SSLError
+        NotSent
         """
         try:
             super().cert_verify(*args)  # type: ignore[no-untyped-call]  # so it is in the stubs
         except OSError as error:
-            raise requests.exceptions.SSLError(str(error)) from error
+            raise NotSent(f"{error}; put the file back") from None
 
 
 class _BearerToken(AuthBase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Iterator
 from typing import Final
 
 _BY_CODE: Final = {
@@ -37,7 +38,6 @@ _BY_REASON: Final = {
     "made together",
 }
 """How the reasons end that OpenSSL gives, its own and those that the other end sent."""
-_CUT_OFF: Final = ("UNEXPECTED_EOF_WHILE_READING", "EOF_OCCURRED")
 _TLS_ALERT: Final = (r"\x15\x03", "\x15\x03")
 """How the answer of a server with TLS to plain HTTP begins, also as Python writes it out."""
 
@@ -52,16 +52,23 @@ def tls_failure(error: BaseException, server: str) -> str | None:
     server : str
         The other end's address, ``https://host:port``.
     """
-    cause: BaseException | None = error
-    while cause is not None:
+    for cause in _causes(error):
         if isinstance(cause, ssl.SSLCertVerificationError):
             return _not_believed(cause, server)
-        if isinstance(cause, ssl.SSLError):
-            return _not_agreed(str(cause.reason or ""), server)
-        cause = cause.__cause__ or cause.__context__
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):  # that is any broken connection
+            return _refused(str(cause.reason), server)
     if server.startswith("http://") and any(alert in str(error) for alert in _TLS_ALERT):
         return f"{server} speaks TLS; write its address with https://"
     return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what it came of; urllib3 keeps that as an argument."""
+    yield error
+    inner = [error.__cause__ or error.__context__, *error.args]
+    for cause in inner:
+        if isinstance(cause, BaseException):
+            yield from _causes(cause)
 
 
 def _not_believed(error: ssl.SSLCertVerificationError, server: str) -> str:
@@ -70,9 +77,6 @@ def _not_believed(error: ssl.SSLCertVerificationError, server: str) -> str:
     return f"the certificate of {server} {fault.format(said=said)}"
 
 
-def _not_agreed(reason: str, server: str) -> str | None:
-    if reason.startswith(_CUT_OFF):
-        return None  # as any other connection that breaks
+def _refused(reason: str, server: str) -> str | None:
     sentence = next((sentence for end, sentence in _BY_REASON.items() if reason.endswith(end)), None)
-    said = reason.replace("_", " ").lower()
-    return (sentence or "{server} and this program do not agree on TLS: {reason}").format(server=server, reason=said)
+    return None if sentence is None else sentence.format(server=server, reason=reason.replace("_", " ").lower())

@@ -21,7 +21,7 @@ from fedtier.connections import BLOCK
 from fedtier.documents import json_object
 from fedtier.problems import DigestMismatch, Problem, Unavailable, problem_from_document
 from fedtier.rounds import BaseRound, RoundStatus
-from fedtier.sessions import PlainHttpRefused, Session
+from fedtier.sessions import NotSent, Session
 from fedtier.tls import NO_TLS, Tls
 from fedtier.tls_failures import tls_failure
 from fedtier.urls import innermost_cause, shown_server, shown_url
@@ -246,7 +246,7 @@ class Upstream:
 
     def _unreachable(self, error: requests.RequestException) -> Unreachable:
         """Return what is said of a request without an answer; it may have been sent on to another server."""
-        if isinstance(error, PlainHttpRefused):
+        if isinstance(error, NotSent):
             return NotTrusted(str(error))
         asked = self.url if error.request is None else shown_server(str(error.request.url))
         failure = tls_failure(error, asked)

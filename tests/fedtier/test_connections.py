@@ -198,7 +198,10 @@ def test_an_answer_is_read_early_behind_a_proxy_too(body: Path, monkeypatch: pyt
 
     with spoken_to(refuse) as proxy, monkeypatch.context() as variables:
         variables.setenv("http_proxy", proxy)
-        with Upstream("http://worker.invalid", tls=Tls(plain_http=True)) as upstream, pytest.raises(RoundOver, match="round 1 is closed"):
+        with (
+            Upstream("http://worker.invalid", tls=Tls(plain_http=True)) as upstream,
+            pytest.raises(RoundOver, match="round 1 is closed"),
+        ):
             upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST)
 
 

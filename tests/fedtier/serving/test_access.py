@@ -115,7 +115,7 @@ def test_a_token_is_good_with_a_certificate_that_names_its_subject(shown: dict[s
     ],
 )
 def test_a_token_with_a_certificate_of_somebody_else_or_none_is_forbidden(shown: dict[str, Any] | None) -> None:
-    with pytest.raises(Forbidden, match="the token is for 'client-3', and .* certificate"):
+    with pytest.raises(Forbidden, match=r"the token is for 'client-3', and .* certificate"):
         STRICT.identify(header(), shown)
 
 
