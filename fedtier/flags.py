@@ -86,7 +86,7 @@ def require_address(url: str, flag: str, *, plain_http: bool) -> None:
     except ValueError:
         good = False
     if not good:
-        raise StartupError(f"{flag} {url!r} is no address; write it as https://host:port or http://host:port")
+        raise StartupError(f"{flag} {url!r} is no address; write it as http://host:port or https://host:port")
     if leaves_in_plain(url) and not plain_http:
         raise StartupError(
             f"{flag} {url} is plain HTTP to another machine, and everybody on the way could read token and model; "
