@@ -123,9 +123,7 @@ class _Attentive(HTTPConnection):
                 self._await_room()
             try:
                 rest = rest[self.sock.send(rest if is_plain else rest[:_SLICE]) :]
-            except (
-                ssl.SSLEOFError
-            ) as error:  # TLS's word for a broken pipe, before which the other end may have said why
+            except (ssl.SSLEOFError, ConnectionResetError) as error:  # before which the other end may have said why
                 raise BrokenPipeError(str(error)) from None
 
     def _await_room(self) -> None:

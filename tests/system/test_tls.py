@@ -145,3 +145,16 @@ def test_a_worker_goes_on_asking_a_master_that_it_does_not_believe_until_it_does
     )
     believed.write_bytes(ours)
     edge.wait_until_ready()
+
+
+def test_a_refusal_reaches_a_client_that_still_sends(
+    guarded: Federation, guard: Guard, ten_updates: TenUpdates, tmp_path: Path
+) -> None:
+    master = guarded.master(ten_updates.model, "--threshold", "10")
+    body = tmp_path / "large"
+    with body.open("wb") as file:
+        file.truncate(64 << 20)
+    with guard.upstream(master.url, "client", "client-3") as upstream:
+        for _ in range(5):
+            with pytest.raises(Forbidden, match="the token is for 'client-3', not for 'client-4'"):
+                upstream.put_file("/v1/rounds/1/updates/client-4", body, sha256="0" * 64)
