@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -84,6 +86,29 @@ def test_old_versions_of_tls_are_not_spoken(ours: Authority) -> None:
     context = server_context(ours.tls(HOST))
     assert context is not None
     assert context.minimum_version == ssl.TLSVersion.TLSv1_2
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_session_is_resumed_with_a_certificate_of_before(ours: Authority, version: ssl.TLSVersion) -> None:
+    tls = ours.tls("client-3", file="client")
+    context = ssl.create_default_context(cafile=str(ours.certificate))
+    context.maximum_version = version
+    context.load_cert_chain(*(tls.pair or ()))
+
+    def session_of(port: int, before: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None]:
+        with (
+            socket.create_connection((HOST, port)) as plain,
+            context.wrap_socket(plain, server_hostname=HOST, session=before) as connection,
+        ):
+            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            while connection.recv(1 << 16):
+                pass
+            return connection.session, connection.session_reused
+
+    with serve(ready, tls=demanding(ours)) as url:
+        port = urlsplit(url).port or 0
+        session, _ = session_of(port, None)
+        assert session_of(port, session)[1] is False
 
 
 # What the environment says
