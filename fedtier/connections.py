@@ -121,10 +121,21 @@ class _Attentive(HTTPConnection):
         while rest:
             if is_plain:
                 self._await_room()
-            try:
-                rest = rest[self.sock.send(rest if is_plain else rest[:_SLICE]) :]
-            except (ssl.SSLEOFError, ConnectionResetError) as error:  # before which the other end may have said why
-                raise BrokenPipeError(str(error)) from None
+            rest = rest[self.sock.send(rest) if is_plain else self._send_securely(rest[:_SLICE]) :]
+
+    def _send_securely(self, data: memoryview) -> int:
+        """Send over TLS, whose errors urllib3 does not take for a reason to read the answer.
+
+        Raises
+        ------
+        BrokenPipeError
+            The server has closed the connection; its answer, or why it wants none, may be there.
+        """
+        try:
+            return int(self.sock.send(data))
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError) as error:
+            self._cut_short = True
+            raise BrokenPipeError("the server closed the connection before the end of the body") from error
 
     def _await_room(self) -> None:
         """Return when bytes can be sent, unless the answer comes first."""

@@ -23,6 +23,7 @@ from typing import Any, Final, NoReturn
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from fedtier.problems import StartupError
@@ -157,6 +158,19 @@ class _Worker(ThreadWorker):
             conn.timeout = 0.0
 
 
+class _Arbiter(Arbiter):
+    """gunicorn's arbiter, which does not answer SIGHUP with a second process beside the first."""
+
+    def __init__(self, app: BaseApplication) -> None:
+        self._has_terminal = sys.stderr.isatty()
+        super().__init__(app)
+
+    def handle_hup(self) -> None:
+        if self._has_terminal:  # it is gone, and who sat there went
+            self.handle_term()
+        structlog.get_logger().info("SIGHUP changes nothing: certificates are read again when they change")
+
+
 class _Gunicorn(BaseApplication):
     def __init__(
         self,
@@ -170,6 +184,9 @@ class _Gunicorn(BaseApplication):
         self._close: Callable[[], None] = lambda: None
         self._url = _url(listener, "http" if options.tls is None else "https")
         super().__init__()
+
+    def run(self) -> None:
+        _Arbiter(self).run()
 
     def load_config(self) -> None:
         settings = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -145,6 +146,20 @@ def test_a_worker_goes_on_asking_a_master_that_it_does_not_believe_until_it_does
     )
     believed.write_bytes(ours)
     edge.wait_until_ready()
+
+
+def test_the_signal_by_which_others_read_their_certificates_again_does_no_harm(
+    guarded: Federation, ten_updates: TenUpdates
+) -> None:
+    master = guarded.master(ten_updates.model, "--threshold", "10")
+    serving = master.serving_pid
+    master.process.signal(signal.SIGHUP)
+    master.process.wait_until(
+        lambda: bool(master.events("SIGHUP changes nothing: certificates are read again when they change")),
+        "the master says that it got it",
+    )
+    assert master.status().round == 1
+    assert master.serving_pid == serving
 
 
 def test_a_refusal_reaches_a_client_that_still_sends(
