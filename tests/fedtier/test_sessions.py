@@ -17,6 +17,7 @@ from fedtier.tls import NO_TLS, Tls, server_context
 from fedtier.upstream import NotTrusted, Unreachable, Upstream
 from tests.authorities import HOST, Authority
 from tests.client.loopback import Reply, Request, serve
+from tests.fedtier.test_upstream import raw_server
 
 MODEL = b"model"
 
@@ -197,6 +198,11 @@ def test_plain_http_to_a_server_with_tls_fails(ours: Authority) -> None:
         pytest.raises(Unreachable),
     ):
         upstream.unready()
+
+
+def test_an_alert_of_tls_in_answer_to_plain_http_is_understood() -> None:
+    with raw_server(bytes.fromhex("15030100020246")) as url:
+        is_refused(url, NO_TLS, f"{url} speaks TLS; write its address with https://")
 
 
 def test_nothing_plain_leaves_this_machine_unless_it_is_meant() -> None:

@@ -67,14 +67,18 @@ def test_a_round_over_tls_with_certificates_and_tokens_on_every_hop_has_the_byte
     assert (paused.returncode, json.loads(paused.stdout)["server"]) == (0, master.url), paused.stderr
 
 
-def test_a_client_trains_over_tls_and_is_counted(guarded: Federation, tmp_path: Path) -> None:
-    master = guarded.master(write_model(tmp_path), "--threshold", "1", "--rounds", "1")
-    edge = guarded.worker("edge", upstream=master.url)
-    (tmp_path / "data").mkdir()
-    client = guarded.client("client-3", "--data", str(tmp_path / "data"), "--task", TASK, server=edge.url)
+@pytest.mark.parametrize("tls", [True, False])
+def test_a_client_trains_where_it_is_asked_who_it_is(
+    tls: bool, tmp_path: Path, s3_server: S3Server, bucket_key: str
+) -> None:
+    with Federation(tmp_path, s3_server, bucket_key, Guard(tmp_path, tls=tls)) as federation:
+        master = federation.master(write_model(tmp_path), "--threshold", "1", "--rounds", "1")
+        edge = federation.worker("edge", upstream=master.url)
+        (tmp_path / "data").mkdir()
+        client = federation.client("client-3", "--data", str(tmp_path / "data"), "--task", TASK, server=edge.url)
 
-    assert client.wait() == 0, client.log_end()
-    assert [one.client_id for one in master.published(1).contributors] == ["client-3"]
+        assert client.wait() == 0, client.log_end()
+        assert [one.client_id for one in master.published(1).contributors] == ["client-3"]
 
 
 def test_who_cannot_show_who_they_are_is_refused_and_health_is_open(
