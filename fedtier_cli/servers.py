@@ -12,7 +12,8 @@ import click
 
 from fedtier.flags import bearer_token, require_address
 from fedtier.problems import Forbidden, MethodNotAllowed, NotFound, Problem, StartupError, Unauthenticated
-from fedtier.upstream import Timeouts, Unreachable, Upstream
+from fedtier.tls import NO_TLS, Tls, tls_flags
+from fedtier.upstream import NotTrusted, Timeouts, Unreachable, Upstream
 from fedtier_cli.plain_text import printable
 from fedtier_cli.published import local_run
 from fedtier_cli.workplace import keep_to_this_machine
@@ -23,9 +24,9 @@ _HOW_TO_SIGN: Final = "set FEDTIER_TOKEN to what fedtier token --role {role} --s
 
 
 def server_flag(function: _Decorated) -> _Decorated:
-    """Add ``--server``."""
+    """Add ``--server``, and what it takes to trust it: see `fedtier.tls.tls_flags`."""
     return click.option("--server", metavar="URL", help="Address of the master, or of a worker that only reads.")(
-        function
+        tls_flags(function)
     )
 
 
@@ -39,7 +40,9 @@ def server_flags(function: _Decorated) -> _Decorated:
     return server_flag(run_dir(function))
 
 
-def server_address(server: str | None, run_dir: Path | None, environment: Mapping[str, str] = os.environ) -> str:
+def server_address(
+    server: str | None, run_dir: Path | None, environment: Mapping[str, str] = os.environ, *, tls: Tls = NO_TLS
+) -> str:
     """Return the address of the server that the flags name.
 
     Raises
@@ -48,7 +51,7 @@ def server_address(server: str | None, run_dir: Path | None, environment: Mappin
         They name none, or it is no address.
     """
     if server is not None:
-        require_address(server, "--server")
+        require_address(server, "--server", plain_http=tls.plain_http)
         return server
     run, federation = local_run(run_dir, environment)
     if not federation.master:
@@ -58,12 +61,13 @@ def server_address(server: str | None, run_dir: Path | None, environment: Mappin
 
 
 @contextmanager
-def asked(url: str, *, role: str = "client") -> Iterator[Upstream]:
+def asked(url: str, tls: Tls, *, role: str = "client") -> Iterator[Upstream]:
     """Give a connection to a server, with this program's token; what it refuses becomes a sentence.
 
     Parameters
     ----------
     url : str
+    tls : Tls
     role : str
         That the server wants of a token.
 
@@ -73,8 +77,10 @@ def asked(url: str, *, role: str = "client") -> Iterator[Upstream]:
         The server is away, or refuses.
     """
     try:
-        with Upstream(url, token=bearer_token(), timeouts=_TIMEOUTS) as upstream:
+        with Upstream(url, token=bearer_token(), tls=tls, timeouts=_TIMEOUTS) as upstream:
             yield upstream
+    except NotTrusted as error:
+        raise StartupError(str(error)) from None
     except Unreachable as error:
         raise StartupError(f"{error}; start the server, or name another by --server") from None
     except Problem as problem:

@@ -14,10 +14,10 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
 def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
-    """Add ``--host --port --threads --grace --min-rate``."""
+    """Add ``--host --port --threads --grace --min-rate --require-client-certs``."""
     options = [
         click.option(
-            "--host", default="127.0.0.1", help="Address to listen on; beyond loopback only with verify keys."
+            "--host", default="127.0.0.1", help="Address to listen on; beyond loopback only with verify keys and TLS."
         ),
         click.option(
             "--port", type=click.IntRange(0, 65535), default=port, help="Port to listen on; 0 takes a free one."
@@ -34,6 +34,11 @@ def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
             type=click.IntRange(min=0),
             default=DEFAULT_MIN_RATE,
             help="Bytes per second below which uploads and downloads are cut off; 0 for never.",
+        ),
+        click.option(
+            "--require-client-certs",
+            is_flag=True,
+            help="Take a token only with a certificate, signed by one of --ca-certs, that names the token's subject.",
         ),
     ]
 
