@@ -11,15 +11,17 @@ from typing import Any, Final, TextIO
 
 import click
 import stamina.instrumentation
+import structlog
 
 from client.options import ClientOptions, Surroundings
 from client.run import run_clients
 from client.signals import stopped_by_sigterm
 from client.stopping import Stopping
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag
+from fedtier.flags import FiniteRange, command, json_flag
 from fedtier.logs import configure_logging
 from fedtier.problems import StartupError
+from fedtier.token_sources import client_tokens, token_place
 
 _INTERRUPTED: Final = 130
 _STATE: Final = Path(".fedtier")
@@ -72,6 +74,7 @@ def client(**flags: Any) -> None:
             "in the same order"
         )
     state_dirs = _state_dirs(client_ids, flags["state_dir"])
+    tokens = client_tokens(token_place(), client_ids, warn=structlog.get_logger().warning)
     report = _printer(sys.stdout) if flags["as_json"] else None  # without it, the log says the same
     clients = [
         ClientOptions(
@@ -85,7 +88,7 @@ def client(**flags: Any) -> None:
             wait=flags["wait"],
             retry_budget=flags["retry_budget"],
             seed=flags["seed"],
-            token=bearer_token(),
+            token=tokens[client_id],
             report=report,
         )
         for client_id, own_data, state_dir in zip(client_ids, data, state_dirs, strict=True)

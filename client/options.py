@@ -14,6 +14,7 @@ from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
 from fedtier.fields import require_id
 from fedtier.flags import require_address
 from fedtier.problems import BadRequest, StartupError
+from fedtier.token_sources import TokenSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,8 +42,8 @@ class ClientOptions:
         Seconds that a later request may go on, its retries included.
     seed : int
         Of the run; every fit gets one derived from it, the client's id and the round.
-    token : str, optional
-        Presented to the server.
+    token : callable, optional
+        Returns the token to present to the server.
     report : callable, optional
         Gets each fact as a flat mapping that JSON can hold; ``event`` says which.
     """
@@ -57,7 +58,7 @@ class ClientOptions:
     wait: float = DEFAULT_WAIT
     retry_budget: float = DEFAULT_RETRY_BUDGET
     seed: int = 0
-    token: str | None = field(default=None, repr=False)
+    token: TokenSource | None = field(default=None, repr=False)
     report: Callable[[Mapping[str, Any]], None] | None = None
 
 

@@ -22,6 +22,7 @@ from fedtier.connections import BLOCK, AttentiveAdapter
 from fedtier.documents import json_object
 from fedtier.problems import DigestMismatch, Problem, Unavailable, problem_from_document
 from fedtier.rounds import BaseRound, RoundStatus
+from fedtier.token_sources import TokenSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,12 @@ class Upstream:
     ----------
     url : str
         Its address, ``http://host:port``.
-    token : str, optional
-        Presented with every request to it, and to nobody it redirects to.
+    token : callable, optional
+        Returns what is presented to it with a request, and to nobody it redirects to; called for every request.
     timeouts : Timeouts
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeouts: Timeouts | None = None) -> None:
+    def __init__(self, url: str, *, token: TokenSource | None = None, timeouts: Timeouts | None = None) -> None:
         self.url = url.rstrip("/")
         self._timeouts = timeouts or Timeouts()
         self._session = requests.Session()
@@ -240,13 +241,13 @@ class Upstream:
 class _BearerToken(AuthBase):
     """Adds the token for one server, and keeps requests from taking a password out of a netrc file."""
 
-    def __init__(self, token: str | None, server: str) -> None:
+    def __init__(self, token: TokenSource | None, server: str) -> None:
         self._token = token
         self._server = server
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token is not None and str(request.url).startswith(self._server):
-            request.headers["Authorization"] = f"Bearer {self._token}"
+        if self._token is not None and str(request.url).startswith(self._server) and (token := self._token()):
+            request.headers["Authorization"] = f"Bearer {token}"
         return request
 
 

@@ -12,7 +12,7 @@ from fedtier.rounds import RoundStatus
 from fedtier.upstream import Upstream
 from fedtier_cli.interruption import ended_by_signals
 from fedtier_cli.processes import as_json_line
-from fedtier_cli.servers import asked, server_address, server_flags
+from fedtier_cli.servers import Server, asked, chosen_server, server_flags
 from fedtier_cli.situation import plural
 
 
@@ -26,7 +26,7 @@ def pause(server: str | None, run_dir: Path | None, as_json: bool) -> None:
 
     Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """
-    _operate(server_address(server, run_dir), Upstream.pause_uploads, _paused_words, as_json)
+    _operate(chosen_server(server, run_dir), Upstream.pause_uploads, _paused_words, as_json)
 
 
 @command("resume")
@@ -39,7 +39,7 @@ def resume(server: str | None, run_dir: Path | None, as_json: bool) -> None:
 
     Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """
-    _operate(server_address(server, run_dir), Upstream.resume_uploads, _state_words, as_json)
+    _operate(chosen_server(server, run_dir), Upstream.resume_uploads, _state_words, as_json)
 
 
 @command("close")
@@ -58,22 +58,22 @@ def close(round_number: int | None, whichever: bool, server: str | None, run_dir
     """
     if (round_number is None) == (not whichever):
         raise click.UsageError("name the round to close, or give --open to close whichever is open; not both")
-    url = server_address(server, run_dir)
-    with asked(url, role="operator") as upstream:
+    master = chosen_server(server, run_dir)
+    with asked(master, role="operator") as upstream:
         number = upstream.round_status().round if round_number is None else round_number
     if whichever:
-        click.echo(f"round {number} is open at {url}", err=as_json)
-    _operate(url, lambda upstream: upstream.close_round(number), lambda now: _closed_words(number, now), as_json)
+        click.echo(f"round {number} is open at {master.url}", err=as_json)
+    _operate(master, lambda upstream: upstream.close_round(number), lambda now: _closed_words(number, now), as_json)
 
 
 def _operate(
-    url: str, ask: Callable[[Upstream], RoundStatus], words: Callable[[RoundStatus], str], as_json: bool
+    master: Server, ask: Callable[[Upstream], RoundStatus], words: Callable[[RoundStatus], str], as_json: bool
 ) -> None:
-    with ended_by_signals("the asking"), asked(url, role="operator") as upstream:
+    with ended_by_signals("the asking"), asked(master, role="operator") as upstream:
         now = ask(upstream)
     if as_json:
         members = {"round", "attempt", "state", "counted", "threshold", "min_clients"}
-        print(as_json_line({"server": url, **now.model_dump(include=members)}))
+        print(as_json_line({"server": master.url, **now.model_dump(include=members)}))
     else:
         click.echo(words(now))
 

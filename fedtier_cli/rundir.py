@@ -76,6 +76,20 @@ class RunDirectory:
         """One log per process."""
         return self.path / "logs"
 
+    @property
+    def keys(self) -> Path:
+        """The run's signing key and its public key; for this user's eyes only."""
+        return self.path / "keys"
+
+    @property
+    def tokens(self) -> Path:
+        """One file per bearer; for this user's eyes only."""
+        return self.path / "tokens"
+
+    def token(self, name: str) -> Path:
+        """Return the file with the token of a bearer, ``operator`` or ``client-3``."""
+        return self.tokens / name
+
     def state(self, name: str) -> Path:
         """Return the state directory of a process, ``master`` or ``client-3``."""
         return self.path / "state" / name

@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+import structlog
 
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag, require_address
+from fedtier.flags import FiniteRange, command, json_flag, require_address
 from fedtier.logs import configure_logging
-from fedtier.serving.access import require_loopback, token_verifier
+from fedtier.serving.access import require_loopback
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
+from fedtier.serving.verify_keys import token_verifier
+from fedtier.token_sources import single_token, token_place
 from worker_aggregator.app import WorkerOptions, create_worker
 
 
@@ -37,12 +40,13 @@ def worker(
     port: int,
     threads: int,
     grace: int,
+    audience: str,
     as_json: bool,
 ) -> None:
     """Check updates, add them up, and forward one partial sum per batch."""
     configure_logging("worker")
     require_address(master, "--master")
-    verifier = token_verifier()
+    verifier = token_verifier(audience)
     if verifier is None:
         require_loopback(host)
     options = WorkerOptions(
@@ -51,7 +55,7 @@ def worker(
         batch_max=batch_max,
         batch_age=batch_age,
         threads=threads,
-        token=bearer_token(),
+        token=single_token(token_place(), warn=structlog.get_logger().warning),
         verifier=verifier,
     )
     server = ServerOptions(

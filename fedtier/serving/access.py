@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 from collections.abc import Collection
 
-from fedtier.flags import read_text
 from fedtier.problems import Forbidden, StartupError, Unauthenticated
-from fedtier.tokens import Bearer, Role, TokenVerifier
+from fedtier.tokens import Bearer, Role, Verifier
 
 
 class Gate:
@@ -16,11 +14,11 @@ class Gate:
 
     Parameters
     ----------
-    verifier : TokenVerifier or None
+    verifier : Verifier or None
         None takes anyone, which `require_loopback` allows on loopback only.
     """
 
-    def __init__(self, verifier: TokenVerifier | None) -> None:
+    def __init__(self, verifier: Verifier | None) -> None:
         self._verifier = verifier
 
     def identify(self, authorization: str | None) -> Bearer | None:
@@ -64,20 +62,6 @@ def require(bearer: Bearer | None, *, roles: Collection[Role], subject: str | No
         raise Forbidden(f"the token's role is {bearer.role!r}; this needs {' or '.join(sorted(roles))}")
     if subject is not None and bearer.subject != subject:
         raise Forbidden(f"the token is for {bearer.subject!r}, not for {subject!r}")
-
-
-def token_verifier() -> TokenVerifier | None:
-    """Return the verifier for the keys in ``FEDTIER_VERIFY_KEYS``: PEM text, or paths joined like those of PATH.
-
-    Raises
-    ------
-    StartupError
-    """
-    value = os.environ.get("FEDTIER_VERIFY_KEYS", "").strip()
-    if not value:
-        return None
-    sources = [value] if value.startswith("-----BEGIN") else value.split(os.pathsep)
-    return TokenVerifier([read_text(source, "FEDTIER_VERIFY_KEYS").encode() for source in sources if source])
 
 
 def require_loopback(host: str) -> None:

@@ -7,13 +7,14 @@ from typing import Any, TypeVar
 
 import click
 
+from fedtier.flags import audience_flag
 from fedtier.serving.shell import SPARE_THREADS
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
 def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
-    """Add ``--host --port --threads --grace``."""
+    """Add ``--host --port --threads --grace --audience``."""
     options = [
         click.option(
             "--host", default="127.0.0.1", help="Address to listen on; beyond loopback only with verify keys."
@@ -33,6 +34,6 @@ def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
     def add(function: _Decorated) -> _Decorated:
         for option in reversed(options):
             function = option(function)
-        return function
+        return audience_flag(function)
 
     return add

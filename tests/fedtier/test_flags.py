@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import fedtier.flags
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag, read_text, require_address
+from client.command import client
+from fedtier.flags import FiniteRange, command, json_flag, read_text, require_address
 from fedtier.problems import StartupError
 from fedtier_cli.main import main
 from master_aggregator.command import master
@@ -87,6 +88,7 @@ MASTER = {
     "no_tensorboard": "1",
     "exit_when_finished": "1",
     "host": "127.0.0.2",
+    "audience": "https://example.org/federation-1",
     "port": "5999",
     "threads": "20",
     "grace": "3",
@@ -99,6 +101,7 @@ WORKER = {
     "batch_age": "0.5",
     "share_port": "1",
     "host": "127.0.0.2",
+    "audience": "https://example.org/federation-1",
     "port": "5999",
     "threads": "20",
     "grace": "3",
@@ -203,7 +206,15 @@ def test_a_worker_needs_the_address_of_its_master(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("batch_max", "0"), ("batch_age", "-1"), ("batch_age", "nan"), ("batch_age", "inf")]
+    ("name", "value"),
+    [
+        ("audience", "a b"),
+        ("audience", "a" * 129),
+        ("batch_max", "0"),
+        ("batch_age", "-1"),
+        ("batch_age", "nan"),
+        ("batch_age", "inf"),
+    ],
 )
 def test_a_worker_flag_that_cannot_be_is_named_with_its_value(name: str, value: str) -> None:
     refused(worker, WORKER | {name: value}, f"--{name.replace('_', '-')}", status=2)
@@ -242,12 +253,8 @@ def test_a_key_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | Non
         read_text(str(path), "SOME_KEY")
 
 
-def test_the_token_comes_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEDTIER_TOKEN", " abc \n")
-    assert bearer_token() == "abc"
-    monkeypatch.delenv("FEDTIER_TOKEN")
-    assert bearer_token() is None
-    for chosen in (master, worker):
+def test_no_flag_holds_a_token() -> None:
+    for chosen in (master, worker, client):
         assert not any("token" in option for parameter in chosen.params for option in parameter.opts)
 
 

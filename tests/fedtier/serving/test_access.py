@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from fedtier.problems import Forbidden, StartupError, Unauthenticated
-from fedtier.serving.access import Gate, require, require_loopback, token_verifier
+from fedtier.serving.access import Gate, require, require_loopback
 from fedtier.tokens import Bearer, Role, TokenVerifier, generate_keys, make_token
 
 PRIVATE, PUBLIC = generate_keys()
@@ -58,19 +57,3 @@ def test_loopback_needs_no_keys(host: str) -> None:
 def test_beyond_loopback_needs_keys(host: str) -> None:
     with pytest.raises(StartupError, match="FEDTIER_VERIFY_KEYS"):
         require_loopback(host)
-
-
-def test_verify_keys_are_pem_text_or_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pems = [generate_keys()[1].decode() for _ in range(2)]
-    paths = [tmp_path / "a.pem", tmp_path / "b.pem"]
-    for path, pem in zip(paths, pems, strict=True):
-        path.write_text(pem)
-    for value in ("".join(pems), pems[0], f"{paths[0]}:{paths[1]}", str(paths[0])):
-        monkeypatch.setenv("FEDTIER_VERIFY_KEYS", value)
-        assert token_verifier() is not None
-
-
-@pytest.mark.parametrize("value", ["", "  "])
-def test_without_verify_keys_there_is_no_verifier(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEDTIER_VERIFY_KEYS", value)
-    assert token_verifier() is None
