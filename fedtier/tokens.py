@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, Protocol, TypeAlias
@@ -123,6 +124,8 @@ class TokenVerifier:
         PEM blocks; each may hold several keys. A token signed by any of them is good.
     audience : str
         The federation's name; tokens for others are refused.
+    revoked : Mapping of str to float, optional
+        Subjects, and the time before which their tokens were signed that are refused, in seconds since 1970.
 
     Raises
     ------
@@ -130,12 +133,19 @@ class TokenVerifier:
         There is no key, or one is not an Ed25519 public key.
     """
 
-    def __init__(self, public_keys: Sequence[bytes], *, audience: str = DEFAULT_AUDIENCE) -> None:
+    def __init__(
+        self,
+        public_keys: Sequence[bytes],
+        *,
+        audience: str = DEFAULT_AUDIENCE,
+        revoked: Mapping[str, float] | None = None,
+    ) -> None:
         keys = [_public_key(block) for pem in public_keys for block in _pem_blocks(pem)]
         if not keys:
             raise StartupError("no public key found to verify tokens with; make a pair with: fedtier keygen DIR")
         self._keys = {key_id(key): key for key in keys}
         self._audience = audience
+        self._revoked = dict(revoked or {})
 
     @property
     def key_ids(self) -> list[str]:
@@ -148,7 +158,7 @@ class TokenVerifier:
         Raises
         ------
         Unauthenticated
-            The token is malformed, too long, expired, for another audience, or signed by another key.
+            The token is malformed, too long, expired, revoked, for another audience, or signed by another key.
         """
         if len(token) > LONGEST:
             raise _invalid(f"it has {len(token)} characters, more than {LONGEST}")
@@ -160,6 +170,8 @@ class TokenVerifier:
             raise _invalid("its role is unknown")
         if not isinstance(claims["sub"], str):
             raise _invalid("its subject is no text")
+        if claims["sub"] in self._revoked and not _signed_at(claims) >= self._revoked[claims["sub"]]:
+            raise _invalid(f"the tokens of {claims['sub']!r} are revoked; ask the federation's operator for another")
         return Bearer(claims["role"], claims["sub"])
 
     def _claims(self, token: str, key: Ed25519PublicKey) -> dict[str, Any]:
@@ -182,6 +194,12 @@ class TokenVerifier:
             ) from None
         except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError) as error:
             raise _invalid(str(error)) from None
+
+
+def _signed_at(claims: Mapping[str, Any]) -> float:
+    """Return when a token was signed, in seconds since 1970; long ago where it does not say."""
+    signed_at = claims.get("iat")
+    return signed_at if isinstance(signed_at, int | float) else -math.inf
 
 
 def _invalid(reason: str) -> Unauthenticated:

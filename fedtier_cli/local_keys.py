@@ -61,6 +61,10 @@ class LocalKeys:
         self.sign(process, [Bearer("client", name) for name in names])
         return {TOKEN_FILE: str(self.run.token(process))}
 
+    def token(self, bearer: Bearer) -> str:
+        """Return a token, signed now."""
+        return make_token(self.signing_key, bearer, now=self.now, lifetime=LIFETIME)
+
     def sign(self, name: str, bearers: Iterable[Bearer]) -> None:
         """Write tokens to the file of this name.
 
@@ -68,8 +72,7 @@ class LocalKeys:
         ------
         StartupError
         """
-        tokens = [make_token(self.signing_key, bearer, now=self.now, lifetime=LIFETIME) for bearer in bearers]
-        write_secret(self.run.token(name), "\n".join(tokens) + "\n")
+        write_secret(self.run.token(name), "".join(f"{self.token(bearer)}\n" for bearer in bearers))
 
 
 def local_keys(run: RunDirectory, now: datetime) -> LocalKeys:

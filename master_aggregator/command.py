@@ -14,7 +14,7 @@ from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, ClientSettings
 from fedtier.serving.access import require_loopback
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
-from fedtier.serving.verify_keys import token_verifier
+from fedtier.serving.verify_keys import TokenRules, token_verifier
 from fedtier.store import RoundStore
 from master_aggregator.app import MasterOptions, create_master
 from master_aggregator.initial import publish_initial_model
@@ -96,7 +96,7 @@ def master(**flags: Any) -> None:
     """Count clients, close rounds, average, and publish the round models to S3."""
     configure_logging("master")
     rules = _rules(flags)
-    verifier = token_verifier(flags["audience"])
+    verifier = token_verifier(TokenRules(audience=flags["audience"], revoked=flags["revoked"]))
     if verifier is None:
         require_loopback(flags["host"])
     notice = publish_initial_model(

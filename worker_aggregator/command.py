@@ -12,7 +12,7 @@ from fedtier.logs import configure_logging
 from fedtier.serving.access import require_loopback
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
-from fedtier.serving.verify_keys import token_verifier
+from fedtier.serving.verify_keys import TokenRules, token_verifier
 from fedtier.token_sources import single_token, token_place
 from worker_aggregator.app import WorkerOptions, create_worker
 
@@ -40,13 +40,14 @@ def worker(
     port: int,
     threads: int,
     grace: int,
+    revoked: Path | None,
     audience: str,
     as_json: bool,
 ) -> None:
     """Check updates, add them up, and forward one partial sum per batch."""
     configure_logging("worker")
     require_address(master, "--master")
-    verifier = token_verifier(audience)
+    verifier = token_verifier(TokenRules(audience=audience, revoked=revoked))
     if verifier is None:
         require_loopback(host)
     options = WorkerOptions(

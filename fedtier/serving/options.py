@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,7 +15,7 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
 def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
-    """Add ``--host --port --threads --grace --audience``."""
+    """Add ``--host --port --threads --grace --revoked --audience``."""
     options = [
         click.option(
             "--host", default="127.0.0.1", help="Address to listen on; beyond loopback only with verify keys."
@@ -29,6 +30,11 @@ def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
             help=f"Requests served at once; all but {SPARE_THREADS} may be uploads.",
         ),
         click.option("--grace", type=click.IntRange(min=0), default=30, help="Seconds for open requests at SIGTERM."),
+        click.option(
+            "--revoked",
+            type=click.Path(path_type=Path),
+            help="File of subjects whose tokens are refused; read again when it changes.",
+        ),
     ]
 
     def add(function: _Decorated) -> _Decorated:

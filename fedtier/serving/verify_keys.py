@@ -1,4 +1,4 @@
-"""The public keys that a server verifies tokens with, read again when their files change."""
+"""The public keys that a server verifies tokens with, and the tokens it refuses, read again when their files change."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -13,6 +14,7 @@ import structlog
 
 from fedtier.flags import read_text
 from fedtier.problems import StartupError
+from fedtier.revocations import read_revocations
 from fedtier.tokens import Bearer, TokenVerifier, Verifier
 
 VERIFY_KEYS: Final = "FEDTIER_VERIFY_KEYS"
@@ -21,8 +23,24 @@ LOOK_SECONDS: Final = 5.0
 _Seen: TypeAlias = tuple[tuple[str, int, int, int], ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRules:
+    """What a server goes by when it looks at tokens.
+
+    Parameters
+    ----------
+    audience : str
+        The federation's name.
+    revoked : Path or None
+        File of `fedtier.revocations`.
+    """
+
+    audience: str
+    revoked: Path | None = None
+
+
 def token_verifier(
-    audience: str, *, clock: Callable[[], float] = time.monotonic, environment: Mapping[str, str] = os.environ
+    rules: TokenRules, *, clock: Callable[[], float] = time.monotonic, environment: Mapping[str, str] = os.environ
 ) -> Verifier | None:
     """Return the verifier for the keys in ``FEDTIER_VERIFY_KEYS``, or None where it is not set.
 
@@ -31,8 +49,7 @@ def token_verifier(
 
     Parameters
     ----------
-    audience : str
-        The federation's name.
+    rules : TokenRules
     clock : callable
         Monotonic seconds.
     environment : Mapping of str to str
@@ -40,26 +57,27 @@ def token_verifier(
     Raises
     ------
     StartupError
+        A file cannot be used, or revocations are named where nothing is verified.
     """
     value = environment.get(VERIFY_KEYS, "").strip()
+    if not value and rules.revoked is not None:
+        raise StartupError(f"--revoked {rules.revoked} needs tokens, and {VERIFY_KEYS} is not set; set it")
     if not value:
         return None
-    if value.startswith("-----BEGIN"):
-        return TokenVerifier([_public(value, VERIFY_KEYS)], audience=audience)
-    paths = [Path(path) for path in value.split(os.pathsep) if path]
-    return KeyFiles(paths, audience=audience, clock=clock)
+    sources = [value] if _is_pem(value) else [path for path in value.split(os.pathsep) if path]
+    return FileVerifier(sources, rules, clock=clock)
 
 
-class KeyFiles:
-    """A verifier for the keys in some files, made anew when one of them changes, comes or goes.
+class FileVerifier:
+    """A verifier that is made anew when a file of keys or revocations changes, comes or goes.
 
-    While what the files hold cannot be used, the keys that were there are used further.
+    While what the files hold cannot be used, what was there before is used further.
 
     Parameters
     ----------
-    paths : sequence of Path
-        Files, and folders with files ``*.pem``.
-    audience : str
+    keys : sequence of str
+        PEM text, and paths of files and of folders with files ``*.pem``.
+    rules : TokenRules
     clock : callable
         Monotonic seconds.
 
@@ -68,13 +86,13 @@ class KeyFiles:
     StartupError
     """
 
-    def __init__(self, paths: Sequence[Path], *, audience: str, clock: Callable[[], float]) -> None:
-        self._paths = tuple(paths)
-        self._audience = audience
+    def __init__(self, keys: Sequence[str], rules: TokenRules, *, clock: Callable[[], float]) -> None:
+        self._keys = tuple(keys)
+        self._rules = rules
         self._clock = clock
         self._looking = threading.Lock()
         self._log = structlog.get_logger()
-        self._seen = _look(self._paths)
+        self._seen = self._look()
         self._verifier = self._read()
         self._next_look = clock() + LOOK_SECONDS
 
@@ -89,42 +107,66 @@ class KeyFiles:
         return self._verifier.verify(token)
 
     def _renew(self) -> None:
-        seen = _look(self._paths)
+        seen = self._look()
         if seen == self._seen:
             return
         self._seen = seen
         try:
             self._verifier = self._read()
         except StartupError as error:
-            self._log.error("the verify keys changed and cannot be used; those before them are kept", reason=str(error))
+            self._log.error("changed keys or revocations cannot be used; those before are kept", reason=str(error))
         else:
-            self._log.info("the verify keys changed", keys=self._verifier.key_ids)
+            self._log.info("changed keys or revocations are used from now on", keys=self._verifier.key_ids)
 
     def _read(self) -> TokenVerifier:
-        texts = [_public(read_text(str(file), VERIFY_KEYS), str(file)) for file in _files(self._paths)]
-        return TokenVerifier(texts, audience=self._audience)
+        texts = [_public(read_text(source, VERIFY_KEYS), source) for source in _spread(self._keys)]
+        revoked, path = {}, self._rules.revoked
+        if path is not None:
+            revoked = dict(read_revocations(_text(path), f"--revoked {path}"))
+        return TokenVerifier(texts, audience=self._rules.audience, revoked=revoked)
+
+    def _look(self) -> _Seen:
+        """Return what tells the files from those that were read."""
+        files = [source for source in _spread(self._keys) if not _is_pem(source)]
+        return tuple(_mark(file) for file in (*files, *([str(self._rules.revoked)] if self._rules.revoked else [])))
 
 
-def _public(text: str, where: str) -> bytes:
+def _public(text: str, source: str) -> bytes:
     if "PRIVATE KEY" in text:
+        where = VERIFY_KEYS if _is_pem(source) else source
         raise StartupError(
             f"{where} holds a private key, which no server needs; give it the verify key that fedtier keygen made"
         )
     return text.encode()
 
 
-def _files(paths: Sequence[Path]) -> list[Path]:
-    return [file for path in paths for file in (sorted(path.glob("*.pem")) if path.is_dir() else [path])]
+def _is_pem(source: str) -> bool:
+    return source.startswith("-----BEGIN")
 
 
-def _look(paths: Sequence[Path]) -> _Seen:
-    """Return what tells the files from those that were read."""
-    seen = []
-    for file in _files(paths):
-        try:
-            found = file.stat()
-        except OSError:
-            seen.append((str(file), 0, 0, 0))
-        else:
-            seen.append((str(file), found.st_mtime_ns, found.st_size, found.st_ino))
-    return tuple(seen)
+def _spread(sources: Sequence[str]) -> list[str]:
+    """Return the sources with the key files of a folder instead of the folder."""
+    return [one for source in sources for one in (_keys_in(source) if _is_folder(source) else [source])]
+
+
+def _is_folder(source: str) -> bool:
+    return not _is_pem(source) and Path(source).is_dir()
+
+
+def _keys_in(folder: str) -> list[str]:
+    return sorted(str(file) for file in Path(folder).glob("*.pem"))
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartupError(f"--revoked {path} cannot be read ({error})") from None
+
+
+def _mark(file: str) -> tuple[str, int, int, int]:
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return file, 0, 0, 0
+    return file, found.st_mtime_ns, found.st_size, found.st_ino

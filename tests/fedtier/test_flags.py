@@ -88,6 +88,7 @@ MASTER = {
     "no_tensorboard": "1",
     "exit_when_finished": "1",
     "host": "127.0.0.2",
+    "revoked": "/nowhere/revoked",
     "audience": "https://example.org/federation-1",
     "port": "5999",
     "threads": "20",
@@ -101,6 +102,7 @@ WORKER = {
     "batch_age": "0.5",
     "share_port": "1",
     "host": "127.0.0.2",
+    "revoked": "/nowhere/revoked",
     "audience": "https://example.org/federation-1",
     "port": "5999",
     "threads": "20",
@@ -193,11 +195,15 @@ def test_a_master_flag_that_cannot_be_is_named_with_its_value(name: str, value: 
         ({"host": "192.0.2.1"}, "FEDTIER_VERIFY_KEYS"),
         ({"host": "::"}, "--host :: is not"),
         ({"host": "example.org"}, "--host example.org is not"),
+        (
+            {"revoked": "/nowhere/revoked"},
+            "--revoked /nowhere/revoked needs tokens, and FEDTIER_VERIFY_KEYS is not set",
+        ),
         ({"bucket_key": "no-extension"}, "'no-extension'"),
     ],
 )
 def test_a_master_that_cannot_start_says_why_in_one_sentence(changes: dict[str, str], words: str) -> None:
-    refused(master, MASTER | changes, words, status=1)
+    refused(master, MASTER | {"revoked": ""} | changes, words, status=1)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:5000", "ftp://127.0.0.1", "http://", "http://:80", "http://a:b", ""])
@@ -222,7 +228,7 @@ def test_a_worker_flag_that_cannot_be_is_named_with_its_value(name: str, value: 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])
 def test_a_worker_without_keys_stays_on_loopback(host: str) -> None:
-    refused(worker, WORKER | {"host": host}, f"--host {host} is not a loopback address", status=1)
+    refused(worker, WORKER | {"host": host, "revoked": ""}, f"--host {host} is not a loopback address", status=1)
 
 
 @pytest.mark.parametrize("flags", [MASTER, WORKER])

@@ -260,19 +260,22 @@ def test_clients_join_a_federation_that_is_up_by_the_line_it_prints(tmp_path: Pa
     flags += ["--weight-decay", "0.001", "--prox-mu", "0.01", "--workers", "1", "--run-dir", "up", "--port", "0"]
     with running(tmp_path, "up", *flags) as servers:
         serving = servers.await_fact("serving")
-        with Upstream(serving["master"]) as upstream:
+        operator = (tmp_path / "up" / "tokens" / "operator").read_text().strip()
+        with Upstream(serving["master"], token=lambda: operator) as upstream:
             status = upstream.round_status()
         assert status.client == told
         assert (status.cohort, status.threshold) == (("client-0", "client-1"), 1)
 
-        assert serving["a_client_joins_by"].startswith("fedtier client --server http://127.0.0.1:")
-        join = serving["a_client_joins_by"].split()[2:]
+        variable, *join = serving["a_client_joins_by"].split()
+        assert join[:3] == ["fedtier", "client", "--server"]
+        token = dict([variable.split("=")])
+        del join[:2]
         join[join.index("YOUR_DATA")] = str(data / "client-0.csv")
         federation = Federation.from_json((tmp_path / "up" / "federation.json").read_bytes())
         assert federation.master == serving["master"]
         assert serving["TensorBoard"] == "tensorboard --logdir up/state/master/tensorboard"
         assert serving["graphs"] == "fedtier graph --run-dir up"
-        client = call(tmp_path, "client", *join, "--rounds", "2")
+        client = call(tmp_path, "client", *join, "--rounds", "2", **token)
         assert client.returncode == 0, client.stderr
 
         servers.process.send_signal(signal.SIGINT)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedtier.problems import StartupError, Unauthenticated
-from fedtier.serving.verify_keys import LOOK_SECONDS, VERIFY_KEYS, token_verifier
+from fedtier.serving.verify_keys import LOOK_SECONDS, VERIFY_KEYS, TokenRules, token_verifier
 from fedtier.tokens import Bearer, Verifier, generate_keys, make_token
 
 CLIENT = Bearer("client", "client-3")
@@ -22,8 +22,11 @@ class Clock:
         return self.now
 
 
-def verifier(value: str, clock: Clock | None = None, audience: str = "fedtier") -> Verifier:
-    made = token_verifier(audience, clock=clock or Clock(), environment={VERIFY_KEYS: value})
+def verifier(
+    value: str, clock: Clock | None = None, *, audience: str = "fedtier", revoked: Path | None = None
+) -> Verifier:
+    rules = TokenRules(audience=audience, revoked=revoked)
+    made = token_verifier(rules, clock=clock or Clock(), environment={VERIFY_KEYS: value})
     assert made is not None
     return made
 
@@ -56,7 +59,7 @@ def test_verify_keys_are_pem_text_files_or_folders(paths: tuple[Path, Path]) -> 
 
 @pytest.mark.parametrize("value", ["", "  "])
 def test_without_verify_keys_there_is_no_verifier(value: str) -> None:
-    assert token_verifier("fedtier", environment={VERIFY_KEYS: value}) is None
+    assert token_verifier(TokenRules(audience="fedtier"), environment={VERIFY_KEYS: value}) is None
 
 
 def test_the_audience_is_the_servers(paths: tuple[Path, Path]) -> None:
@@ -120,3 +123,33 @@ def test_a_server_gets_no_private_key(tmp_path: Path) -> None:
 def test_a_folder_without_keys_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match="no public key found"):
         verifier(str(tmp_path))
+
+
+def test_a_subject_is_turned_away_from_when_it_is_revoked_until_it_is_not(tmp_path: Path) -> None:
+    revoked, clock = tmp_path / "revoked", Clock()
+    revoked.touch()
+    for value in (OLD[1].decode(), str(tmp_path / "old.pem")):
+        (tmp_path / "old.pem").write_bytes(OLD[1])
+        revoked.write_text("")
+        chosen = verifier(value, clock, revoked=revoked)
+        assert takes(chosen, OLD[0])
+        revoked.write_text(f"{CLIENT.subject}  # its machine was stolen\n")
+        clock.now += LOOK_SECONDS
+        with pytest.raises(Unauthenticated, match="the tokens of 'client-3' are revoked; ask"):
+            chosen.verify(token(OLD[0]))
+        revoked.write_text(f"{CLIENT.subject} no-time\n")
+        clock.now += LOOK_SECONDS
+        assert not takes(chosen, OLD[0])
+        revoked.write_text("client-4")
+        clock.now += LOOK_SECONDS
+        assert takes(chosen, OLD[0])
+
+
+def test_a_list_of_revocations_that_cannot_be_read_is_refused_at_start(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"--revoked .*nowhere cannot be read"):
+        verifier(OLD[1].decode(), revoked=tmp_path / "nowhere")
+
+
+def test_revocations_without_keys_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="needs tokens, and FEDTIER_VERIFY_KEYS is not set"):
+        token_verifier(TokenRules(audience="fedtier", revoked=tmp_path), environment={})
