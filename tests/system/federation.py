@@ -290,10 +290,13 @@ class Federation:
         Where state directories and logs lie.
     s3 : S3Server
     bucket_key : str
+    variables : Mapping of str to str, optional
+        Of every aggregator's environment.
     """
 
-    def __init__(self, folder: Path, s3: S3Server, bucket_key: str) -> None:
+    def __init__(self, folder: Path, s3: S3Server, bucket_key: str, variables: Mapping[str, str] | None = None) -> None:
         self.folder = folder
+        self._variables = variables
         self.bucket_key = bucket_key
         # No outgoing connection takes a port of such an address, and no federation beside this one does, so a stopped
         # aggregator finds its port free again.
@@ -353,6 +356,6 @@ class Federation:
             aggregator.wait_for_round(number)
 
     def _add(self, name: str, arguments: Sequence[str]) -> Aggregator:
-        aggregator = Aggregator(name, arguments, self.folder, self.host, environment(self._s3))
+        aggregator = Aggregator(name, arguments, self.folder, self.host, environment(self._s3, self._variables))
         self._aggregators[name] = aggregator
         return aggregator
