@@ -11,7 +11,6 @@ from typing import Any, Final, TextIO
 
 import click
 import stamina.instrumentation
-import structlog
 
 from client.options import ClientOptions, Surroundings
 from client.run import run_clients
@@ -21,7 +20,7 @@ from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
 from fedtier.flags import FiniteRange, command, json_flag
 from fedtier.logs import configure_logging
 from fedtier.problems import StartupError
-from fedtier.token_sources import client_tokens, token_place
+from fedtier.token_sources import client_tokens, log_warning, token_place
 
 _INTERRUPTED: Final = 130
 _STATE: Final = Path(".fedtier")
@@ -74,7 +73,7 @@ def client(**flags: Any) -> None:
             "in the same order"
         )
     state_dirs = _state_dirs(client_ids, flags["state_dir"])
-    tokens = client_tokens(token_place(), client_ids, warn=structlog.get_logger().warning)
+    tokens = client_tokens(token_place(), client_ids, warn=log_warning)
     report = _printer(sys.stdout) if flags["as_json"] else None  # without it, the log says the same
     clients = [
         ClientOptions(

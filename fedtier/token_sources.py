@@ -16,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final, TypeAlias
 
+import structlog
+
 from fedtier.problems import StartupError
 from fedtier.tokens import unverified_claims
 
@@ -47,6 +49,11 @@ class TokenPlace:
     def name(self) -> str:
         """What a sentence calls it, without any token."""
         return TOKEN if self.file is None else f"the file {self.file}"
+
+
+def log_warning(sentence: str) -> None:
+    """Log what needs somebody's attention; for programs that go on for long."""
+    structlog.get_logger().warning("the token needs attention", reason=sentence)
 
 
 def token_place(environment: Mapping[str, str] = os.environ) -> TokenPlace | None:

@@ -7,7 +7,7 @@ either shows in the list of processes.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -38,7 +38,7 @@ class LocalKeys:
     """
 
     run: RunDirectory
-    signing_key: bytes
+    signing_key: bytes = field(repr=False)
     now: datetime
 
     @property
@@ -54,7 +54,7 @@ class LocalKeys:
     @property
     def operator(self) -> TokenSource | None:
         """The operator's token."""
-        return single_token(operator_token(self.run), warn=lambda _: None)
+        return single_token(TokenPlace(file=self.run.token("operator")), warn=lambda _: None)
 
     def of_clients(self, process: str, names: Iterable[str]) -> Mapping[str, str]:
         """Return environment variables of a process that plays some clients, whose tokens are signed for it now."""
@@ -101,6 +101,9 @@ def local_keys(run: RunDirectory, now: datetime) -> LocalKeys:
 
 
 def operator_token(run: RunDirectory) -> TokenPlace | None:
-    """Return where the token is by which a run's operator asks its master; None where the run never had keys."""
+    """Return where the token is by which a run's operator asks its master.
+
+    None where the run never had keys, and where it does not run now: whoever listens at its address then is not told.
+    """
     path = run.token("operator")
-    return TokenPlace(file=path) if path.is_file() else None
+    return TokenPlace(file=path) if path.is_file() and run.is_in_use() else None

@@ -98,6 +98,17 @@ class RunDirectory:
         """Return where the initial model of a seed lies."""
         return self.path / f"initial-{seed}.safetensors"
 
+    def is_in_use(self) -> bool:
+        """Return whether a run uses it now."""
+        try:
+            with (self.path / _LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     @property
     def has_record(self) -> bool:
         """Whether a run was ever started in it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-import structlog
 
 from fedtier.flags import FiniteRange, command, json_flag, require_address
 from fedtier.logs import configure_logging
@@ -13,7 +12,7 @@ from fedtier.serving.access import require_loopback
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
 from fedtier.serving.verify_keys import TokenRules, token_verifier
-from fedtier.token_sources import single_token, token_place
+from fedtier.token_sources import log_warning, single_token, token_place
 from worker_aggregator.app import WorkerOptions, create_worker
 
 
@@ -56,7 +55,7 @@ def worker(
         batch_max=batch_max,
         batch_age=batch_age,
         threads=threads,
-        token=single_token(token_place(), warn=structlog.get_logger().warning),
+        token=single_token(token_place(), warn=log_warning),
         verifier=verifier,
     )
     server = ServerOptions(

@@ -37,7 +37,10 @@ class Gate:
             return None
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise Unauthenticated("this server asks for a token: send Authorization: Bearer <token>")
+            raise Unauthenticated(
+                "this server asks for a token, and none came: send Authorization: Bearer <token>, "
+                "which fedtier does with the one in FEDTIER_TOKEN or FEDTIER_TOKEN_FILE"
+            )
         return self._verifier.verify(token.strip())
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from fedtier.token_sources import TOKEN_FILE, client_tokens, single_token, token
 from fedtier.tokens import Bearer, TokenVerifier, unverified_claims
 from fedtier_cli.key_files import make_key_pair
 from fedtier_cli.local_keys import LIFETIME, LocalKeys, local_keys, operator_token
-from fedtier_cli.rundir import Federation, RunDirectory
+from fedtier_cli.rundir import Federation, RunDirectory, claimed
 from fedtier_cli.servers import chosen_server
 
 NOW = datetime.now(UTC)
@@ -91,10 +93,26 @@ def test_keys_that_keygen_made_are_used(run: RunDirectory) -> None:
 # Who asks the master of a local run
 
 
+@pytest.fixture(autouse=True)
+def _environment_as_before() -> Iterator[None]:
+    """A command that asks a local run changes the environment of its process."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture
-def served(run: RunDirectory, keys: LocalKeys) -> RunDirectory:
+def served(tmp_path: Path) -> Iterator[RunDirectory]:
+    """The directory of a run that goes on."""
+    with claimed(tmp_path / "run") as run:
+        local_keys(run, NOW)
+        note_master(run)
+        yield run
+
+
+def note_master(run: RunDirectory) -> None:
     run.write_federation(Federation(task="t", bucket="b", bucket_key="k", test_data="d", master="http://127.0.0.1:9"))
-    return run
 
 
 def test_whoever_names_a_local_run_asks_as_its_operator(served: RunDirectory) -> None:
@@ -114,5 +132,15 @@ def test_another_server_is_not_told_the_operators_token(served: RunDirectory) ->
     assert chosen_server("http://127.0.0.1:9", served.path, {}).source() is None
 
 
+def test_whoever_listens_where_a_run_was_is_not_told_its_token(run: RunDirectory, keys: LocalKeys) -> None:
+    note_master(run)
+    assert chosen_server(None, run.path, {}).source() is None
+    with claimed(run.path / "other") as other:
+        local_keys(other, NOW)
+        assert operator_token(other) is not None
+    assert operator_token(other) is None
+
+
 def test_a_run_of_before_there_were_keys_is_asked_without_a_token(tmp_path: Path) -> None:
-    assert operator_token(RunDirectory(tmp_path)) is None
+    with claimed(tmp_path / "run") as run:
+        assert operator_token(run) is None
