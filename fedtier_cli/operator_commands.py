@@ -22,7 +22,8 @@ from fedtier_cli.situation import plural
 def pause(server: str | None, run_dir: Path | None, as_json: bool) -> None:
     """Have the master take no uploads, until fedtier resume; lasts beyond a restart of the master.
 
-    What is counted stays counted. Needs an operator's token in FEDTIER_TOKEN where the master asks for tokens.
+    What is counted stays counted. Where the master asks for tokens, FEDTIER_TOKEN or FEDTIER_TOKEN_FILE
+    must hold an operator's; that of a local run is found.
 
     Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """
@@ -35,7 +36,8 @@ def pause(server: str | None, run_dir: Path | None, as_json: bool) -> None:
 def resume(server: str | None, run_dir: Path | None, as_json: bool) -> None:
     """Have the master take uploads again.
 
-    Needs an operator's token in FEDTIER_TOKEN where the master asks for tokens.
+    Where the master asks for tokens, FEDTIER_TOKEN or FEDTIER_TOKEN_FILE must hold an
+    operator's; that of a local run is found.
 
     Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """
@@ -52,7 +54,8 @@ def close(round_number: int | None, whichever: bool, server: str | None, run_dir
 
     Name the round, so that a command that is called late or twice does not close the next one; --open closes
     whichever is open. With fewer clients counted than the round needs at least, it closes as soon as they are
-    counted. Needs an operator's token in FEDTIER_TOKEN where the master asks for tokens.
+    counted. Where the master asks for tokens, FEDTIER_TOKEN or FEDTIER_TOKEN_FILE must hold an
+    operator's; that of a local run is found.
 
     Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """

@@ -259,6 +259,27 @@ def test_a_key_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | Non
         read_text(str(path), "SOME_KEY")
 
 
+CLIENT = {"server": "http://127.0.0.1:1", "client_id": "a", "data": "/nowhere/data"}
+
+
+@pytest.mark.parametrize(("chosen", "flags"), [(worker, WORKER | {"revoked": ""}), (client, CLIENT)])
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        ({"token": "a", "token_file": "b"}, "FEDTIER_TOKEN and FEDTIER_TOKEN_FILE are both set"),
+        ({"token_file": "/nowhere/token"}, "the file /nowhere/token cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_token_that_cannot_be_had_is_told_at_the_start(
+    chosen: click.Command, flags: dict[str, str], places: dict[str, str], words: str
+) -> None:
+    refused(chosen, flags | places, words, status=1)
+
+
+def test_a_client_without_a_token_of_its_own_is_named_at_the_start() -> None:
+    refused(client, CLIENT | {"client_id": "a b", "data": "x:y", "token": "one two"}, "no token of a", status=1)
+
+
 def test_no_flag_holds_a_token() -> None:
     for chosen in (master, worker, client):
         assert not any("token" in option for parameter in chosen.params for option in parameter.opts)
