@@ -25,6 +25,8 @@ TokenSource: TypeAlias = Callable[[], str | None]
 """Returns the token to present with the next request; None presents none."""
 TOKEN: Final = "FEDTIER_TOKEN"  # noqa: S105 -- the name of a variable
 TOKEN_FILE: Final = "FEDTIER_TOKEN_FILE"  # noqa: S105 -- the name of a variable
+_Seen: TypeAlias = tuple[int, int, int]
+"""What tells a file from the one that was read."""
 _WARN_WITHIN: Final = timedelta(days=7)
 _WARN_PART: Final = 0.2
 _LATEST: Final = 1e11
@@ -89,7 +91,11 @@ def single_token(
     StartupError
         There is none, or more than one, or the file cannot be read.
     """
-    return None if place is None else Tokens(place, _only, warn=warn, now=now)
+    if place is None:
+        return None
+    source = Tokens(place, _only, warn=warn, now=now)
+    _warn_of_readers(place, warn)
+    return source
 
 
 def client_tokens(
@@ -124,7 +130,14 @@ def client_tokens(
         if isinstance(subject, str) and subject != client_id:
             warn(f"{place.name} is a token of {subject!r}, not of {client_id!r}; the server will refuse its updates")
         sources[client_id] = source
+    _warn_of_readers(place, warn)
     return sources
+
+
+def _warn_of_readers(place: TokenPlace, warn: Callable[[str], None]) -> None:
+    """Say where a file is for everybody to read; a group may, as it has to where secrets are mounted."""
+    if place.file is not None and os.name == "posix" and place.file.stat().st_mode & stat.S_IROTH:
+        warn(f"{place.name} can be read by everybody on this machine; chmod 600 {place.file}")
 
 
 class Tokens:
@@ -157,8 +170,6 @@ class Tokens:
         self._token = ""
         self._seen = self._look()
         self._take(self._chosen())
-        if self._seen is not None and os.name == "posix" and self._seen.mode & stat.S_IROTH:
-            self._warn_once(f"{place.name} can be read by everybody on this machine; chmod 600 {place.file}")
 
     def __call__(self) -> str:
         """Return the token to present now."""
@@ -180,7 +191,7 @@ class Tokens:
             found = self._place.file.stat()
         except OSError as error:
             raise _unreadable(self._place, error) from None
-        return _Seen(found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode)
+        return found.st_mtime_ns, found.st_size, found.st_ino
 
     def _chosen(self) -> str:
         return self._choose(_read(self._place), self._place.name)
@@ -202,16 +213,6 @@ class Tokens:
         verb = "expired" if end <= self._now() else "expires"
         renew = "put a new one there" if self._place.file else f"start again with a new one, or use {TOKEN_FILE}"
         return f"the token of {subject!r} in {self._place.name} {verb} at {end:%Y-%m-%d %H:%M} UTC; {renew}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """What tells a file from the one that was read."""
-
-    changed: int
-    size: int
-    inode: int
-    mode: int
 
 
 def _read(place: TokenPlace) -> list[str]:
