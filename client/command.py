@@ -17,10 +17,11 @@ from client.run import run_clients
 from client.signals import stopped_by_sigterm
 from client.stopping import Stopping
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag
+from fedtier.flags import FiniteRange, command, json_flag
 from fedtier.logs import configure_logging
 from fedtier.problems import StartupError
 from fedtier.tls import Tls, tls_flags
+from fedtier.token_sources import client_tokens, log_warning, token_place
 
 _INTERRUPTED: Final = 130
 _STATE: Final = Path(".fedtier")
@@ -74,6 +75,7 @@ def client(tls: Tls, **flags: Any) -> None:
             "in the same order"
         )
     state_dirs = _state_dirs(client_ids, flags["state_dir"])
+    tokens = client_tokens(token_place(), client_ids, warn=log_warning)
     report = _printer(sys.stdout) if flags["as_json"] else None  # without it, the log says the same
     clients = [
         ClientOptions(
@@ -87,7 +89,7 @@ def client(tls: Tls, **flags: Any) -> None:
             wait=flags["wait"],
             retry_budget=flags["retry_budget"],
             seed=flags["seed"],
-            token=bearer_token(),
+            token=tokens[client_id],
             tls=tls,
             report=report,
         )

@@ -15,6 +15,7 @@ from fedtier.fields import require_id
 from fedtier.flags import require_address
 from fedtier.problems import BadRequest, StartupError
 from fedtier.tls import NO_TLS, Tls
+from fedtier.token_sources import TokenSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +43,8 @@ class ClientOptions:
         Seconds that a later request may go on, its retries included.
     seed : int
         Of the run; every fit gets one derived from it, the client's id and the round.
-    token : str, optional
-        Presented to the server.
+    token : callable, optional
+        Returns the token to present to the server.
     tls : Tls
         Shown to the server where it asks for a certificate, and believed of it.
     report : callable, optional
@@ -60,7 +61,7 @@ class ClientOptions:
     wait: float = DEFAULT_WAIT
     retry_budget: float = DEFAULT_RETRY_BUDGET
     seed: int = 0
-    token: str | None = field(default=None, repr=False)
+    token: TokenSource | None = field(default=None, repr=False)
     tls: Tls = NO_TLS
     report: Callable[[Mapping[str, Any]], None] | None = None
 

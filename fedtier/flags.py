@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +13,13 @@ from urllib.parse import urlsplit
 import click
 
 from fedtier.problems import StartupError
+from fedtier.tokens import DEFAULT_AUDIENCE
 from fedtier.urls import leaves_in_plain
 
 ENVIRONMENT_PREFIX: Final = "FEDTIER"
 SEED: Final = click.IntRange(0, 2**63 - 1)
 """Seeds of splits and models: what every generator of random numbers takes that we use."""
+_AUDIENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
@@ -67,6 +69,22 @@ def json_flag(function: _Decorated) -> _Decorated:
     )(function)
 
 
+def audience_flag(function: _Decorated) -> _Decorated:
+    """Add ``--audience``."""
+    return click.option(
+        "--audience",
+        default=DEFAULT_AUDIENCE,
+        callback=_require_audience,
+        help="Name of the federation; tokens for others are refused.",
+    )(function)
+
+
+def _require_audience(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not _AUDIENCE.fullmatch(value):
+        raise click.BadParameter(f"{value[:140]!r} does not match {_AUDIENCE.pattern}")
+    return value
+
+
 def require_address(url: str, flag: str, *, plain_http: bool) -> None:
     """Check that a flag's value is the address of a server.
 
@@ -108,11 +126,3 @@ def read_text(value: str, what: str) -> str:
         return Path(value).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StartupError(f"{what} is neither a PEM text nor a readable file: {value[:200]!r} ({error})") from None
-
-
-def bearer_token() -> str | None:
-    """Return what this program presents to the server above it, from ``FEDTIER_TOKEN``.
-
-    It has no flag: flags show in the list of processes.
-    """
-    return os.environ.get("FEDTIER_TOKEN", "").strip() or None

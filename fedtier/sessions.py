@@ -9,6 +9,7 @@ from requests.auth import AuthBase
 
 from fedtier.connections import AttentiveAdapter
 from fedtier.tls import Tls
+from fedtier.token_sources import TokenSource
 from fedtier.urls import leaves_in_plain, shown_server
 
 
@@ -27,13 +28,14 @@ class Session(requests.Session):
     ----------
     server : str
         Its address, without a slash at the end.
-    token : str or None
+    token : callable or None
+        Returns what is presented to the server with a request.
     tls : Tls
     silence : float
         Seconds in which at least some bytes of a body have to get through.
     """
 
-    def __init__(self, server: str, *, token: str | None, tls: Tls, silence: float) -> None:
+    def __init__(self, server: str, *, token: TokenSource | None, tls: Tls, silence: float) -> None:
         super().__init__()
         self._server = server
         self._tls = tls
@@ -94,11 +96,11 @@ class _ServersAdapter(AttentiveAdapter):
 class _BearerToken(AuthBase):
     """Adds the token for one server, and keeps requests from taking a password out of a netrc file."""
 
-    def __init__(self, token: str | None, server: str) -> None:
+    def __init__(self, token: TokenSource | None, server: str) -> None:
         self._token = token
         self._server = server.lower()
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token is not None and str(request.url).lower().startswith(self._server):
-            request.headers["Authorization"] = f"Bearer {self._token}"
+        if self._token is not None and str(request.url).lower().startswith(self._server) and (token := self._token()):
+            request.headers["Authorization"] = f"Bearer {token}"
         return request

@@ -24,6 +24,7 @@ from fedtier.rounds import BaseRound, RoundStatus
 from fedtier.sessions import NotSent, Session
 from fedtier.tls import NO_TLS, Tls
 from fedtier.tls_failures import tls_failure
+from fedtier.token_sources import TokenSource
 from fedtier.urls import innermost_cause, shown_server, shown_url
 
 
@@ -50,15 +51,15 @@ class Upstream:
     ----------
     url : str
         Its address, ``https://host:port`` or ``http://host:port``.
-    token : str, optional
-        Presented with every request to it, and to nobody it redirects to.
+    token : callable, optional
+        Returns what is presented to it with a request, and to nobody it redirects to; called for every request.
     tls : Tls
         Whom to believe, and what is shown to the server where it asks for a certificate; to nobody it redirects to.
     timeouts : Timeouts
     """
 
     def __init__(
-        self, url: str, *, token: str | None = None, tls: Tls = NO_TLS, timeouts: Timeouts | None = None
+        self, url: str, *, token: TokenSource | None = None, tls: Tls = NO_TLS, timeouts: Timeouts | None = None
     ) -> None:
         self.url = url.rstrip("/")
         self._timeouts = timeouts or Timeouts()

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fedtier.flags import bearer_token, command, json_flag
+from fedtier.flags import command, json_flag
 from fedtier.problems import Problem
 from fedtier.rounds import RoundManifest, RoundStatus
 from fedtier.tls import Tls
@@ -25,7 +25,7 @@ from fedtier_cli.published import Place, Published, opened, place_flags
 from fedtier_cli.round_names import round_name
 from fedtier_cli.round_screen import absent, round_screen
 from fedtier_cli.screen import screen
-from fedtier_cli.servers import asked, server_address, server_flag
+from fedtier_cli.servers import asked, chosen_server, running_master, server_flag
 from fedtier_cli.situation import plural, short
 
 _IMPATIENT: Final = Timeouts(connect=1.0, read=5.0)
@@ -156,12 +156,13 @@ def clients(count: int | None, place: Place, server: str | None, tls: Tls, as_js
 def _open_round(published: Published, server: str | None, tls: Tls) -> RoundStatus | None:
     """Return the open round of the server that was named, or of a local run's master if it runs."""
     if server is not None:
-        with asked(server_address(server, None, tls=tls), tls) as upstream:
+        with asked(chosen_server(server, None, tls=tls)) as upstream:
             return upstream.round_status()
-    if published.federation is None or not published.federation.master:
+    if published.run is None or published.federation is None or not published.federation.master:
         return None
+    master = running_master(published.run, published.federation)
     try:
-        with Upstream(published.federation.master, token=bearer_token(), timeouts=_IMPATIENT) as upstream:
+        with Upstream(master.url, token=master.source(), timeouts=_IMPATIENT) as upstream:
             return upstream.round_status()
     except (Unreachable, Problem):
         return None  # the run has ended

@@ -11,10 +11,11 @@ from fedtier.flags import FiniteRange, command, json_flag, require_address
 from fedtier.logs import configure_logging
 from fedtier.problems import StartupError
 from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, ClientSettings
-from fedtier.serving.access import require_guard, token_verifier
+from fedtier.serving.access import require_guard
 from fedtier.serving.limits import Limits
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
+from fedtier.serving.verify_keys import TokenRules, token_verifier
 from fedtier.store import RoundStore
 from fedtier.tls import Tls, server_context, tls_flags
 from master_aggregator.app import MasterOptions, create_master
@@ -98,7 +99,7 @@ def master(tls: Tls, **flags: Any) -> None:
     """Count clients, close rounds, average, and publish the round models to S3."""
     configure_logging("master")
     rules = _rules(flags)
-    verifier = token_verifier()
+    verifier = token_verifier(TokenRules(audience=flags["audience"], revoked=flags["revoked"]))
     client_certs = flags["require_client_certs"]
     require_guard(flags["host"], has_keys=verifier is not None, tls=tls, client_certs=client_certs)
     context = server_context(tls, client_certs=client_certs)

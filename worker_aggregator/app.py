@@ -17,7 +17,8 @@ from fedtier.serving.runner import stop_at_once
 from fedtier.serving.shell import create_app
 from fedtier.serving.statedir import StateDirectory
 from fedtier.tls import NO_TLS, Tls
-from fedtier.tokens import TokenVerifier
+from fedtier.token_sources import TokenSource
+from fedtier.tokens import Verifier
 from fedtier.upstream import Upstream
 from worker_aggregator.aggregator import WorkerAggregator
 from worker_aggregator.batch import Batcher
@@ -37,9 +38,9 @@ class WorkerOptions:
     batch_age : float
         Seconds after which it is sent at the latest.
     threads : int
-    token : str or None
-        Presented to the upstream.
-    verifier : TokenVerifier or None
+    token : callable or None
+        Returns the token to present to the upstream.
+    verifier : Verifier or None
         Of those who come here.
     tls : Tls
         Shown to the upstream, and believed of it.
@@ -52,8 +53,8 @@ class WorkerOptions:
     batch_max: int
     batch_age: float
     threads: int
-    token: str | None
-    verifier: TokenVerifier | None
+    token: TokenSource | None
+    verifier: Verifier | None
     tls: Tls = NO_TLS
     client_certs: bool = False
 

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag, require_address
+from fedtier.flags import FiniteRange, command, json_flag, require_address
 from fedtier.logs import configure_logging
-from fedtier.serving.access import require_guard, token_verifier
+from fedtier.serving.access import require_guard
 from fedtier.serving.limits import Limits
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
+from fedtier.serving.verify_keys import TokenRules, token_verifier
 from fedtier.tls import Tls, server_context, tls_flags
+from fedtier.token_sources import log_warning, single_token, token_place
 from worker_aggregator.app import WorkerOptions, create_worker
 
 
@@ -43,12 +45,14 @@ def worker(
     min_rate: int,
     require_client_certs: bool,
     tls: Tls,
+    revoked: Path | None,
+    audience: str,
     as_json: bool,
 ) -> None:
     """Check updates, add them up, and forward one partial sum per batch."""
     configure_logging("worker")
     require_address(master, "--master", plain_http=tls.plain_http)
-    verifier = token_verifier()
+    verifier = token_verifier(TokenRules(audience=audience, revoked=revoked))
     require_guard(host, has_keys=verifier is not None, tls=tls, client_certs=require_client_certs)
     options = WorkerOptions(
         master=master,
@@ -56,7 +60,7 @@ def worker(
         batch_max=batch_max,
         batch_age=batch_age,
         threads=threads,
-        token=bearer_token(),
+        token=single_token(token_place(), warn=log_warning),
         verifier=verifier,
         tls=tls,
         client_certs=require_client_certs,

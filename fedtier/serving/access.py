@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import ssl
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from fedtier.certificates import certificate_names
-from fedtier.flags import read_text
 from fedtier.problems import Forbidden, StartupError, Unauthenticated
 from fedtier.tls import Tls
-from fedtier.tokens import Bearer, Role, TokenVerifier
+from fedtier.tokens import Bearer, Role, Verifier
 from fedtier.urls import is_loopback
 
 
@@ -20,13 +18,13 @@ class Gate:
 
     Parameters
     ----------
-    verifier : TokenVerifier or None
+    verifier : Verifier or None
         None takes anyone, which `require_guard` allows on loopback only.
     client_certs : bool
         Whether a token is good only together with a certificate that names its subject.
     """
 
-    def __init__(self, verifier: TokenVerifier | None, *, client_certs: bool = False) -> None:
+    def __init__(self, verifier: Verifier | None, *, client_certs: bool = False) -> None:
         assert verifier is not None or not client_certs, "without tokens there is no subject that a certificate names"
         self._verifier = verifier
         self._client_certs = client_certs
@@ -52,7 +50,10 @@ class Gate:
             return None
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
-            raise Unauthenticated("this server asks for a token: send Authorization: Bearer <token>")
+            raise Unauthenticated(
+                "this server asks for a token, and none came: send Authorization: Bearer <token>, "
+                "which fedtier does with the one in FEDTIER_TOKEN or FEDTIER_TOKEN_FILE"
+            )
         bearer = self._verifier.verify(token.strip())
         if self._client_certs:
             _require_named(bearer, certificate_names(certificate))
@@ -103,20 +104,6 @@ def require(bearer: Bearer | None, *, roles: Collection[Role], subject: str | No
         raise Forbidden(f"the token's role is {bearer.role!r}; this needs {' or '.join(sorted(roles))}")
     if subject is not None and bearer.subject != subject:
         raise Forbidden(f"the token is for {bearer.subject!r}, not for {subject!r}")
-
-
-def token_verifier() -> TokenVerifier | None:
-    """Return the verifier for the keys in ``FEDTIER_VERIFY_KEYS``: PEM text, or paths joined like those of PATH.
-
-    Raises
-    ------
-    StartupError
-    """
-    value = os.environ.get("FEDTIER_VERIFY_KEYS", "").strip()
-    if not value:
-        return None
-    sources = [value] if value.startswith("-----BEGIN") else value.split(os.pathsep)
-    return TokenVerifier([read_text(source, "FEDTIER_VERIFY_KEYS").encode() for source in sources if source])
 
 
 def require_guard(host: str, *, has_keys: bool, tls: Tls, client_certs: bool) -> None:

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import fedtier.flags
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag, read_text, require_address
+from client.command import client
+from fedtier.flags import FiniteRange, command, json_flag, read_text, require_address
 from fedtier.problems import StartupError
 from fedtier_cli.main import main
 from master_aggregator.command import master
@@ -94,6 +95,8 @@ MASTER = {
     "no_tensorboard": "1",
     "exit_when_finished": "1",
     "host": "127.0.0.2",
+    "revoked": "/nowhere/revoked",
+    "audience": "https://example.org/federation-1",
     "port": "5999",
     "threads": "20",
     "grace": "3",
@@ -106,6 +109,8 @@ WORKER = {
     "batch_age": "0.5",
     "share_port": "1",
     "host": "127.0.0.2",
+    "revoked": "/nowhere/revoked",
+    "audience": "https://example.org/federation-1",
     "port": "5999",
     "threads": "20",
     "grace": "3",
@@ -197,11 +202,15 @@ def test_a_master_flag_that_cannot_be_is_named_with_its_value(name: str, value: 
         ({"host": "192.0.2.1"}, "FEDTIER_VERIFY_KEYS"),
         ({"host": "::"}, "--host :: is not"),
         ({"host": "example.org"}, "--host example.org is not"),
+        (
+            {"revoked": "/nowhere/revoked"},
+            "--revoked /nowhere/revoked needs tokens, and FEDTIER_VERIFY_KEYS is not set",
+        ),
         ({"bucket_key": "no-extension"}, "'no-extension'"),
     ],
 )
 def test_a_master_that_cannot_start_says_why_in_one_sentence(changes: dict[str, str], words: str) -> None:
-    refused(master, MASTER | changes, words, status=1)
+    refused(master, MASTER | {"revoked": ""} | changes, words, status=1)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:5000", "ftp://127.0.0.1", "http://", "http://:80", "http://a:b", ""])
@@ -210,7 +219,15 @@ def test_a_worker_needs_the_address_of_its_master(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("batch_max", "0"), ("batch_age", "-1"), ("batch_age", "nan"), ("batch_age", "inf")]
+    ("name", "value"),
+    [
+        ("audience", "a b"),
+        ("audience", "a" * 129),
+        ("batch_max", "0"),
+        ("batch_age", "-1"),
+        ("batch_age", "nan"),
+        ("batch_age", "inf"),
+    ],
 )
 def test_a_worker_flag_that_cannot_be_is_named_with_its_value(name: str, value: str) -> None:
     refused(worker, WORKER | {name: value}, f"--{name.replace('_', '-')}", status=2)
@@ -218,7 +235,7 @@ def test_a_worker_flag_that_cannot_be_is_named_with_its_value(name: str, value: 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])
 def test_a_worker_without_keys_stays_on_loopback(host: str) -> None:
-    refused(worker, WORKER | {"host": host}, f"--host {host} is not a loopback address", status=1)
+    refused(worker, WORKER | {"host": host, "revoked": ""}, f"--host {host} is not a loopback address", status=1)
 
 
 def test_a_master_does_not_ask_s3_on_another_machine_by_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,12 +276,29 @@ def test_a_key_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | Non
         read_text(str(path), "SOME_KEY")
 
 
-def test_the_token_comes_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEDTIER_TOKEN", " abc \n")
-    assert bearer_token() == "abc"
-    monkeypatch.delenv("FEDTIER_TOKEN")
-    assert bearer_token() is None
-    for chosen in (master, worker):
+CLIENT = {"server": "http://127.0.0.1:1", "client_id": "a", "data": "/nowhere/data"}
+
+
+@pytest.mark.parametrize(("chosen", "flags"), [(worker, WORKER | {"revoked": ""}), (client, CLIENT)])
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        ({"token": "a", "token_file": "b"}, "FEDTIER_TOKEN and FEDTIER_TOKEN_FILE are both set"),
+        ({"token_file": "/nowhere/token"}, "the file /nowhere/token cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_token_that_cannot_be_had_is_told_at_the_start(
+    chosen: click.Command, flags: dict[str, str], places: dict[str, str], words: str
+) -> None:
+    refused(chosen, flags | places, words, status=1)
+
+
+def test_a_client_without_a_token_of_its_own_is_named_at_the_start() -> None:
+    refused(client, CLIENT | {"client_id": "a b", "data": "x:y", "token": "one two"}, "no token of a", status=1)
+
+
+def test_no_flag_holds_a_token() -> None:
+    for chosen in (master, worker, client):
         assert not any("token" in option for parameter in chosen.params for option in parameter.opts)
 
 

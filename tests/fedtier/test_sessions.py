@@ -214,7 +214,7 @@ def test_nothing_plain_leaves_this_machine_unless_it_is_meant() -> None:
 
 def fetched(url: str, tls: Tls, folder: Path) -> bytes:
     base = BaseRound(round=6, sha256=hashlib.sha256(MODEL).hexdigest(), bytes=len(MODEL), url="/v1/rounds/6/model")
-    with Upstream(url, token="secret", tls=tls) as upstream:
+    with Upstream(url, token=lambda: "secret", tls=tls) as upstream:
         upstream.download_model(base, folder / "fetched")
     return (folder / "fetched").read_bytes()
 

@@ -304,10 +304,20 @@ class Federation:
     bucket_key : str
     guard : Guard, optional
         Has every process show who it is; without it anyone may come.
+    variables : Mapping of str to str, optional
+        Of every aggregator's environment.
     """
 
-    def __init__(self, folder: Path, s3: S3Server, bucket_key: str, guard: Guard | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        s3: S3Server,
+        bucket_key: str,
+        guard: Guard | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
+        self._variables = variables
         self.bucket_key = bucket_key
         # No outgoing connection takes a port of such an address, and no federation beside this one does, so a stopped
         # aggregator finds its port free again.
@@ -371,6 +381,8 @@ class Federation:
     def _add(self, name: str, arguments: Sequence[str]) -> Aggregator:
         shown = {} if self._guard is None else self._guard.server(name, self.host)
         asking = {} if self._guard is None else self._guard.asking()
-        aggregator = Aggregator(name, arguments, self.folder, self.host, environment(self._s3, shown), asking)
+        aggregator = Aggregator(
+            name, arguments, self.folder, self.host, environment(self._s3, {**(self._variables or {}), **shown}), asking
+        )
         self._aggregators[name] = aggregator
         return aggregator

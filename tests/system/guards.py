@@ -51,7 +51,8 @@ class Guard:
 
     def upstream(self, url: str, role: Role, subject: str) -> Upstream:
         """Return a connection to a server, as somebody."""
-        return Upstream(url, token=self.token(role, subject), tls=self.tls(subject))
+        token = self.token(role, subject)
+        return Upstream(url, token=lambda: token, tls=self.tls(subject))
 
     def server(self, name: str, host: str) -> dict[str, str]:
         """Return the variables of an aggregator."""

@@ -92,19 +92,19 @@ def test_who_cannot_show_who_they_are_is_refused_and_health_is_open(
     with Upstream(master.url, tls=own) as upstream, pytest.raises(Unauthenticated):
         upstream.put_file(path, update.path, sha256=update.sha256)
     with (
-        Upstream(master.url, token=token, tls=other) as upstream,
+        Upstream(master.url, token=lambda: token, tls=other) as upstream,
         pytest.raises(Forbidden, match="the token is for 'client-3', and the certificate for 'client-4'"),
     ):
         upstream.put_file(path, update.path, sha256=update.sha256)
     unnamed = Tls(ca_certs=own.ca_certs)
     with (
-        Upstream(master.url, token=token, tls=unnamed) as upstream,
+        Upstream(master.url, token=lambda: token, tls=unnamed) as upstream,
         pytest.raises(Forbidden, match="also wants a certificate that says so: give one by --certfile"),
     ):
         upstream.put_file(path, update.path, sha256=update.sha256)
     strange = Tls(*Authority(tmp_path / "strange").pair(common="client-3"), own.ca_certs)
     with (
-        Upstream(master.url, token=token, tls=strange) as upstream,
+        Upstream(master.url, token=lambda: token, tls=strange) as upstream,
         pytest.raises(NotTrusted, match="does not know the authority that signed this program's certificate"),
     ):
         upstream.round_status()

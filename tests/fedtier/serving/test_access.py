@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fedtier.problems import Forbidden, StartupError, Unauthenticated
-from fedtier.serving.access import Gate, require, require_guard, token_verifier
+from fedtier.serving.access import Gate, require, require_guard
 from fedtier.tls import NO_TLS, Tls
 from fedtier.tokens import Bearer, Role, TokenVerifier, generate_keys, make_token
 
@@ -122,19 +122,3 @@ def test_a_token_with_a_certificate_of_somebody_else_or_none_is_forbidden(shown:
 def test_a_certificate_without_a_token_is_not_enough() -> None:
     with pytest.raises(Unauthenticated):
         STRICT.identify(None, certificate(common="client-3"))
-
-
-def test_verify_keys_are_pem_text_or_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pems = [generate_keys()[1].decode() for _ in range(2)]
-    paths = [tmp_path / "a.pem", tmp_path / "b.pem"]
-    for path, pem in zip(paths, pems, strict=True):
-        path.write_text(pem)
-    for value in ("".join(pems), pems[0], f"{paths[0]}:{paths[1]}", str(paths[0])):
-        monkeypatch.setenv("FEDTIER_VERIFY_KEYS", value)
-        assert token_verifier() is not None
-
-
-@pytest.mark.parametrize("value", ["", "  "])
-def test_without_verify_keys_there_is_no_verifier(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEDTIER_VERIFY_KEYS", value)
-    assert token_verifier() is None
