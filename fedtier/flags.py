@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from fedtier.claims import DEFAULT_AUDIENCE
 from fedtier.problems import StartupError
-from fedtier.tokens import DEFAULT_AUDIENCE
 
 ENVIRONMENT_PREFIX: Final = "FEDTIER"
 SEED: Final = click.IntRange(0, 2**63 - 1)
