@@ -14,6 +14,7 @@ import click
 
 from fedtier.claims import DEFAULT_AUDIENCE
 from fedtier.problems import StartupError
+from fedtier.urls import leaves_in_plain
 
 ENVIRONMENT_PREFIX: Final = "FEDTIER"
 SEED: Final = click.IntRange(0, 2**63 - 1)
@@ -84,8 +85,14 @@ def _require_audience(_: click.Context, __: click.Parameter, value: str) -> str:
     return value
 
 
-def require_address(url: str, flag: str) -> None:
+def require_address(url: str, flag: str, *, plain_http: bool) -> None:
     """Check that a flag's value is the address of a server.
+
+    Parameters
+    ----------
+    url, flag : str
+    plain_http : bool
+        Whether it may be plain HTTP to another machine.
 
     Raises
     ------
@@ -97,7 +104,12 @@ def require_address(url: str, flag: str) -> None:
     except ValueError:
         good = False
     if not good:
-        raise StartupError(f"{flag} {url!r} is no address; write it as http://host:port")
+        raise StartupError(f"{flag} {url!r} is no address; write it as http://host:port or https://host:port")
+    if leaves_in_plain(url) and not plain_http:
+        raise StartupError(
+            f"{flag} {url} is plain HTTP to another machine, and everybody on the way could read token and model; "
+            "write https://, or give --plain-http where the network between is trusted"
+        )
 
 
 def read_text(value: str, what: str) -> str:

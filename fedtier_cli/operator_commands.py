@@ -9,6 +9,7 @@ import click
 
 from fedtier.flags import command, json_flag
 from fedtier.rounds import RoundStatus
+from fedtier.tls import Tls
 from fedtier.upstream import Upstream
 from fedtier_cli.interruption import ended_by_signals
 from fedtier_cli.processes import as_json_line
@@ -19,7 +20,7 @@ from fedtier_cli.situation import plural
 @command("pause")
 @server_flags
 @json_flag
-def pause(server: str | None, run_dir: Path | None, as_json: bool) -> None:
+def pause(server: str | None, run_dir: Path | None, tls: Tls, as_json: bool) -> None:
     """Have the master take no uploads, until fedtier resume; lasts beyond a restart of the master.
 
     What is counted stays counted. Where the master asks for tokens, FEDTIER_TOKEN or FEDTIER_TOKEN_FILE
@@ -27,13 +28,13 @@ def pause(server: str | None, run_dir: Path | None, as_json: bool) -> None:
 
     Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """
-    _operate(chosen_server(server, run_dir), Upstream.pause_uploads, _paused_words, as_json)
+    _operate(chosen_server(server, run_dir, tls=tls), Upstream.pause_uploads, _paused_words, as_json)
 
 
 @command("resume")
 @server_flags
 @json_flag
-def resume(server: str | None, run_dir: Path | None, as_json: bool) -> None:
+def resume(server: str | None, run_dir: Path | None, tls: Tls, as_json: bool) -> None:
     """Have the master take uploads again.
 
     Where the master asks for tokens, FEDTIER_TOKEN or FEDTIER_TOKEN_FILE must hold an
@@ -41,7 +42,7 @@ def resume(server: str | None, run_dir: Path | None, as_json: bool) -> None:
 
     Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """
-    _operate(chosen_server(server, run_dir), Upstream.resume_uploads, _state_words, as_json)
+    _operate(chosen_server(server, run_dir, tls=tls), Upstream.resume_uploads, _state_words, as_json)
 
 
 @command("close")
@@ -49,7 +50,9 @@ def resume(server: str | None, run_dir: Path | None, as_json: bool) -> None:
 @click.option("--open", "whichever", is_flag=True, help="Close whichever round is open, after saying which.")
 @server_flags
 @json_flag
-def close(round_number: int | None, whichever: bool, server: str | None, run_dir: Path | None, as_json: bool) -> None:
+def close(
+    round_number: int | None, whichever: bool, server: str | None, run_dir: Path | None, tls: Tls, as_json: bool
+) -> None:
     """Close the open round with what is counted, as at its deadline.
 
     Name the round, so that a command that is called late or twice does not close the next one; --open closes
@@ -61,7 +64,7 @@ def close(round_number: int | None, whichever: bool, server: str | None, run_dir
     """
     if (round_number is None) == (not whichever):
         raise click.UsageError("name the round to close, or give --open to close whichever is open; not both")
-    master = chosen_server(server, run_dir)
+    master = chosen_server(server, run_dir, tls=tls)
     with asked(master, role="operator") as upstream:
         number = upstream.round_status().round if round_number is None else round_number
     if whichever:

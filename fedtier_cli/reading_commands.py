@@ -14,6 +14,7 @@ from rich.text import Text
 from fedtier.flags import command, json_flag
 from fedtier.problems import Problem
 from fedtier.rounds import RoundManifest, RoundStatus
+from fedtier.tls import Tls
 from fedtier.upstream import Timeouts, Unreachable, Upstream
 from fedtier_cli.attendance import Attendance, attendance
 from fedtier_cli.history import HistoryRound, published_rounds, read_history, read_round
@@ -117,7 +118,7 @@ def show(number: int | str, everything: bool, place: Place, as_json: bool) -> No
 @place_flags
 @server_flag
 @json_flag
-def clients(count: int | None, place: Place, server: str | None, as_json: bool) -> None:
+def clients(count: int | None, place: Place, server: str | None, tls: Tls, as_json: bool) -> None:
     """Show which clients were seen, when, and which never.
 
     A round selects its cohort; a round without a cohort selects every client that is expected by --clients, or that
@@ -137,7 +138,7 @@ def clients(count: int | None, place: Place, server: str | None, as_json: bool) 
     expected = [f"client-{number}" for number in range(count or 0)]
     with ended_by_signals("the reading"), opened(place) as published:
         manifests = [one.manifest for one in published_rounds(published.rounds)]
-        open_round = _open_round(published, server)
+        open_round = _open_round(published, server, tls)
     records = attendance((one for one in manifests if isinstance(one, RoundManifest)), expected)
     if as_json:
         for record in records:
@@ -152,10 +153,10 @@ def clients(count: int | None, place: Place, server: str | None, as_json: bool) 
         console.print(Text(_open_words(open_round)))
 
 
-def _open_round(published: Published, server: str | None) -> RoundStatus | None:
+def _open_round(published: Published, server: str | None, tls: Tls) -> RoundStatus | None:
     """Return the open round of the server that was named, or of a local run's master if it runs."""
     if server is not None:
-        with asked(chosen_server(server, None)) as upstream:
+        with asked(chosen_server(server, None, tls=tls)) as upstream:
             return upstream.round_status()
     if published.run is None or published.federation is None or not published.federation.master:
         return None

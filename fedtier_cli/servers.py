@@ -13,8 +13,9 @@ import click
 
 from fedtier.flags import require_address
 from fedtier.problems import Forbidden, MethodNotAllowed, NotFound, Problem, StartupError, Unauthenticated
+from fedtier.tls import NO_TLS, Tls, tls_flags
 from fedtier.token_sources import TokenPlace, TokenSource, single_token, token_place
-from fedtier.upstream import Timeouts, Unreachable, Upstream
+from fedtier.upstream import NotTrusted, Timeouts, Unreachable, Upstream
 from fedtier_cli.local_keys import operator_token
 from fedtier_cli.plain_text import printable
 from fedtier_cli.published import local_run
@@ -35,10 +36,13 @@ class Server:
     url : str
     token : TokenPlace or None
         None where this program has none.
+    tls : Tls
+        Whom to believe, and what to show.
     """
 
     url: str
     token: TokenPlace | None
+    tls: Tls = NO_TLS
 
     def source(self) -> TokenSource | None:
         """Return the source of the token.
@@ -51,9 +55,9 @@ class Server:
 
 
 def server_flag(function: _Decorated) -> _Decorated:
-    """Add ``--server``."""
+    """Add ``--server``, and what it takes to trust it: see `fedtier.tls.tls_flags`."""
     return click.option("--server", metavar="URL", help="Address of the master, or of a worker that only reads.")(
-        function
+        tls_flags(function)
     )
 
 
@@ -67,7 +71,9 @@ def server_flags(function: _Decorated) -> _Decorated:
     return server_flag(run_dir(function))
 
 
-def chosen_server(server: str | None, run_dir: Path | None, environment: Mapping[str, str] = os.environ) -> Server:
+def chosen_server(
+    server: str | None, run_dir: Path | None, environment: Mapping[str, str] = os.environ, *, tls: Tls = NO_TLS
+) -> Server:
     """Return the server that the flags name.
 
     The token is the one of this program's environment, or else the operator's of a local run.
@@ -78,8 +84,8 @@ def chosen_server(server: str | None, run_dir: Path | None, environment: Mapping
         They name none, or it is no address.
     """
     if server is not None:
-        require_address(server, "--server")
-        return Server(server, token_place(environment))
+        require_address(server, "--server", plain_http=tls.plain_http)
+        return Server(server, token_place(environment), tls)
     run, federation = local_run(run_dir, environment)
     if not federation.master:
         raise StartupError(f"{run.path} does not say where its master is; name the server by --server URL")
@@ -108,8 +114,10 @@ def asked(server: Server, *, role: str = "client") -> Iterator[Upstream]:
         The server is away, or refuses.
     """
     try:
-        with Upstream(server.url, token=server.source(), timeouts=_TIMEOUTS) as upstream:
+        with Upstream(server.url, token=server.source(), tls=server.tls, timeouts=_TIMEOUTS) as upstream:
             yield upstream
+    except NotTrusted as error:
+        raise StartupError(str(error)) from None
     except Unreachable as error:
         raise StartupError(f"{error}; start the server, or name another by --server") from None
     except Problem as problem:

@@ -18,6 +18,7 @@ from rich.text import Text
 from fedtier.flags import command, json_flag
 from fedtier.problems import Forbidden, Problem, StartupError, Unauthenticated, Unavailable
 from fedtier.rounds import Manifest, parse_manifest
+from fedtier.tls import Tls
 from fedtier.upstream import Timeouts, Unreachable, Upstream
 from fedtier_cli.interruption import ended_by_signals
 from fedtier_cli.processes import as_json_line
@@ -36,7 +37,7 @@ _TIMEOUTS: Final = Timeouts(connect=5.0, read=15.0)
 @click.option("--watch", is_flag=True, help="Go on until the federation is finished, or Ctrl-C.")
 @every_flag
 @json_flag
-def status(server: str | None, run_dir: Path | None, watch: bool, every: float, as_json: bool) -> None:
+def status(server: str | None, run_dir: Path | None, tls: Tls, watch: bool, every: float, as_json: bool) -> None:
     """Show the open round, and how far it is.
 
     Asks a master, or a worker, which says what it heard last. With --watch the picture is drawn anew on a terminal;
@@ -47,7 +48,7 @@ def status(server: str | None, run_dir: Path | None, watch: bool, every: float, 
     flags, 3 when the round cannot get on as things are (paused, not ready, more clients needed than selected),
     130 by Ctrl-C.
     """
-    chosen = chosen_server(server, run_dir)
+    chosen = chosen_server(server, run_dir, tls=tls)
     if watch:
         with ended_by_signals("the watching"), _watcher(as_json) as watcher:
             _watch(chosen, every, watcher)
@@ -162,7 +163,7 @@ def _watcher(as_json: bool) -> Iterator[_Watcher]:
 
 def _watch(server: Server, every: float, watcher: _Watcher) -> None:
     """Look until the federation is finished."""
-    with Upstream(server.url, token=server.source(), timeouts=_TIMEOUTS) as upstream:
+    with Upstream(server.url, token=server.source(), tls=server.tls, timeouts=_TIMEOUTS) as upstream:
         observer = Observer(upstream, _now)
         while True:
             pause = every

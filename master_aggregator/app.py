@@ -40,6 +40,8 @@ class MasterOptions:
     redirect_models, exit_when_finished : bool
     threads : int
     verifier : Verifier or None
+    client_certs : bool
+        Whether whoever comes needs a certificate beside the token.
     tensorboard_dir : Path or None
         Where TensorBoard's file is written; None writes none.
     """
@@ -52,6 +54,7 @@ class MasterOptions:
     exit_when_finished: bool
     threads: int
     verifier: Verifier | None
+    client_certs: bool
     tensorboard_dir: Path | None
 
 
@@ -81,7 +84,7 @@ def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
         redirect_models=options.redirect_models,
         scoreboard=None if folder is None else Scoreboard(store, folder.absolute()),
     )
-    app = master_app(tier, Gate(options.verifier), state, threads=options.threads)
+    app = master_app(tier, Gate(options.verifier, client_certs=options.client_certs), state, threads=options.threads)
     tier.start()
 
     def close() -> None:

@@ -5,4 +5,9 @@ a tier, `answers` turns refusals into answers, `intake` brings bodies to disk an
 checked, `access` asks for tokens, `digests` reads digest fields, `models` keeps models on
 disk, `pacing` tells clients how often to ask, `waiting` is where uploads wait, `statedir`
 is the folder an aggregator owns, and `runner` runs it all under gunicorn.
+
+Whoever connects meets the `front`: one poller for all who have not sent a request yet, or have not read
+its answer. `peers` are their connections, `heads` what they sent so far, `deadlines` say until when they may wait,
+and `limits` what is borne from them. `exchange` answers a request in a thread; `flows` move its bytes, at a rate
+that `rates` watches.
 """

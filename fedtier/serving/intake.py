@@ -97,7 +97,7 @@ def receive_body(
         The body ended early.
     DigestMismatch
     Unavailable
-        The disk is full.
+        The disk is full, or the body came too slowly.
     """
     path = state.new_spool_file()
     try:
@@ -137,6 +137,10 @@ def _writes(state: StateDirectory, length: int) -> Iterator[None]:
 def _read(stream: IO[bytes], size: int) -> bytes:
     try:
         return stream.read(size)
+    except TimeoutError as error:
+        raise Unavailable(
+            f"the body came too slowly: {error}; send it again over a faster way", retry_after=5
+        ) from None
     except (ClientDisconnected, OSError):
         return b""
 

@@ -9,16 +9,17 @@ from typing import Any, TypeVar
 import click
 
 from fedtier.flags import audience_flag
+from fedtier.serving.limits import DEFAULT_MIN_RATE
 from fedtier.serving.shell import SPARE_THREADS
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
 def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
-    """Add ``--host --port --threads --grace --revoked --audience``."""
+    """Add ``--host --port --threads --grace --min-rate --require-client-certs --revoked --audience``."""
     options = [
         click.option(
-            "--host", default="127.0.0.1", help="Address to listen on; beyond loopback only with verify keys."
+            "--host", default="127.0.0.1", help="Address to listen on; beyond loopback only with verify keys and TLS."
         ),
         click.option(
             "--port", type=click.IntRange(0, 65535), default=port, help="Port to listen on; 0 takes a free one."
@@ -30,6 +31,17 @@ def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
             help=f"Requests served at once; all but {SPARE_THREADS} may be uploads.",
         ),
         click.option("--grace", type=click.IntRange(min=0), default=30, help="Seconds for open requests at SIGTERM."),
+        click.option(
+            "--min-rate",
+            type=click.IntRange(min=0),
+            default=DEFAULT_MIN_RATE,
+            help="Bytes per second below which uploads and downloads are cut off; 0 for never.",
+        ),
+        click.option(
+            "--require-client-certs",
+            is_flag=True,
+            help="Take a token only with a certificate, signed by one of --ca-certs, that names the token's subject.",
+        ),
         click.option(
             "--revoked",
             type=click.Path(path_type=Path),

@@ -61,6 +61,13 @@ def test_a_number_that_is_none_is_refused(value: str) -> None:
 
 # The aggregators' commands: every flag by its variable, in both spellings, and what cannot be.
 
+TLS = {
+    "certfile": "/nowhere/c",
+    "keyfile": "/nowhere/k",
+    "ca_certs": "/nowhere/a",
+    "plain_http": "1",
+    "require_client_certs": "1",
+}
 MASTER = {
     "bucket_name": "b",
     "bucket_key": "jobs/x.safetensors",
@@ -93,6 +100,7 @@ MASTER = {
     "port": "5999",
     "threads": "20",
     "grace": "3",
+    "min_rate": "2000",
     "json": "1",
 }
 WORKER = {
@@ -107,6 +115,7 @@ WORKER = {
     "port": "5999",
     "threads": "20",
     "grace": "3",
+    "min_rate": "2000",
     "json": "1",
 }
 
@@ -115,11 +124,11 @@ def parsed(chosen: click.Command, arguments: list[str]) -> dict[str, Any]:
     return dict(chosen.make_context("fedtier", arguments).params)
 
 
-@pytest.mark.parametrize(("chosen", "flags"), [(master, MASTER), (worker, WORKER)])
+@pytest.mark.parametrize(("chosen", "flags"), [(master, MASTER | TLS), (worker, WORKER | TLS)])
 def test_flags_and_variables_of_an_aggregator_mean_the_same(
     chosen: click.Command, flags: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    switches = {"no_tensorboard", "exit_when_finished", "share_port", "json"}
+    switches = {*("no_tensorboard", "exit_when_finished", "share_port", "json"), "plain_http", "require_client_certs"}
     underscores = [
         part for name, value in flags.items() for part in ([f"--{name}"] if name in switches else [f"--{name}", value])
     ]
@@ -231,6 +240,18 @@ def test_a_worker_without_keys_stays_on_loopback(host: str) -> None:
     refused(worker, WORKER | {"host": host, "revoked": ""}, f"--host {host} is not a loopback address", status=1)
 
 
+def test_a_master_does_not_ask_s3_on_another_machine_by_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ENDPOINT_URL_S3": "http://s3.invalid", "REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    refused(
+        master, MASTER | {"revoked": ""}, "the S3 endpoint http://s3.invalid is plain HTTP to another machine", status=1
+    )
+
+
+def test_a_worker_does_not_ask_a_master_on_another_machine_by_plain_http() -> None:
+    refused(worker, WORKER | {"master": "http://192.0.2.1:5000"}, "--master http://192.0.2.1:5000 is plain", status=1)
+
+
 @pytest.mark.parametrize("flags", [MASTER, WORKER])
 def test_verify_keys_that_are_none_are_refused(flags: dict[str, str]) -> None:
     chosen = master if flags is MASTER else worker
@@ -287,7 +308,16 @@ def test_no_flag_holds_a_token() -> None:
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:5000", "https://example.org", "http://[::1]:80/base"])
 def test_addresses_that_are_good(url: str) -> None:
-    require_address(url, "--server")
+    require_address(url, "--server", plain_http=True)
+
+
+@pytest.mark.parametrize("url", ["http://192.0.2.1:5000", "http://master", "http://127.0.0.1.example.org"])
+def test_plain_http_to_another_machine_has_to_be_meant(url: str) -> None:
+    with pytest.raises(StartupError, match=r"--master http://.* is plain HTTP .* write https://, or give --plain-http"):
+        require_address(url, "--master", plain_http=False)
+    require_address(url, "--master", plain_http=True)
+    require_address(url.replace("http://", "https://"), "--master", plain_http=False)
+    require_address("http://127.9.9.9:5000", "--master", plain_http=False)
 
 
 def test_the_console_script_and_the_module_are_the_same_command() -> None:

@@ -66,7 +66,7 @@ def test_keys_are_rotated_and_tokens_renewed_and_revoked_without_a_restart(
         "FEDTIER_TOKEN_FILE": str(workers_token),
         "FEDTIER_REVOKED": str(revoked),
     }
-    with Federation(tmp_path, s3_server, bucket_key, variables) as federation:
+    with Federation(tmp_path, s3_server, bucket_key, variables=variables) as federation:
         master = federation.master(model, "--threshold", "1")
         worker = federation.worker("worker", upstream=master.url)
         tiers = (master, worker)
