@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from fedtier.claims import DEFAULT_AUDIENCE
 from fedtier.problems import StartupError
-from fedtier.tokens import DEFAULT_AUDIENCE
 from fedtier.urls import leaves_in_plain
 
 ENVIRONMENT_PREFIX: Final = "FEDTIER"

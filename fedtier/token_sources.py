@@ -18,8 +18,8 @@ from typing import Final, TypeAlias
 
 import structlog
 
+from fedtier.claims import unverified_claims
 from fedtier.problems import StartupError
-from fedtier.tokens import unverified_claims
 
 TokenSource: TypeAlias = Callable[[], str | None]
 """Returns the token to present with the next request; None presents none."""

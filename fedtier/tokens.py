@@ -27,12 +27,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
-from fedtier.documents import json_object
+from fedtier.claims import DEFAULT_AUDIENCE, json_part
 from fedtier.problems import StartupError, Unauthenticated
 
 Role: TypeAlias = Literal["client", "worker", "operator"]
 ROLES: Final[tuple[Role, ...]] = ("client", "worker", "operator")
-DEFAULT_AUDIENCE: Final = "fedtier"
 LEEWAY: Final = timedelta(seconds=60)
 """How far the clocks of who signs and who verifies may differ: a token is good so much earlier and longer."""
 LONGEST: Final = 4096
@@ -217,26 +216,13 @@ def _named_key(token: str) -> str:
     header = token.partition(".")[0]
     if len(header) > _LONGEST_HEADER:
         raise _invalid(f"its header has {len(header)} characters, more than {_LONGEST_HEADER}")
-    members = _json_part(header)
+    members = json_part(header)
     if not members:
         raise _invalid("it is no JSON Web Token; sign one with fedtier token")
     name = members.get("kid")
     if not isinstance(name, str):
         raise _invalid("it does not name its key (kid); sign another with fedtier token")
     return name
-
-
-def unverified_claims(token: str) -> dict[str, Any]:
-    """Return what a token says without looking at its signature: for who presents it, never for who receives it."""
-    return _json_part(token.split(".")[1]) if token.count(".") == 2 else {}
-
-
-def _json_part(part: str) -> dict[str, Any]:
-    """Return the JSON object in a part of a token; empty for anything else."""
-    try:
-        return json_object(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except ValueError:
-        return {}
 
 
 def _base64url(data: bytes) -> str:

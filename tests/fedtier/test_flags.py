@@ -243,7 +243,9 @@ def test_a_worker_without_keys_stays_on_loopback(host: str) -> None:
 def test_a_master_does_not_ask_s3_on_another_machine_by_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"ENDPOINT_URL_S3": "http://s3.invalid", "REGION": "us-east-1"}.items():
         monkeypatch.setenv(f"AWS_{name}", value)
-    refused(master, MASTER, "the S3 endpoint http://s3.invalid is plain HTTP to another machine", status=1)
+    refused(
+        master, MASTER | {"revoked": ""}, "the S3 endpoint http://s3.invalid is plain HTTP to another machine", status=1
+    )
 
 
 def test_a_worker_does_not_ask_a_master_on_another_machine_by_plain_http() -> None:

@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import jwt
 import pytest
 
+from fedtier.claims import unverified_claims
 from fedtier.problems import StartupError, Unauthenticated
 from fedtier.revocations import read_revocations
-from fedtier.tokens import Bearer, TokenVerifier, generate_keys, make_token, unverified_claims
+from fedtier.tokens import Bearer, TokenVerifier, generate_keys, make_token
 
 SIGNING, PUBLIC = generate_keys()
 NOON = datetime(2026, 11, 25, 12, tzinfo=UTC)

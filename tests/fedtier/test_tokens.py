@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedtier.claims import DEFAULT_AUDIENCE, unverified_claims
 from fedtier.problems import StartupError, Unauthenticated
 from fedtier.tokens import (
-    DEFAULT_AUDIENCE,
     LEEWAY,
     LONGEST,
     ROLES,
@@ -30,7 +30,6 @@ from fedtier.tokens import (
     key_id,
     make_token,
     public_key_of,
-    unverified_claims,
 )
 
 CLIENT = Bearer("client", "client-3")

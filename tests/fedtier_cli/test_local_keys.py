@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fedtier.claims import unverified_claims
 from fedtier.problems import StartupError
 from fedtier.serving.verify_keys import VERIFY_KEYS, TokenRules, token_verifier
 from fedtier.token_sources import TOKEN_FILE, client_tokens, single_token, token_place
-from fedtier.tokens import Bearer, TokenVerifier, unverified_claims
+from fedtier.tokens import Bearer, TokenVerifier
 from fedtier_cli.key_files import make_key_pair
 from fedtier_cli.local_keys import LIFETIME, LocalKeys, local_keys, operator_token
 from fedtier_cli.rundir import Federation, RunDirectory, claimed

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from fedtier.problems import StartupError, Unauthenticated
 from fedtier.serving.verify_keys import LOOK_SECONDS, VERIFY_KEYS, TokenRules, token_verifier
@@ -94,18 +95,17 @@ def test_a_file_with_another_key_is_noticed(paths: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.parametrize("content", [None, b"", b"half of a k", OLD[0]])
-def test_keys_that_cannot_be_used_leave_those_before_them(
-    paths: tuple[Path, Path], content: bytes | None, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_keys_that_cannot_be_used_leave_those_before_them(paths: tuple[Path, Path], content: bytes | None) -> None:
     clock = Clock()
-    chosen = verifier(str(paths[0]), clock)
-    if content is None:
-        paths[0].unlink()
-    else:
-        paths[0].write_bytes(content)
-    clock.now += LOOK_SECONDS
-    assert takes(chosen, OLD[0])
-    assert "cannot be used" in capsys.readouterr().out
+    with capture_logs() as logged:
+        chosen = verifier(str(paths[0]), clock)
+        if content is None:
+            paths[0].unlink()
+        else:
+            paths[0].write_bytes(content)
+        clock.now += LOOK_SECONDS
+        assert takes(chosen, OLD[0])
+    assert ["cannot be used" in line["event"] for line in logged] == [True]
     paths[1].replace(paths[0])
     clock.now += LOOK_SECONDS
     assert takes(chosen, NEW[0])
