@@ -9,19 +9,24 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import requests
 from requests.auth import AuthBase
 
 from fedtier.connections import BLOCK, AttentiveAdapter
 from fedtier.documents import json_object
-from fedtier.problems import DigestMismatch, Problem, Unavailable, problem_from_document
+from fedtier.problems import DigestMismatch, Problem, StartupError, Unavailable, problem_from_document
 from fedtier.rounds import BaseRound, RoundStatus
+from fedtier.urls import innermost_cause, shown_url
+
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/=-]+")
+"""What a header can carry as one (RFC 6750, section 2.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +51,17 @@ class Upstream:
     token : str, optional
         Presented with every request to it, and to nobody it redirects to.
     timeouts : Timeouts
+
+    Raises
+    ------
+    StartupError
+        The token holds what no token can.
     """
 
     def __init__(self, url: str, *, token: str | None = None, timeouts: Timeouts | None = None) -> None:
         self.url = url.rstrip("/")
         self._timeouts = timeouts or Timeouts()
-        self._session = requests.Session()
+        self._session = _Session()
         self._session.auth = _BearerToken(token, self.url + "/")
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, AttentiveAdapter(self._timeouts.read))
@@ -181,7 +191,8 @@ class Upstream:
                 for block in response.iter_content(BLOCK):
                     file.write(block)
         except requests.RequestException as error:
-            raise Unreachable(f"{self.url} broke off a download: {_reason(error)}") from error
+            # Not from the error: it names the whole URL, which may be a presigned one, and tracebacks would show it.
+            raise Unreachable(f"{self.url} broke off a download: {innermost_cause(error)}") from None
         except OSError:
             part.unlink(missing_ok=True)  # a full disk is not to stay full of what did not fit
             raise
@@ -232,15 +243,29 @@ class Upstream:
             if response.status_code < 400:
                 return response
             problem = _problem(response)
-        except requests.RequestException as error:
-            raise Unreachable(f"{self.url} does not answer: {_reason(error)}") from error
+        except (requests.RequestException, ValueError) as error:  # a redirect may lead to what is no URL at all
+            raise Unreachable(f"{self.url} does not answer: {innermost_cause(error)}") from None
         raise problem
+
+
+class _Session(requests.Session):
+    """Authenticates where it is redirected to as anywhere else: with no password of a netrc file either."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        prepared_request.headers.pop("Authorization", None)
+        prepared_request.prepare_auth(self.auth)
 
 
 class _BearerToken(AuthBase):
     """Adds the token for one server, and keeps requests from taking a password out of a netrc file."""
 
     def __init__(self, token: str | None, server: str) -> None:
+        if token is not None and not _TOKEN.fullmatch(token):
+            # Here, and not when it is sent: what requests says of such a header repeats it.
+            raise StartupError(
+                "the token for the server above holds a space, a quote or another character that no token has; "
+                "set FEDTIER_TOKEN to what fedtier token prints, and nothing else"
+            )
         self._token = token
         self._server = server
 
@@ -266,7 +291,8 @@ def _problem(response: requests.Response) -> Problem:
         document = json_object(response.content)
     retry_after = _retry_after(response.headers)
     if not document:
-        problem = Problem(f"{response.url} answered {response.status_code} {response.reason}", retry_after=retry_after)
+        where = shown_url(response.url)  # it may be one that S3 signed
+        problem = Problem(f"{where} answered {response.status_code} {response.reason}", retry_after=retry_after)
     else:
         problem = problem_from_document(document, retry_after=retry_after)
     problem.members.setdefault("status", response.status_code)
@@ -284,10 +310,3 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return max(wait.total_seconds(), 0.0)
-
-
-def _reason(error: BaseException) -> str:
-    """Return the innermost cause of a requests error: the part that a person can use."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return str(error) or type(error).__name__

@@ -6,7 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flask import Flask
@@ -47,7 +47,7 @@ class WorkerOptions:
     batch_max: int
     batch_age: float
     threads: int
-    token: str | None
+    token: str | None = field(repr=False)
     verifier: TokenVerifier | None
 
 

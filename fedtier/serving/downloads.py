@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,9 +28,9 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelElsewhere:
-    """A model to be fetched from another address, good for a short time."""
+    """A model to be fetched from another address, good for a short time, by anyone who knows it."""
 
-    url: str
+    url: str = field(repr=False)
 
 
 class Downloads:
