@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import threading
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from typing import IO, Any, Final
 
 import structlog
 from flask import Response, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -27,6 +29,7 @@ DRAIN_LIMIT: Final = 1 << 20
 SILENCE: Final = 60.0
 """Seconds that a sender or a reader may stand still before its connection is given up, and the thread is free again."""
 _DRAIN_SECONDS: Final = 2.0
+_WORD: Final = re.compile("(?<=[a-z])(?=[A-Z])")
 
 
 def answer_problem(problem: Problem) -> Response:
@@ -102,6 +105,21 @@ def answer_http_exception(error: HTTPException) -> BaseResponse:
     if error.code is not None and 300 <= error.code < 400:
         return error.get_response()
     return answer_problem(BadRequest(error.description or error.name))
+
+
+def answer_unreadable(error: ParseException) -> bytes:
+    """Return the whole answer to what gunicorn cannot read, and repeat nothing of it: a token may be in there."""
+    what = _WORD.sub(" ", type(error).__name__).lower()
+    body = json.dumps(BadRequest(f"this is no HTTP/1.1 request that the server takes: {what}").document())
+    head = (
+        "HTTP/1.1 400 Bad Request",
+        "Connection: close",
+        f"Content-Type: {MEDIA_TYPE}",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+        "X-Content-Type-Options: nosniff",
+    )
+    return "\r\n".join([*head, "", body]).encode("ascii")
 
 
 def answer_bug(error: Exception) -> Response:

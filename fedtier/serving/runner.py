@@ -21,10 +21,13 @@ from typing import Any, Final, NoReturn
 
 import structlog
 from flask import Flask
+from gunicorn import util
 from gunicorn.app.base import BaseApplication
+from gunicorn.http.errors import ParseException
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from fedtier.problems import StartupError
+from fedtier.serving.answers import answer_unreadable
 
 _BOOT_FAILED: Final = 4
 """gunicorn's arbiter stops for good, with this status, when its process exits with it."""
@@ -143,6 +146,14 @@ class _Worker(ThreadWorker):
         super().finish_request(conn, fs)
         if not self.alive:
             self._let_idle_go()
+
+    def handle_error(self, req: Any, client: socket.socket, addr: Any, exc: BaseException) -> None:
+        """Answer what cannot be read; gunicorn's own answer repeats the header it stumbled over."""
+        if not isinstance(exc, ParseException):
+            super().handle_error(req, client, addr, exc)
+            return
+        with contextlib.suppress(OSError):
+            util.write_nonblock(client, answer_unreadable(exc))
 
     def _let_idle_go(self) -> None:
         """Have idle connections closed, also those on which nothing came yet, once requests that came are taken.
