@@ -34,10 +34,13 @@ def partial(plan: SumPlan, values: list[int], *, weight: int, contributors: int 
 
 
 def mean_of(plan: SumPlan, sent: WireSum) -> list[float]:
+    """Return the mean that comes of a partial alone; the next round opens with it, and sums it as this one does."""
     total = ExactSum(plan)
     total.merge(sent)
     (tensor,) = plan.tensors
-    return [float(value) for chunk in total.mean(tensor) for value in widen(chunk, tensor.dtype)]
+    mean = np.concatenate(list(total.mean(tensor))).reshape(tensor.shape)
+    assert plan_tensor(tensor.spec, mean, LIMIT).kind == tensor.kind
+    return [float(value) for value in widen(mean, tensor.dtype).reshape(-1)]
 
 
 @pytest.mark.parametrize("dtype", ["F32", "BF16", "I64"])
