@@ -295,6 +295,14 @@ def test_no_secret_is_seen(kind: str, aftermath: Aftermath) -> None:
     assert aftermath.evidence.found(aftermath.secrets, kind) == {}
 
 
+def test_no_answer_names_the_version_of_a_program(aftermath: Aftermath) -> None:
+    answers = [where for where in aftermath.evidence.places if where.startswith("answer")]
+    assert answers
+    for where in answers:
+        seen = aftermath.evidence.text(where).lower()
+        assert not [name for name in ("gunicorn/", "werkzeug", "python/", "flask") if name in seen], where
+
+
 @pytest.mark.parametrize(
     ("place", "words"),
     [
