@@ -101,10 +101,18 @@ def require_address(url: str, flag: str, *, plain_http: bool) -> None:
     try:
         parts = urlsplit(url)
         good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        plain = not (parts.query or parts.fragment)
     except ValueError:
-        good = False
-    if not good:
-        raise StartupError(f"{flag} {url!r} is no address; write it as http://host:port or https://host:port")
+        good = plain = False
+    if "@" in url:  # whatever stands before it may be a password, and is not repeated
+        raise StartupError(
+            f"{flag} names a user before {url.rpartition('@')[2][:200]!r}, which would not be used; "
+            "write it as http://host:port or https://host:port, and set FEDTIER_TOKEN to say who asks"
+        )
+    if not (good and plain):
+        raise StartupError(
+            f"{flag} {url.partition('?')[0]!r} is no address; write it as http://host:port or https://host:port"
+        )
     if leaves_in_plain(url) and not plain_http:
         raise StartupError(
             f"{flag} {url} is plain HTTP to another machine, and everybody on the way could read token and model; "
@@ -112,8 +120,16 @@ def require_address(url: str, flag: str, *, plain_http: bool) -> None:
         )
 
 
-def read_text(value: str, what: str) -> str:
+def read_text(value: str, what: str, *, secret: bool = False) -> str:
     """Return text that was given itself or as the path of a file that holds it.
+
+    Parameters
+    ----------
+    value : str
+    what : str
+        Where it was given.
+    secret : bool
+        Do not repeat it where it is neither: it may be the secret itself.
 
     Raises
     ------
@@ -124,5 +140,7 @@ def read_text(value: str, what: str) -> str:
         return value
     try:
         return Path(value).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartupError(f"{what} is neither a PEM text nor a readable file: {value[:200]!r} ({error})") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        shown = "" if secret else f": {value[:200]!r}"
+        raise StartupError(f"{what} is neither a PEM text nor a readable file{shown} ({reason})") from None

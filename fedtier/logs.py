@@ -20,6 +20,8 @@ def configure_logging(program: str, *, level: int = logging.INFO) -> None:
         Of the standard `logging` module.
     """
     terminal = sys.stderr.isatty()
+    # Its warnings name whole URLs, which may be presigned; what they say comes as an exception too.
+    logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 
     def name_program(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
         event.setdefault("program", program)

@@ -65,6 +65,11 @@ class Session(requests.Session):
             )
         return super().send(request, **options)
 
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Authenticate where it is redirected to as anywhere else: with no password of a netrc file either."""
+        prepared_request.headers.pop("Authorization", None)
+        prepared_request.prepare_auth(self.auth)
+
 
 class _ServersAdapter(AttentiveAdapter):
     """Connections to the server itself; its files are read anew for each."""

@@ -56,6 +56,11 @@ class Upstream:
     tls : Tls
         Whom to believe, and what is shown to the server where it asks for a certificate; to nobody it redirects to.
     timeouts : Timeouts
+
+    Raises
+    ------
+    StartupError
+        The token holds what no token can.
     """
 
     def __init__(
@@ -190,7 +195,8 @@ class Upstream:
                 for block in response.iter_content(BLOCK):
                     file.write(block)
         except requests.RequestException as error:
-            raise Unreachable(f"{self.url} broke off a download: {innermost_cause(error)}") from error
+            # Not from the error: it names the whole URL, which may be a presigned one, and tracebacks would show it.
+            raise Unreachable(f"{self.url} broke off a download: {innermost_cause(error)}") from None
         except OSError:
             part.unlink(missing_ok=True)  # a full disk is not to stay full of what did not fit
             raise
@@ -241,15 +247,16 @@ class Upstream:
             if response.status_code < 400:
                 return response
             problem = _problem(response)
-        except requests.RequestException as error:
-            raise self._unreachable(error) from error
+        except (requests.RequestException, ValueError) as error:  # a redirect may lead to what is no URL at all
+            raise self._unreachable(error) from None
         raise problem
 
-    def _unreachable(self, error: requests.RequestException) -> Unreachable:
+    def _unreachable(self, error: requests.RequestException | ValueError) -> Unreachable:
         """Return what is said of a request without an answer; it may have been sent on to another server."""
         if isinstance(error, NotSent):
             return NotTrusted(str(error))
-        asked = self.url if error.request is None else shown_server(str(error.request.url))
+        request = getattr(error, "request", None)
+        asked = self.url if request is None else shown_server(str(request.url))
         failure = tls_failure(error, asked)
         if failure is not None:
             return NotTrusted(failure)

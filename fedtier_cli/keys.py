@@ -51,7 +51,7 @@ def token(role: Role, subject: str, days: float, out: Path | None, audience: str
         raise StartupError("FEDTIER_SIGNING_KEY is not set; name the signing key that fedtier keygen made")
     if not _SUBJECT.fullmatch(subject):
         raise StartupError(f"--subject {subject[:140]!r} does not match {_SUBJECT.pattern}")
-    key = read_text(source, "FEDTIER_SIGNING_KEY").encode()
+    key = read_text(source, "FEDTIER_SIGNING_KEY", secret=True).encode()
     now, lifetime = datetime.now(UTC), timedelta(days=days)
     signed = make_token(key, Bearer(role, subject), now=now, lifetime=lifetime, audience=audience)
     expires = now + lifetime

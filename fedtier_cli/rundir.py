@@ -170,7 +170,7 @@ def claimed(path: Path) -> Iterator[RunDirectory]:
         It cannot be made, or is a folder of other things.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds clients' data
         if not (path / _LOCK).exists() and any(path.iterdir()):
             raise StartupError(f"the folder {path} holds other files; name an empty or a new --run-dir")
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

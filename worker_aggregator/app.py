@@ -6,7 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flask import Flask
@@ -53,7 +53,7 @@ class WorkerOptions:
     batch_max: int
     batch_age: float
     threads: int
-    token: TokenSource | None
+    token: TokenSource | None = field(repr=False)
     verifier: Verifier | None
     tls: Tls = NO_TLS
     client_certs: bool = False

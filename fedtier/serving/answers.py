@@ -29,6 +29,13 @@ def answer_problem(problem: Problem) -> Response:
     return response
 
 
+def add_protection(response: BaseResponse) -> BaseResponse:
+    """Have no cache keep, and no browser guess at, what was meant for whoever asked; some answers say it otherwise."""
+    response.headers.setdefault("Cache-Control", "no-store")
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
 def answer_http_exception(error: HTTPException) -> BaseResponse:
     """Return what Flask itself refuses as the problem it is; redirects as they are."""
     if error.code == 404:
@@ -44,5 +51,5 @@ def answer_http_exception(error: HTTPException) -> BaseResponse:
 
 def answer_bug(error: Exception) -> Response:
     """Log what nobody foresaw, and answer 500 without saying more."""
-    structlog.get_logger().error("a request failed", method=request.method, path=request.path, exc_info=error)
+    structlog.get_logger().error("a request failed", method=request.method, path=request.path[:200], exc_info=error)
     return answer_problem(Problem("the server failed; its log says more", retry_after=1))

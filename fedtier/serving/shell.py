@@ -36,7 +36,7 @@ from fedtier.problems import (
 )
 from fedtier.rounds import PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt
 from fedtier.serving.access import Gate, peer_certificate, require
-from fedtier.serving.answers import answer_bug, answer_http_exception, answer_problem
+from fedtier.serving.answers import add_protection, answer_bug, answer_http_exception, answer_problem
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
 from fedtier.serving.intake import BodyHeaders, TransferSlots, read_body_headers, receive_body
 from fedtier.serving.pacing import PollPacer
@@ -116,6 +116,7 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
     app = Flask(name, static_folder=None)
     slots = TransferSlots(max(1, threads - SPARE_THREADS))
     app.before_request(lambda: _identify(gate))
+    app.after_request(add_protection)
     _answer_errors(app)
     _answer_health(app, tier, state)
     _show_round(app, tier)

@@ -260,3 +260,9 @@ def test_a_verify_key_of_another_kind_is_refused_at_start(key: bytes) -> None:
 def test_a_server_that_checks_tokens_needs_a_key(keys: list[bytes]) -> None:
     with pytest.raises(StartupError, match="no public key found"):
         TokenVerifier(keys)
+
+
+def test_a_header_that_is_nested_deeply_is_a_token_that_is_not_valid() -> None:
+    nested = base64.urlsafe_b64encode(b"[" * 6000).decode().rstrip("=")
+    with pytest.raises(Unauthenticated):
+        TokenVerifier([PUBLIC]).verify(f"{nested}.e30.c2ln")

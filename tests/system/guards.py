@@ -30,15 +30,21 @@ class Guard:
     def __init__(self, folder: Path, *, tls: bool = True) -> None:
         self._signing_key, verify_key = generate_keys()
         self._authority = Authority(folder / "certificates") if tls else None
+        folder.mkdir(exist_ok=True)
         self._verify_keys = folder / "verify-key.pem"
         self._verify_keys.write_bytes(verify_key)
         self._made: dict[str, Tls] = {}
+        self._signed: dict[tuple[Bearer, timedelta], str] = {}
         self._lock = threading.Lock()
 
-    def token(self, role: Role, subject: str) -> str:
-        """Sign a token."""
-        bearer = Bearer(role, subject)
-        return make_token(self._signing_key, bearer, now=datetime.now(UTC), lifetime=timedelta(hours=1))
+    def token(self, role: Role, subject: str, *, lifetime: timedelta = timedelta(hours=1)) -> str:
+        """Return somebody's token, the same each time; by default one that is good for as long as any test."""
+        whose = Bearer(role, subject), lifetime
+        with self._lock:
+            if whose not in self._signed:
+                now = datetime.now(UTC)
+                self._signed[whose] = make_token(self._signing_key, whose[0], now=now, lifetime=lifetime)
+            return self._signed[whose]
 
     def tls(self, subject: str, *hosts: str) -> Tls:
         """Return the files of a certificate that names its subject, made with the hosts that come the first time."""
