@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -41,7 +41,7 @@ class Server:
     """
 
     url: str
-    token: TokenPlace | None
+    token: TokenPlace | None = field(repr=False)
     tls: Tls = NO_TLS
 
     def source(self) -> TokenSource | None:

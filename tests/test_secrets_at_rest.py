@@ -24,6 +24,7 @@ from fedtier.bucket import connect
 from fedtier.flags import read_text, require_address
 from fedtier.problems import StartupError, Unauthenticated
 from fedtier.serving.downloads import ModelElsewhere
+from fedtier.token_sources import TokenPlace
 from fedtier.tokens import TokenVerifier, generate_keys
 from fedtier_cli.keys import token
 from fedtier_cli.main import main
@@ -46,13 +47,13 @@ TELLING: Final = ("token", "secret", "password", "private_key", "signing_key", "
 )
 def test_an_address_with_a_password_in_it_is_refused_and_not_repeated(address: str) -> None:
     with pytest.raises(StartupError, match=r"--server .*write it as http://host:port") as refusal:
-        require_address(address.format(SECRET), "--server")
+        require_address(address.format(SECRET), "--server", plain_http=False)
     assert SECRET not in str(refusal.value)
 
 
 def test_an_address_with_a_fragment_is_none() -> None:
     with pytest.raises(StartupError, match="is no address"):
-        require_address("http://127.0.0.1:5000/#top", "--server")
+        require_address("http://127.0.0.1:5000/#top", "--server", plain_http=False)
 
 
 @pytest.mark.parametrize("endpoint", ["http://somebody:{}@127.0.0.1:9", "http://{}@host/s3", "http://a:b/{}@host"])
@@ -71,7 +72,7 @@ def test_a_signing_key_that_is_none_is_not_repeated(monkeypatch: pytest.MonkeyPa
     body = private.decode().splitlines()[1]
     monkeypatch.setenv("FEDTIER_SIGNING_KEY", body)  # as somebody may have copied it, without its first line
     with pytest.raises(StartupError, match="FEDTIER_SIGNING_KEY is neither") as refusal:
-        token.callback(role="client", subject="client-3", days=1.0, as_json=False)  # type: ignore[misc]
+        token.callback(role="client", subject="client-3", days=1.0, out=None, audience="fedtier", as_json=False)  # type: ignore[misc]
     assert body[:20] not in str(refusal.value)
 
 
@@ -98,12 +99,13 @@ def test_options_that_hold_a_secret_do_not_show_it() -> None:
             batch_max=1,
             batch_age=1.0,
             threads=9,
-            token=SECRET,
+            token=lambda: SECRET,
             verifier=None,
         ),
         ClientOptions(
-            server="http://127.0.0.1:9", client_id="a", data=Path("data"), state_dir=Path("state"), token=SECRET
+            server="http://127.0.0.1:9", client_id="a", data=Path("data"), state_dir=Path("state"), token=lambda: SECRET
         ),
+        TokenPlace(SECRET),
         ModelElsewhere(f"http://s3.example.org/model?X-Amz-Signature={SECRET}"),
         Credentials("key", SECRET),
     ]
