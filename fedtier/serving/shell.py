@@ -10,7 +10,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
@@ -39,6 +39,8 @@ from fedtier.serving.access import Gate, require
 from fedtier.serving.answers import answer_bug, answer_http_exception, answer_problem, limit_silence
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
 from fedtier.serving.intake import BodyHeaders, TransferSlots, read_body_headers, receive_body
+from fedtier.serving.openapi import openapi_json
+from fedtier.serving.operations import SHARED, Operation
 from fedtier.serving.pacing import PollPacer
 from fedtier.serving.refusals import HEADER as REFUSED_HEADER
 from fedtier.serving.refusals import read_report
@@ -99,7 +101,15 @@ class Tier(Protocol):
         ...
 
 
-def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, threads: int) -> Flask:
+def create_app(
+    name: str,
+    tier: Tier,
+    gate: Gate,
+    state: StateDirectory,
+    *,
+    threads: int,
+    operations: Sequence[Operation] = SHARED,
+) -> Flask:
     """Build the app of an aggregator.
 
     Parameters
@@ -112,6 +122,8 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
         Where bodies are spooled.
     threads : int
         Of the server; all but `SPARE_THREADS` may be taken by uploads.
+    operations : sequence of Operation
+        What the server's OpenAPI document describes.
     """
     app = Flask(name, static_folder=None)
     slots = TransferSlots(max(1, threads - SPARE_THREADS))
@@ -119,6 +131,7 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
     app.before_request(lambda: _identify(gate))
     _answer_errors(app)
     _answer_health(app, tier, state)
+    _describe(app, operations)
     _show_round(app, tier)
     _serve_published(app, tier, Downloads(tier.model, slots))
     _take_uploads(app, Uploads(tier, state, slots))
@@ -148,6 +161,14 @@ def _answer_health(app: Flask, tier: Tier, state: StateDirectory) -> None:
         if reason:
             raise Unavailable(reason, retry_after=1)
         return {"status": "ready"}
+
+
+def _describe(app: Flask, operations: Sequence[Operation]) -> None:
+    document = openapi_json(operations)
+
+    @app.get("/v1/openapi.json")
+    def openapi() -> BaseResponse:
+        return _json(document)
 
 
 def _show_round(app: Flask, tier: Tier) -> None:
