@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, Final
 
 import jsonschema_rs
@@ -91,17 +90,23 @@ class Described:
 _UNDESCRIBED: Final = {401: "Unauthenticated", 404: "NotFound", 405: "MethodNotAllowed"}
 
 
-@cache
-def described() -> Described:
-    """Return the document that has every operation."""
-    return Described(openapi_document((*SHARED, *OPERATOR)))
+WORKER: Final = Described(openapi_document(SHARED))
+MASTER: Final = Described(openapi_document((*SHARED, *OPERATOR)))
 
 
-class DescribedClient(FlaskClient):
-    """Asks an app in this process, and holds each answer against the document."""
+class MasterClient(FlaskClient):
+    """Asks a master in this process, and holds each answer against its document."""
+
+    described = MASTER
 
     def open(self, *arguments: Any, **options: Any) -> TestResponse:
         response = super().open(*arguments, **options)
         request = response.request
-        described().check(request.method, request.path, response.status_code, response.headers, response.get_data())
+        self.described.check(request.method, request.path, response.status_code, response.headers, response.get_data())
         return response
+
+
+class WorkerClient(MasterClient):
+    """Asks a worker, likewise."""
+
+    described = WORKER
