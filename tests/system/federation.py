@@ -290,15 +290,18 @@ class Federation:
         Where state directories and logs lie.
     s3 : S3Server
     bucket_key : str
+    variables : Mapping of str to str, optional
+        Of its aggregators.
     """
 
-    def __init__(self, folder: Path, s3: S3Server, bucket_key: str) -> None:
+    def __init__(self, folder: Path, s3: S3Server, bucket_key: str, variables: Mapping[str, str] | None = None) -> None:
         self.folder = folder
         self.bucket_key = bucket_key
         # No outgoing connection takes a port of such an address, and no federation beside this one does, so a stopped
         # aggregator finds its port free again.
         self.host: Final = ".".join(["127", *(str(random.SystemRandom().randrange(2, 255)) for _ in range(3))])
         self._s3 = s3
+        self._variables = variables
         self._aggregators: dict[str, Aggregator] = {}
         self._master_arguments: tuple[str, ...] = ()
         self._clients: list[Program] = []
@@ -353,6 +356,6 @@ class Federation:
             aggregator.wait_for_round(number)
 
     def _add(self, name: str, arguments: Sequence[str]) -> Aggregator:
-        aggregator = Aggregator(name, arguments, self.folder, self.host, environment(self._s3))
+        aggregator = Aggregator(name, arguments, self.folder, self.host, environment(self._s3, self._variables))
         self._aggregators[name] = aggregator
         return aggregator
