@@ -55,6 +55,10 @@ class Described:
             self._validator(described["schema"]).validate(value)
         self._check_body(headers.get("Content-Type", ""), body, response.get("content"))
 
+    def check_problem(self, document: object) -> None:
+        """Check that a refusal of whatever request is one of the problems there are."""
+        self._validator({"$ref": "#/components/schemas/Problem"}).validate(document)
+
     def _check_body(self, content_type: str, body: bytes, content: Mapping[str, Any] | None) -> None:
         if content is None:
             return
