@@ -126,6 +126,7 @@ def create_app(
         What the server's OpenAPI document describes.
     """
     app = Flask(name, static_folder=None)
+    app.url_map.merge_slashes = False  # a path has one spelling, and nobody is sent on to a Host of their own choice
     slots = TransferSlots(max(1, threads - SPARE_THREADS))
     app.before_request(lambda: limit_silence(request.environ))
     app.before_request(lambda: _identify(gate))

@@ -132,6 +132,21 @@ def test_the_document_needs_a_token_where_the_server_asks_for_one(tmp_path: Path
     assert worker.http.get("/v1/openapi.json").status_code == 401
 
 
+def test_a_path_has_one_spelling(tmp_path: Path) -> None:
+    http = Worker("http://127.0.0.1:9", tmp_path).http
+    for path in ("/v1//round", "/v1/rounds//1/model", "/v1/round/"):
+        answer = http.get(path, headers={"Host": "elsewhere"})
+        assert answer.status_code == 404
+        assert "Location" not in answer.headers
+
+
+def test_a_health_path_is_open_for_every_method(tmp_path: Path) -> None:
+    worker = Worker("http://127.0.0.1:9", tmp_path, verifier=TokenVerifier([generate_keys()[1]]))
+    for path in ("/healthz", "/readyz"):
+        assert worker.http.trace(path).status_code == 405
+        assert worker.http.get(f"/{path}").status_code == 401
+
+
 def test_a_refused_method_says_which_there_are(tmp_path: Path) -> None:
     answer = Worker("http://127.0.0.1:9", tmp_path).http.post("/v1/round")
     assert answer.status_code == 405
