@@ -23,7 +23,7 @@ from fedtier.rounds import RoundStatus
 from tests.builders import model_arrays, partial_bytes, safetensors, trained, update_bytes
 from tests.described import MASTER
 from tests.hostile.mutations import mutated
-from tests.hostile.requests import RawRequest, broken, upload
+from tests.hostile.raw_requests import RawRequest, broken, upload
 from tests.s3_servers import S3Server
 from tests.system.accounts import Account, contributors_of
 from tests.system.federation import PATIENCE, Federation
