@@ -7,7 +7,15 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Final
 
-from fedtier.problems import MEDIA_TYPE, MethodNotAllowed, Problem, SlowDown, Unauthenticated, Unavailable
+from fedtier.problems import (
+    MEDIA_TYPE,
+    MethodNotAllowed,
+    Problem,
+    RangeNotSatisfiable,
+    SlowDown,
+    Unauthenticated,
+    Unavailable,
+)
 from fedtier.serving import schemas
 from fedtier.serving.operations import Answer, Operation
 from fedtier.serving.schemas import Schema
@@ -16,6 +24,7 @@ PROTOCOL_VERSION: Final = "1"
 _HEADERS: Final[dict[type[Problem], tuple[str, ...]]] = {
     Unauthenticated: ("WWW-Authenticate",),
     MethodNotAllowed: ("Allow",),
+    RangeNotSatisfiable: ("Content-Range",),
     SlowDown: ("Retry-After",),
     Unavailable: ("Retry-After",),
 }

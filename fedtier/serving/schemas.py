@@ -204,7 +204,7 @@ _HEADERS: Final[Mapping[str, Schema]] = {
     "Content-Digest": {"description": "Of this body (RFC 9530).", "schema": _DIGEST},
     "Accept-Ranges": {"schema": {"const": "bytes"}},
     "Cache-Control": {"description": "Private: not for a cache that others share.", "schema": {"type": "string"}},
-    "Content-Range": {"schema": {"type": "string", "pattern": r"^bytes [0-9]+-[0-9]+/[0-9]+$"}},
+    "Content-Range": {"schema": {"type": "string", "pattern": r"^bytes ([0-9]+-[0-9]+|\*)/[0-9]+$"}},
     "Location": {"schema": {"type": "string"}},
     "Retry-After": {
         "description": "Seconds after which sending again makes sense.",

@@ -125,8 +125,10 @@ class AtRest:
 
     def assert_again(self) -> None:
         """Wait until it holds no more than before, and has nothing left on disk."""
-        process = self._aggregator.process
-        process.wait_until(lambda: not self._leaks(), f"{self._aggregator.name} rests: {self._leaks()}")
+        try:
+            self._aggregator.process.wait_until(lambda: not self._leaks(), f"{self._aggregator.name} rests")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._leaks()}") from None
 
     def _leaks(self) -> list[str]:
         return grown(self._before, held_by(self._aggregator.serving_pid)) + left_on_disk(self._aggregator)
