@@ -15,7 +15,7 @@ from flask import Flask
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from fedtier.fields import CLIENT_ID
-from fedtier.problems import NAMES, PROBLEMS
+from fedtier.problems import NAMES, PROBLEMS, Problem
 from fedtier.serving.openapi import openapi_document, openapi_json
 from fedtier.serving.operations import OPERATOR, SHARED, Operation
 from fedtier.serving.schemas import DOCUMENTS, REFERENCE
@@ -75,6 +75,7 @@ def test_documents_are_described_by_their_models(document: dict[str, Any]) -> No
 def test_every_problem_is_in_the_enumeration_and_in_some_answer(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     assert schemas["Problem"]["properties"]["type"]["enum"] == [problem.uri() for problem in PROBLEMS]
+    assert set(PROBLEMS) == {kind for kind in Problem.__subclasses__() if kind.__module__ == Problem.__module__}
     assert {problem.name for problem in PROBLEMS} == NAMES
     answered = {
         found.rpartition("/")[2] for found in references([document["paths"], document["components"]["responses"]])
