@@ -76,13 +76,13 @@ def header_length(data: bytes) -> int:
     return min(int.from_bytes(data[:8], "little"), max(len(data) - 8, 0))
 
 
-def members_of(text: bytes) -> list[Member]:
+def members_of(text: bytes | str) -> list[Member]:
     """Return the members of a JSON object; none where the text is no object."""
     try:
         found = json.loads(text)
-    except (ValueError, RecursionError):
+        return [(json.dumps(key), json.dumps(value)) for key, value in found.items()]
+    except (ValueError, RecursionError, AttributeError):
         return []
-    return [(json.dumps(key), json.dumps(value)) for key, value in found.items()] if isinstance(found, dict) else []
 
 
 def object_of(members: Sequence[Member]) -> str:
@@ -128,7 +128,7 @@ def _change_members(draw: st.DrawFn, data: bytes) -> bytes:
 
 
 def _change_tensor(draw: st.DrawFn, text: str) -> str:
-    members = dict(members_of(text.encode()))
+    members = dict(members_of(text))
     member = draw(st.sampled_from(['"dtype"', '"shape"', '"data_offsets"', '"more"']))
     if member == '"dtype"':
         members[member] = json.dumps(draw(st.sampled_from(_DTYPES)))
@@ -156,7 +156,7 @@ def _moved(text: str) -> st.SearchStrategy[str]:
 
 
 def _change_metadata(draw: st.DrawFn, text: str) -> str:
-    members = dict(members_of(text.encode()))
+    members = dict(members_of(text))
     name = draw(st.sampled_from([*members, *members, *members, '"num_examples"', '"metrics"', '"partial"', '"more"']))
     if name == '"partial"':
         members[name] = json.dumps(_change_partial(draw, members.get(name, '"{}"')))
@@ -171,7 +171,7 @@ def _change_metadata(draw: st.DrawFn, text: str) -> str:
 
 def _change_partial(draw: st.DrawFn, text: str) -> str:
     inner: Any = json.loads(text)
-    members = members_of(inner.encode()) if isinstance(inner, str) else []
+    members = members_of(inner) if isinstance(inner, str) else []
     if not members:
         return "{}"
     at = draw(st.integers(0, len(members) - 1))

@@ -10,10 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import requests
-
 from tests.system.chaos.leaks import Held, grown, held_by, left_on_disk
-from tests.system.federation import PATIENCE, Aggregator
+from tests.system.federation import Aggregator
 
 _HERE: Final = Path(__file__).parent
 _CHECKOUT: Final = _HERE.parents[1]
@@ -39,16 +37,12 @@ class Storm:
     output: str
 
 
-def served_document(aggregator: Aggregator, header: Mapping[str, str]) -> dict[str, Any]:
+def served_document(aggregator: Aggregator) -> dict[str, Any]:
     """Return the document of an aggregator, without the metrics where those have an address of their own."""
-
-    def get(path: str) -> requests.Response:
-        return requests.get(aggregator.url + path, headers=dict(header), timeout=PATIENCE)
-
-    answer = get("/v1/openapi.json")
+    answer = aggregator.get("/v1/openapi.json")
     answer.raise_for_status()
     document: dict[str, Any] = answer.json()
-    if get("/metrics").status_code == 404:
+    if aggregator.get("/metrics").status_code == 404:
         del document["paths"]["/metrics"]
     return document
 

@@ -18,12 +18,12 @@ import requests
 
 from fedtier.entries import Received, arrays_of, read_update, write_partial
 from fedtier.exact import ExactSum
-from fedtier.rounds import RoundManifest, RoundStatus
+from fedtier.rounds import RoundStatus
 from fedtier.tensors import TensorFile
 from fedtier.tokens import Role
 from tests.s3_servers import S3Server
-from tests.system.bearers import Bearers
 from tests.system.federation import PATIENCE, Aggregator, Federation
+from tests.system.keys import Keys
 from tests.system.storms import AtRest, Storm, served_document, storm
 from tests.system.updates import TenUpdates, Update
 
@@ -45,7 +45,7 @@ class Scene:
     """Two aggregators that ask for tokens, and the bodies of which one is counted, whoever sends it how often."""
 
     federation: Federation
-    bearers: Bearers
+    keys: Keys
     folder: Path
     updates: TenUpdates
 
@@ -53,54 +53,38 @@ class Scene:
     def aggregators(self) -> list[Aggregator]:
         return [self.federation["master"], self.federation["worker"]]
 
-    def round(self) -> RoundStatus:
-        answer = requests.get(
-            f"{self.federation['master'].url}/v1/round",
-            headers=self.bearers.header("operator", "test"),
-            timeout=PATIENCE,
-        )
-        answer.raise_for_status()
-        return RoundStatus.from_json(answer.content)
-
-    def published(self, number: int) -> RoundManifest:
-        master = self.federation["master"]
-        master.process.wait_until(lambda: self.round().round > number, f"round {number} is published")
-        header = self.bearers.header("client", "client-0")
-        answer = requests.get(f"{master.url}/v1/rounds/{number}/manifest", headers=header, timeout=PATIENCE)
-        answer.raise_for_status()
-        return RoundManifest.from_json(answer.content)
+    def bearing(self, role: Role, subject: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.keys.token(role, subject)}"}
 
     def send(self, aggregator: Aggregator, update: Update) -> requests.Response:
         return requests.put(
             f"{aggregator.url}/v1/rounds/1/updates/{update.client_id}",
             data=update.path.read_bytes(),
-            headers=self.bearers.header("client", update.client_id),
+            headers=self.bearing("client", update.client_id),
             timeout=PATIENCE,
         )
 
     def resume(self) -> None:
-        header = self.bearers.header("operator", "test")
-        answer = requests.post(f"{self.federation['master'].url}/v1/resume", headers=header, timeout=PATIENCE)
-        answer.raise_for_status()
+        master = self.federation["master"]
+        requests.post(f"{master.url}/v1/resume", headers=master.headers, timeout=PATIENCE).raise_for_status()
 
     def storm(self, aggregator: Aggregator, who: str) -> Storm:
         bearer = BEARERS[who]
-        header = {} if bearer is None else self.bearers.header(*bearer)
-        document = served_document(aggregator, self.bearers.header("operator", "test"))
-        return storm(aggregator, document, self.folder, header=header, examples=EXAMPLES)
+        header = {} if bearer is None else self.bearing(*bearer)
+        return storm(aggregator, served_document(aggregator), self.folder, header=header, examples=EXAMPLES)
 
 
 @pytest.fixture
 def scene(tmp_path: Path, s3_server: S3Server, bucket_key: str, ten_updates: TenUpdates) -> Iterator[Scene]:
-    bearers = Bearers()
-    with Federation(tmp_path, s3_server, bucket_key, bearers.variables) as federation:
+    keys = Keys()
+    with Federation(tmp_path, s3_server, bucket_key, keys=keys) as federation:
         threads = ("--threads", str(THREADS))
         master = federation.master(ten_updates.model, "--threshold", "10", "--min-clients", "10", *threads)
         federation.worker("worker", *threads, upstream=master.url)
-        scene = Scene(federation, bearers, tmp_path, ten_updates)
+        scene = Scene(federation, keys, tmp_path, ten_updates)
         (tmp_path / "bodies").mkdir()
         shutil.copy(ten_updates.updates[0].path, tmp_path / "bodies" / "update")
-        write_partial_of(scene.round(), ten_updates.updates[1], tmp_path / "bodies" / "partial")
+        write_partial_of(master.status(), ten_updates.updates[1], tmp_path / "bodies" / "partial")
         yield scene
 
 
@@ -128,7 +112,7 @@ def test_storms_with_every_token_and_none_are_answered_as_described_and_change_n
         rested.assert_again()
     assert not [fact for a in scene.aggregators for fact in a.events("a request failed")]
     scene.resume()
-    assert scene.round().counted == 2  # the client's and the worker's storm had one each, as it should be
+    assert scene.federation["master"].status().counted == 2  # one of the client's storm, one of the worker's
     scene.federation["worker"].process.wait_until(
         lambda: "counted" in scene.send(scene.federation["worker"], scene.updates.updates[0]).text, "uploads are taken"
     )
@@ -136,4 +120,4 @@ def test_storms_with_every_token_and_none_are_answered_as_described_and_change_n
         answer = scene.send(scene.aggregators[number % 2], update)
         assert answer.status_code == 200, answer.text
         assert answer.json()["sha256"] == update.sha256
-    assert scene.updates.are_exactly_in(scene.published(1))
+    assert scene.updates.are_exactly_in(scene.federation["master"].published(1))
