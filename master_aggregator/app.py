@@ -15,6 +15,7 @@ from flask import Flask, Response, g
 from fedtier.exact import check_arithmetic
 from fedtier.rounds import RoundStatus
 from fedtier.serving.access import Gate, require
+from fedtier.serving.operations import OPERATOR, SHARED
 from fedtier.serving.runner import stop_at_once, stop_gracefully
 from fedtier.serving.shell import create_app, parse_round
 from fedtier.serving.statedir import StateDirectory
@@ -101,7 +102,7 @@ def _exit_later(ended: threading.Event) -> None:
 
 def master_app(tier: MasterAggregator, gate: Gate, state: StateDirectory, *, threads: int) -> Flask:
     """Build the app around a master; see `fedtier.serving.shell.create_app`."""
-    app = create_app(__name__, tier, gate, state, threads=threads)
+    app = create_app(__name__, tier, gate, state, threads=threads, operations=(*SHARED, *OPERATOR))
 
     def require_operator() -> None:
         require(g.bearer, roles={"operator"})

@@ -27,6 +27,7 @@ from master_aggregator.app import master_app
 from master_aggregator.planning import Rules
 from master_aggregator.scoreboard import Scoreboard
 from tests.builders import WEIGHT_LIMIT, model_arrays, safetensors
+from tests.described import MasterClient
 from tests.s3_servers import S3Server
 
 PATIENCE = 30.0
@@ -92,6 +93,7 @@ class Master:
             store, self.state, chosen or rules(), around, redirect_models=redirect_models, scoreboard=scoreboard
         )
         self.app = master_app(self.tier, Gate(verifier), self.state, threads=16)
+        self.app.test_client_class = MasterClient
 
     def start(self) -> Master:
         try:

@@ -21,6 +21,7 @@ from fedtier.serving.shell import create_app
 from fedtier.serving.statedir import StateDirectory
 from fedtier.tokens import Verifier
 from fedtier.upstream import Upstream
+from tests.described import WorkerClient
 from tests.masters import put, wait_until
 from worker_aggregator.aggregator import WorkerAggregator
 from worker_aggregator.batch import Batcher
@@ -113,6 +114,7 @@ class Worker:
             rng=rng or random.Random(folder.name),
         )
         self.app = create_app("worker", self.tier, Gate(verifier), self.state, threads=24)
+        self.app.test_client_class = WorkerClient
 
     def __enter__(self) -> Worker:
         self.tier.start()

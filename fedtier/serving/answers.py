@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import structlog
 from flask import Response, request
@@ -17,6 +18,9 @@ from fedtier.problems import (
     Problem,
     RangeNotSatisfiable,
 )
+
+_KEPT_HEADERS: Final = ("Allow", "Content-Range")
+"""What Flask's own refusals say besides, and whoever asks is told: which methods there are, how long the file is."""
 
 
 def answer_problem(problem: Problem) -> Response:
@@ -38,15 +42,21 @@ def add_protection(response: BaseResponse) -> BaseResponse:
 
 def answer_http_exception(error: HTTPException) -> BaseResponse:
     """Return what Flask itself refuses as the problem it is; redirects as they are."""
-    if error.code == 404:
-        return answer_problem(NotFound(f"there is nothing at {request.path[:200]}"))
-    if error.code == 405:
-        return answer_problem(MethodNotAllowed(f"{request.path[:200]} does not take {request.method}"))
-    if error.code == 416:
-        return answer_problem(RangeNotSatisfiable(f"the range {request.headers.get('Range', '')[:100]!r} is not there"))
     if error.code is not None and 300 <= error.code < 400:
         return error.get_response()
-    return answer_problem(BadRequest(error.description or error.name))
+    response = answer_problem(_problem_of(error))
+    response.headers.extend(item for item in error.get_headers(request.environ) if item[0] in _KEPT_HEADERS)
+    return response
+
+
+def _problem_of(error: HTTPException) -> Problem:
+    if error.code == 404:
+        return NotFound(f"there is nothing at {request.path[:200]}")
+    if error.code == 405:
+        return MethodNotAllowed(f"{request.path[:200]} does not take {request.method}")
+    if error.code == 416:
+        return RangeNotSatisfiable(f"the range {request.headers.get('Range', '')[:100]!r} is not there")
+    return BadRequest(error.description or error.name)
 
 
 def answer_bug(error: Exception) -> Response:

@@ -10,6 +10,8 @@ from typing import Final
 from fedtier.problems import BadRequest
 
 _MEMBER: Final = re.compile(r"\s*([a-z0-9*_.-]+)=:([A-Za-z0-9+/]*={0,2}):\s*")
+CONTENT_DIGEST: Final = f"{_MEMBER.pattern}(,{_MEMBER.pattern})*"
+"""The form of the field, as a pattern."""
 
 
 def parse_content_digest(field: str | None) -> str | None:

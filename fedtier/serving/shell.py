@@ -10,7 +10,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final, Protocol
 
@@ -39,6 +39,8 @@ from fedtier.serving.access import Gate, peer_certificate, require
 from fedtier.serving.answers import add_protection, answer_bug, answer_http_exception, answer_problem
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
 from fedtier.serving.intake import BodyHeaders, TransferSlots, read_body_headers, receive_body
+from fedtier.serving.openapi import openapi_json
+from fedtier.serving.operations import SHARED, Operation
 from fedtier.serving.pacing import PollPacer
 from fedtier.serving.refusals import HEADER as REFUSED_HEADER
 from fedtier.serving.refusals import read_report
@@ -99,7 +101,15 @@ class Tier(Protocol):
         ...
 
 
-def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, threads: int) -> Flask:
+def create_app(
+    name: str,
+    tier: Tier,
+    gate: Gate,
+    state: StateDirectory,
+    *,
+    threads: int,
+    operations: Sequence[Operation] = SHARED,
+) -> Flask:
     """Build the app of an aggregator.
 
     Parameters
@@ -112,13 +122,17 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
         Where bodies are spooled.
     threads : int
         Of the server; all but `SPARE_THREADS` may be taken by uploads.
+    operations : sequence of Operation
+        What the server's OpenAPI document describes.
     """
     app = Flask(name, static_folder=None)
+    app.url_map.merge_slashes = False  # a path has one spelling, and nobody is sent on to a Host of their own choice
     slots = TransferSlots(max(1, threads - SPARE_THREADS))
     app.before_request(lambda: _identify(gate))
     app.after_request(add_protection)
     _answer_errors(app)
     _answer_health(app, tier, state)
+    _describe(app, operations)
     _show_round(app, tier)
     _serve_published(app, tier, Downloads(tier.model, slots))
     _take_uploads(app, Uploads(tier, state, slots))
@@ -127,7 +141,8 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
 
 def _identify(gate: Gate) -> None:
     """Find out who asks, whatever they ask for: a path that is added later, or is not there, is closed as well."""
-    if request.endpoint not in OPEN_ENDPOINTS:
+    # By its path, named as its endpoint: a method that such a path does not take has no endpoint.
+    if request.path.removeprefix("/") not in OPEN_ENDPOINTS:
         g.bearer = gate.identify(request.headers.get("Authorization"), peer_certificate(request.environ))
 
 
@@ -148,6 +163,14 @@ def _answer_health(app: Flask, tier: Tier, state: StateDirectory) -> None:
         if reason:
             raise Unavailable(reason, retry_after=1)
         return {"status": "ready"}
+
+
+def _describe(app: Flask, operations: Sequence[Operation]) -> None:
+    document = openapi_json(operations)
+
+    @app.get("/v1/openapi.json")
+    def openapi() -> BaseResponse:
+        return _json(document)
 
 
 def _show_round(app: Flask, tier: Tier) -> None:
