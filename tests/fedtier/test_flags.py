@@ -90,6 +90,7 @@ MASTER = {
     "port": "5999",
     "threads": "20",
     "grace": "3",
+    "min_rate": "1000",
     "json": "1",
 }
 WORKER = {
@@ -102,6 +103,7 @@ WORKER = {
     "port": "5999",
     "threads": "20",
     "grace": "3",
+    "min_rate": "1000",
     "json": "1",
 }
 
