@@ -14,6 +14,8 @@ from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
 from fedtier.fields import require_id
 from fedtier.flags import require_address
 from fedtier.problems import BadRequest, StartupError
+from fedtier.tls import NO_TLS, Tls
+from fedtier.token_sources import TokenSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class ClientOptions:
     Parameters
     ----------
     server : str
-        Address of the server one tier up, ``http://host:port``.
+        Address of the server one tier up, ``https://host:port``.
     client_id : str
     data : Path
         What the task is handed, for example a shard.
@@ -41,8 +43,10 @@ class ClientOptions:
         Seconds that a later request may go on, its retries included.
     seed : int
         Of the run; every fit gets one derived from it, the client's id and the round.
-    token : str, optional
-        Presented to the server.
+    token : callable, optional
+        Returns the token to present to the server.
+    tls : Tls
+        Shown to the server where it asks for a certificate, and believed of it.
     report : callable, optional
         Gets each fact as a flat mapping that JSON can hold; ``event`` says which.
     """
@@ -57,7 +61,8 @@ class ClientOptions:
     wait: float = DEFAULT_WAIT
     retry_budget: float = DEFAULT_RETRY_BUDGET
     seed: int = 0
-    token: str | None = field(default=None, repr=False)
+    token: TokenSource | None = field(default=None, repr=False)
+    tls: Tls = NO_TLS
     report: Callable[[Mapping[str, Any]], None] | None = None
 
 
@@ -94,7 +99,7 @@ def require_possible(options: ClientOptions) -> None:
         require_id(options.client_id, "client")
     except BadRequest as problem:
         raise StartupError(f"{problem.detail}; choose another --client-id") from None
-    require_address(options.server, "--server")
+    require_address(options.server, "--server", plain_http=options.tls.plain_http)
     if options.epochs is not None and options.epochs < 1:
         raise StartupError(f"--epoch is {options.epochs}; train for at least 1")
     if options.rounds is not None and options.rounds < 0:

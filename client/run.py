@@ -83,7 +83,7 @@ def _opened(options: ClientOptions, surroundings: Surroundings, outage: Outage, 
             f"the state directory {options.state_dir} cannot be used: {error}; make room, or choose another --state-dir"
         ) from None
     transport = Transport(
-        held.enter_context(Upstream(options.server, token=options.token)),
+        held.enter_context(Upstream(options.server, token=options.token, tls=options.tls)),
         options.client_id,
         wait=options.wait,
         retry_budget=options.retry_budget,

@@ -23,7 +23,7 @@ from client.participant import is_transient
 from fedtier.documents import first_error
 from fedtier.problems import BadRequest, DigestMismatch, Problem, StartupError
 from fedtier.rounds import BaseRound, RoundStatus, UpdateReceipt
-from fedtier.upstream import Unreachable, Upstream
+from fedtier.upstream import NotTrusted, Unreachable, Upstream
 
 DEFAULT_WAIT: Final = 300.0
 DEFAULT_RETRY_BUDGET: Final = 600.0
@@ -91,12 +91,15 @@ class Transport:
         Raises
         ------
         StartupError
-            No server was there within the wait.
+            No server was there within the wait, or one of the two does not take the other: at a start a flag is wrong
+            more likely than that a certificate is being renewed.
         Problem
             It refused.
         """
         try:
-            return self._retrying(self._upstream.round_status, "--wait", self._wait)
+            return self._retrying(self._upstream.round_status, "--wait", self._wait, hopeless=(NotTrusted,))
+        except NotTrusted as error:
+            raise StartupError(str(error)) from None
         except (Unreachable, ServerBusy) as error:
             raise StartupError(f"{error}; start the server, or check --server and --wait") from None
 
@@ -138,15 +141,23 @@ class Transport:
     def _within_budget(self, request: Callable[[], Answer]) -> Answer:
         return self._retrying(request, "--retry-budget", self._retry_budget)
 
-    def _retrying(self, request: Callable[[], Answer], flag: str, seconds: float) -> Answer:
+    def _retrying(
+        self,
+        request: Callable[[], Answer],
+        flag: str,
+        seconds: float,
+        hopeless: tuple[type[Exception], ...] = (),
+    ) -> Answer:
         lost_since = self._outage.since
         started = self._clock() if lost_since is None else lost_since
-        backoff = Backoff(deadline=started + seconds, clock=self._clock, rng=self._rng)
+        backoff = Backoff(deadline=started + seconds, clock=self._clock, rng=self._rng, hopeless=hopeless)
         try:
             for attempt in stamina.retry_context(on=backoff, attempts=None, timeout=None):
                 with attempt:
                     return self._answered(request)
         except Unreachable as error:
+            if isinstance(error, hopeless):
+                raise
             raise Unreachable(f"{error}, and {flag} {seconds:g} s is over") from error
         except Problem as problem:
             if not _worth_another_try(problem):
@@ -188,10 +199,20 @@ class Backoff:
         On the clock; no pause ends behind it.
     clock : callable
     rng : random.Random
+    hopeless : tuple of type
+        Errors after which there is no other try.
     """
 
-    def __init__(self, *, deadline: float, clock: Callable[[], float], rng: random.Random) -> None:
+    def __init__(
+        self,
+        *,
+        deadline: float,
+        clock: Callable[[], float],
+        rng: random.Random,
+        hopeless: tuple[type[Exception], ...] = (),
+    ) -> None:
         self._deadline = deadline
+        self._hopeless = hopeless
         self._clock = clock
         self._rng = rng
         self._failures = 0
@@ -200,7 +221,7 @@ class Backoff:
 
     def __call__(self, error: Exception) -> bool | float:
         """Return the seconds to pause before the next try, or False."""
-        if not _worth_another_try(error):
+        if isinstance(error, self._hopeless) or not _worth_another_try(error):
             return False
         ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures, 30))
         self._failures += 1

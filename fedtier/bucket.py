@@ -139,6 +139,11 @@ class Bucket:
     def _writer(self) -> S3Client:
         return self._client if self._patient is None else self._patient()
 
+    @property
+    def endpoint(self) -> str:
+        """The address of S3."""
+        return self._client.meta.endpoint_url
+
     def url(self, key: str) -> str:
         """Return how a sentence names an object."""
         return f"s3://{self.name}/{key}"

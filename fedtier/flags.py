@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +12,14 @@ from urllib.parse import urlsplit
 
 import click
 
+from fedtier.claims import DEFAULT_AUDIENCE
 from fedtier.problems import StartupError
+from fedtier.urls import leaves_in_plain
 
 ENVIRONMENT_PREFIX: Final = "FEDTIER"
 SEED: Final = click.IntRange(0, 2**63 - 1)
 """Seeds of splits and models: what every generator of random numbers takes that we use."""
+_AUDIENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
@@ -66,8 +69,30 @@ def json_flag(function: _Decorated) -> _Decorated:
     )(function)
 
 
-def require_address(url: str, flag: str) -> None:
+def audience_flag(function: _Decorated) -> _Decorated:
+    """Add ``--audience``."""
+    return click.option(
+        "--audience",
+        default=DEFAULT_AUDIENCE,
+        callback=_require_audience,
+        help="Name of the federation; tokens for others are refused.",
+    )(function)
+
+
+def _require_audience(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not _AUDIENCE.fullmatch(value):
+        raise click.BadParameter(f"{value[:140]!r} does not match {_AUDIENCE.pattern}")
+    return value
+
+
+def require_address(url: str, flag: str, *, plain_http: bool) -> None:
     """Check that a flag's value is the address of a server.
+
+    Parameters
+    ----------
+    url, flag : str
+    plain_http : bool
+        Whether it may be plain HTTP to another machine.
 
     Raises
     ------
@@ -79,7 +104,12 @@ def require_address(url: str, flag: str) -> None:
     except ValueError:
         good = False
     if not good:
-        raise StartupError(f"{flag} {url!r} is no address; write it as http://host:port")
+        raise StartupError(f"{flag} {url!r} is no address; write it as http://host:port or https://host:port")
+    if leaves_in_plain(url) and not plain_http:
+        raise StartupError(
+            f"{flag} {url} is plain HTTP to another machine, and everybody on the way could read token and model; "
+            "write https://, or give --plain-http where the network between is trusted"
+        )
 
 
 def read_text(value: str, what: str) -> str:
@@ -96,11 +126,3 @@ def read_text(value: str, what: str) -> str:
         return Path(value).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StartupError(f"{what} is neither a PEM text nor a readable file: {value[:200]!r} ({error})") from None
-
-
-def bearer_token() -> str | None:
-    """Return what this program presents to the server above it, from ``FEDTIER_TOKEN``.
-
-    It has no flag: flags show in the list of processes.
-    """
-    return os.environ.get("FEDTIER_TOKEN", "").strip() or None

@@ -76,6 +76,20 @@ class RunDirectory:
         """One log per process."""
         return self.path / "logs"
 
+    @property
+    def keys(self) -> Path:
+        """The run's signing key and its public key; for this user's eyes only."""
+        return self.path / "keys"
+
+    @property
+    def tokens(self) -> Path:
+        """One file per bearer; for this user's eyes only."""
+        return self.path / "tokens"
+
+    def token(self, name: str) -> Path:
+        """Return the file with the token of a bearer, ``operator`` or ``client-3``."""
+        return self.tokens / name
+
     def state(self, name: str) -> Path:
         """Return the state directory of a process, ``master`` or ``client-3``."""
         return self.path / "state" / name
@@ -83,6 +97,17 @@ class RunDirectory:
     def initial_model(self, seed: int) -> Path:
         """Return where the initial model of a seed lies."""
         return self.path / f"initial-{seed}.safetensors"
+
+    def is_in_use(self) -> bool:
+        """Return whether a run uses it now."""
+        try:
+            with (self.path / _LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     @property
     def has_record(self) -> bool:

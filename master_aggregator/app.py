@@ -19,7 +19,7 @@ from fedtier.serving.runner import stop_at_once, stop_gracefully
 from fedtier.serving.shell import create_app, parse_round
 from fedtier.serving.statedir import StateDirectory
 from fedtier.store import RoundStore
-from fedtier.tokens import TokenVerifier
+from fedtier.tokens import Verifier
 from master_aggregator.aggregator import MasterAggregator, Surroundings
 from master_aggregator.planning import Rules
 from master_aggregator.scoreboard import Scoreboard
@@ -39,7 +39,9 @@ class MasterOptions:
     rules : Rules
     redirect_models, exit_when_finished : bool
     threads : int
-    verifier : TokenVerifier or None
+    verifier : Verifier or None
+    client_certs : bool
+        Whether whoever comes needs a certificate beside the token.
     tensorboard_dir : Path or None
         Where TensorBoard's file is written; None writes none.
     """
@@ -51,7 +53,8 @@ class MasterOptions:
     redirect_models: bool
     exit_when_finished: bool
     threads: int
-    verifier: TokenVerifier | None
+    verifier: Verifier | None
+    client_certs: bool
     tensorboard_dir: Path | None
 
 
@@ -81,7 +84,7 @@ def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
         redirect_models=options.redirect_models,
         scoreboard=None if folder is None else Scoreboard(store, folder.absolute()),
     )
-    app = master_app(tier, Gate(options.verifier), state, threads=options.threads)
+    app = master_app(tier, Gate(options.verifier, client_certs=options.client_certs), state, threads=options.threads)
     tier.start()
 
     def close() -> None:

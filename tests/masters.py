@@ -21,7 +21,7 @@ from fedtier.rounds import ClientSettings
 from fedtier.serving.access import Gate
 from fedtier.serving.statedir import StateDirectory
 from fedtier.store import RoundStore
-from fedtier.tokens import TokenVerifier
+from fedtier.tokens import Verifier
 from master_aggregator.aggregator import MasterAggregator, Surroundings
 from master_aggregator.app import master_app
 from master_aggregator.planning import Rules
@@ -77,7 +77,7 @@ class Master:
         folder: Path,
         chosen: Rules | None = None,
         *,
-        verifier: TokenVerifier | None = None,
+        verifier: Verifier | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: random.Random | None = None,
         redirect_models: bool = False,

@@ -19,7 +19,7 @@ from werkzeug.wrappers import Request, Response
 from fedtier.serving.access import Gate
 from fedtier.serving.shell import create_app
 from fedtier.serving.statedir import StateDirectory
-from fedtier.tokens import TokenVerifier
+from fedtier.tokens import Verifier
 from fedtier.upstream import Upstream
 from tests.masters import put, wait_until
 from worker_aggregator.aggregator import WorkerAggregator
@@ -98,7 +98,7 @@ class Worker:
         batch_max: int = 8,
         batch_age: float = 5.0,
         token: str | None = None,
-        verifier: TokenVerifier | None = None,
+        verifier: Verifier | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
@@ -106,7 +106,7 @@ class Worker:
         ids = iter(f"{folder.name}-batch-{number}" for number in range(1_000_000))
         batcher = Batcher(batch_max=batch_max, batch_age=batch_age, new_id=lambda: next(ids))
         self.tier = WorkerAggregator(
-            lambda: Upstream(master, token=token),
+            lambda: Upstream(master, token=lambda: token),
             self.state,
             batcher,
             clock=clock,

@@ -16,7 +16,9 @@ from fedtier.serving.access import Gate
 from fedtier.serving.runner import stop_at_once
 from fedtier.serving.shell import create_app
 from fedtier.serving.statedir import StateDirectory
-from fedtier.tokens import TokenVerifier
+from fedtier.tls import NO_TLS, Tls
+from fedtier.token_sources import TokenSource
+from fedtier.tokens import Verifier
 from fedtier.upstream import Upstream
 from worker_aggregator.aggregator import WorkerAggregator
 from worker_aggregator.batch import Batcher
@@ -36,10 +38,14 @@ class WorkerOptions:
     batch_age : float
         Seconds after which it is sent at the latest.
     threads : int
-    token : str or None
-        Presented to the upstream.
-    verifier : TokenVerifier or None
+    token : callable or None
+        Returns the token to present to the upstream.
+    verifier : Verifier or None
         Of those who come here.
+    tls : Tls
+        Shown to the upstream, and believed of it.
+    client_certs : bool
+        Whether those who come here need a certificate beside their token.
     """
 
     master: str
@@ -47,8 +53,10 @@ class WorkerOptions:
     batch_max: int
     batch_age: float
     threads: int
-    token: str | None
-    verifier: TokenVerifier | None
+    token: TokenSource | None
+    verifier: Verifier | None
+    tls: Tls = NO_TLS
+    client_certs: bool = False
 
 
 def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
@@ -63,12 +71,13 @@ def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
     state.clear_spool()
     batcher = Batcher(batch_max=options.batch_max, batch_age=options.batch_age, new_id=lambda: secrets.token_hex(16))
     tier = WorkerAggregator(
-        lambda: Upstream(options.master, token=options.token),
+        lambda: Upstream(options.master, token=options.token, tls=options.tls),
         state,
         batcher,
         clock=time.monotonic,
         rng=random.SystemRandom(),
     )
-    app = create_app(__name__, tier, Gate(options.verifier), state, threads=options.threads)
+    gate = Gate(options.verifier, client_certs=options.client_certs)
+    app = create_app(__name__, tier, gate, state, threads=options.threads)
     tier.start()
     return app, tier.close

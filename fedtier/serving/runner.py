@@ -22,6 +22,7 @@ from typing import Any, Final, NoReturn
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
 
 from fedtier.problems import StartupError
 from fedtier.serving.front import front_worker
@@ -57,7 +58,7 @@ class ServerOptions:
     announce_json : bool
         Announce the address as JSON instead of a sentence.
     tls : ssl.SSLContext or None
-        Of the server; None serves plain HTTP.
+        How TLS is done, from `fedtier.tls.server_context`; None speaks plain HTTP.
     limits : Limits
         What is borne from those who connect.
     """
@@ -130,6 +131,19 @@ def stop_at_once(reason: str) -> NoReturn:
     os._exit(_BOOT_FAILED)
 
 
+class _Arbiter(Arbiter):
+    """gunicorn's arbiter, which does not answer SIGHUP with a second process beside the first."""
+
+    def __init__(self, app: BaseApplication) -> None:
+        self._has_terminal = sys.stderr.isatty()
+        super().__init__(app)
+
+    def handle_hup(self) -> None:
+        if self._has_terminal:  # it is gone, and who sat there went
+            self.handle_term()
+        structlog.get_logger().info("SIGHUP changes nothing: certificates are read again when they change")
+
+
 class _Gunicorn(BaseApplication):
     def __init__(
         self,
@@ -143,6 +157,9 @@ class _Gunicorn(BaseApplication):
         self._close: Callable[[], None] = lambda: None
         self._url = _url(listener, "http" if options.tls is None else "https")
         super().__init__()
+
+    def run(self) -> None:
+        _Arbiter(self).run()
 
     def load_config(self) -> None:
         settings = {

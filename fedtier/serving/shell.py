@@ -35,7 +35,7 @@ from fedtier.problems import (
     Unavailable,
 )
 from fedtier.rounds import PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt
-from fedtier.serving.access import Gate, require
+from fedtier.serving.access import Gate, peer_certificate, require
 from fedtier.serving.answers import answer_bug, answer_http_exception, answer_problem
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
 from fedtier.serving.intake import BodyHeaders, TransferSlots, read_body_headers, receive_body
@@ -127,7 +127,7 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
 def _identify(gate: Gate) -> None:
     """Find out who asks, whatever they ask for: a path that is added later, or is not there, is closed as well."""
     if request.endpoint not in OPEN_ENDPOINTS:
-        g.bearer = gate.identify(request.headers.get("Authorization"))
+        g.bearer = gate.identify(request.headers.get("Authorization"), peer_certificate(request.environ))
 
 
 def _answer_errors(app: Flask) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from client.events import SavedUpdate
 from client.transport import Backoff, ServerBusy, Transport
@@ -23,8 +24,10 @@ from fedtier.problems import (
     Unavailable,
 )
 from fedtier.rounds import UpdateReceipt
+from fedtier.tls import server_context
 from fedtier.upstream import Unreachable, Upstream, content_digest, file_sha256
 from fedtier_cli.seaweed import free_ports
+from tests.authorities import HOST, Authority
 from tests.client.federation import make_status, model_bytes
 from tests.client.loopback import Reply, Request, json_reply, problem_reply, serve
 
@@ -100,6 +103,32 @@ class _Calls(random.Random):
         if action is not None:
             action()
         return super().uniform(a, b)
+
+
+def test_a_server_that_is_not_believed_at_the_start_is_not_waited_for(tmp_path: Path) -> None:
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
+    with serve(Script(ROUND), tls=server_context(theirs.tls(HOST))) as url:
+        upstream = Upstream(url, tls=ours.believed)
+        hasty = Transport(upstream, "client-3", rng=_Calls(pytest.fail), wait=3600.0)
+        with pytest.raises(StartupError, match=rf"^the certificate of {url} is not signed by .* --ca-certs$"):
+            hasty.first_status()
+
+
+def test_a_server_whose_certificate_ends_later_is_asked_until_it_is_renewed(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    expired = authority.tls(HOST, days=-1)
+    with serve(Script(ROUND), tls=server_context(expired)) as url:
+        patient = Transport(
+            Upstream(url, tls=authority.believed),
+            "client-3",
+            rng=_Calls(lambda: authority.pair(HOST)),
+            retry_budget=60.0,
+        )
+        with capture_logs() as logs:
+            assert patient.round_status() == STATUS
+    assert [line["reason"] for line in logs if line["event"] == "trying again"] == [
+        f"the certificate of {url} has expired; have it renewed there"
+    ]
 
 
 def test_a_server_that_never_comes_is_one_clear_sentence() -> None:
