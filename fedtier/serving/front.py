@@ -204,6 +204,9 @@ class FrontWorker(ThreadWorker):
             return
         try:
             events = {Stage.FLUSH: peer.flush, Stage.DRAIN: peer.drop}.get(stage, peer.read_head)()
+        except ssl.SSLError:
+            self._end_talk(peer, stage)
+            return
         except (OSError, ValueError):
             self._close(peer)
             return
@@ -213,6 +216,14 @@ class FrontWorker(ThreadWorker):
         if stage is Stage.IDLE and peer.head.is_begun:
             self._deadlines.start(peer, Stage.HEAD, time.monotonic())
         self._watch(peer, events)
+
+    def _end_talk(self, peer: Peer, stage: Stage) -> None:
+        """Have the other end read what TLS told it of the error, where there was no request yet; then close."""
+        if stage in _SILENT:
+            peer.stays = False
+            self._settle(peer)
+        else:
+            self._close(peer)
 
     def _step_done(self, peer: Peer, stage: Stage) -> None:
         if stage is Stage.DRAIN:

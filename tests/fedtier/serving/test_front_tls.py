@@ -276,6 +276,23 @@ def test_what_is_not_tls_is_let_go_without_a_word(server: Served, sent: bytes) -
     assert (server.folder / "log").read_text() == ""
 
 
+def test_a_client_reads_why_its_certificate_is_refused(server: Served) -> None:
+    """TLS 1.3 tells it only after the client has begun to send; a reset would take that away."""
+    stranger = server.context()
+    certificate = server.folder / "stranger.pem"
+    trustme.CA().issue_cert("client-1.example").private_key_and_cert_chain_pem.write_to_path(certificate)
+    stranger.load_cert_chain(certificate)
+
+    def ask() -> None:
+        with server.secure(stranger) as connection:
+            connection.sendall(put_headers("/body", 1 << 16) + bytes(1 << 16))
+            connection.recv(1)
+
+    for _ in range(20):
+        with pytest.raises(ssl.SSLError, match="alert unknown ca"):
+            ask()
+
+
 def test_resets_at_any_moment_cost_nothing(server: Served) -> None:
     hello = half_a_handshake(server)
     reset = struct.pack("ii", 1, 0)
