@@ -11,9 +11,9 @@ from typing import Any, Final, TypeVar
 import click
 
 from fedtier.flags import bearer_token, require_address
+from fedtier.plain_text import printable
 from fedtier.problems import Forbidden, MethodNotAllowed, NotFound, Problem, StartupError, Unauthenticated
 from fedtier.upstream import Timeouts, Unreachable, Upstream
-from fedtier_cli.plain_text import printable
 from fedtier_cli.published import local_run
 from fedtier_cli.workplace import keep_to_this_machine
 

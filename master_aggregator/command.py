@@ -9,6 +9,7 @@ import click
 
 from fedtier.flags import FiniteRange, command, json_flag
 from fedtier.logs import configure_logging
+from fedtier.metrics_listener import metrics_flags
 from fedtier.problems import StartupError
 from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, ClientSettings
 from fedtier.serving.access import require_loopback, token_verifier
@@ -90,6 +91,7 @@ _HIGHEST_WEIGHT_LIMIT = 1 << 48
 @click.option("--no-tensorboard", is_flag=True, help="Write nothing for TensorBoard.")
 @click.option("--exit-when-finished", is_flag=True, help="Exit 0 once the last round is published.")
 @server_flags(port=5000)
+@metrics_flags
 @json_flag
 def master(**flags: Any) -> None:
     """Count clients, close rounds, average, and publish the round models to S3."""
@@ -113,6 +115,8 @@ def master(**flags: Any) -> None:
         threads=flags["threads"],
         verifier=verifier,
         tensorboard_dir=_tensorboard_dir(flags),
+        metrics_host=flags["metrics_host"],
+        metrics_port=flags["metrics_port"],
     )
     server = ServerOptions(
         "master",

@@ -6,12 +6,14 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from flask import Flask
 
 from fedtier.exact import check_arithmetic
+from fedtier.metrics_listener import metrics_served
 from fedtier.serving.access import Gate
 from fedtier.serving.runner import stop_at_once
 from fedtier.serving.shell import create_app
@@ -20,6 +22,7 @@ from fedtier.tokens import TokenVerifier
 from fedtier.upstream import Upstream
 from worker_aggregator.aggregator import WorkerAggregator
 from worker_aggregator.batch import Batcher
+from worker_aggregator.metrics import WorkerMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,9 @@ class WorkerOptions:
         Presented to the upstream.
     verifier : TokenVerifier or None
         Of those who come here.
+    metrics_host : str
+    metrics_port : int or None
+        Where metrics are served besides ``/metrics``; None is nowhere.
     """
 
     master: str
@@ -49,6 +55,8 @@ class WorkerOptions:
     threads: int
     token: str | None
     verifier: TokenVerifier | None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
 
 
 def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
@@ -62,13 +70,18 @@ def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
     state = StateDirectory(options.state_dir, stop_at_once)
     state.clear_spool()
     batcher = Batcher(batch_max=options.batch_max, batch_age=options.batch_age, new_id=lambda: secrets.token_hex(16))
+    metrics = WorkerMetrics(time.monotonic)
     tier = WorkerAggregator(
         lambda: Upstream(options.master, token=options.token),
         state,
         batcher,
+        metrics,
         clock=time.monotonic,
         rng=random.SystemRandom(),
     )
-    app = create_app(__name__, tier, Gate(options.verifier), state, threads=options.threads)
-    tier.start()
-    return app, tier.close
+    app = create_app(__name__, tier, Gate(options.verifier), state, metrics, threads=options.threads)
+    with ExitStack() as ending:
+        ending.enter_context(metrics_served(metrics, options.metrics_host, options.metrics_port))
+        tier.start()
+        ending.callback(tier.close)
+        return app, ending.pop_all().close

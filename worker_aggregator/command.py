@@ -8,6 +8,7 @@ import click
 
 from fedtier.flags import FiniteRange, bearer_token, command, json_flag, require_address
 from fedtier.logs import configure_logging
+from fedtier.metrics_listener import metrics_flags
 from fedtier.serving.access import require_loopback, token_verifier
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
@@ -26,6 +27,7 @@ from worker_aggregator.app import WorkerOptions, create_worker
 )
 @click.option("--share-port", is_flag=True, help="Let several workers of this machine listen on one port.")
 @server_flags(port=5001)
+@metrics_flags
 @json_flag
 def worker(
     master: str,
@@ -37,6 +39,8 @@ def worker(
     port: int,
     threads: int,
     grace: int,
+    metrics_host: str,
+    metrics_port: int | None,
     as_json: bool,
 ) -> None:
     """Check updates, add them up, and forward one partial sum per batch."""
@@ -53,6 +57,8 @@ def worker(
         threads=threads,
         token=bearer_token(),
         verifier=verifier,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
     )
     server = ServerOptions(
         "worker", host, port, threads=threads, grace=grace, share_port=share_port, announce_json=as_json

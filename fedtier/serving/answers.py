@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import IO, Any, Final
 
 import structlog
-from flask import Response, request
+from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -31,6 +31,7 @@ _DRAIN_SECONDS: Final = 2.0
 
 def answer_problem(problem: Problem) -> Response:
     """Return a problem as the answer of RFC 9457; what is left of the body is dropped after it was sent."""
+    g.problem = problem  # for whoever counts and logs refusals
     response = Response(json.dumps(problem.document()), status=problem.status, content_type=MEDIA_TYPE)
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(problem.retry_after)))

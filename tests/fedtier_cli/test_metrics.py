@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedtier.plain_text import printable
 from fedtier_cli.metrics import bounded, known_first, mean_metric, shown_metric
-from fedtier_cli.plain_text import printable
 from tests.fedtier_cli.histories import part
 
 VALUES = st.floats(allow_nan=False, allow_infinity=False)

@@ -10,3 +10,8 @@ def printable(text: str) -> str:
     and characters that change the direction of writing are not shown as they are.
     """
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of several lines with each made harmless, such as a traceback that quotes what others sent."""
+    return "\n".join(printable(line) for line in text.split("\n"))
