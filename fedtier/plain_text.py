@@ -13,5 +13,8 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """Return a text of several lines with each made harmless, such as a traceback that quotes what others sent."""
-    return "\n".join(printable(line) for line in text.split("\n"))
+    """Return a text of several lines, such as a traceback that quotes what others sent, with each made harmless.
+
+    They are indented, so that none of them passes for a line of its own.
+    """
+    return "\n".join("  " + printable(line) for line in text.split("\n"))
