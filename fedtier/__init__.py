@@ -6,5 +6,7 @@ receives (`entries`, `admission`), the documents that travel and are published
 (`rounds`, made of `documents` and `fields`), the S3 side (`store`, `round_keys`),
 refusals (`problems`), where a test may let a process die (`crash_points`), signed
 tokens (`tokens`), the HTTP client (`upstream`) and server (`serving`) sides, and what
-commands share (`flags`, `logs`, `urls`).
+commands share (`flags`, `logs`, `urls`). What programs count for Prometheus is in
+`metrics`, and may be served on a port of its own (`metrics_listener`); `reminders` says
+when to repeat a log line, `plain_text` what of it may reach a terminal.
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,7 +95,7 @@ def test_a_partial_is_counted_with_all_it_stands_for(counting: Master) -> None:
     ],
 )
 def test_a_refusal_is_counted_by_its_reason_and_told_with_its_client(
-    counting: Master, reason: str, body: bytes, options: dict[str, object]
+    counting: Master, reason: str, body: bytes, options: dict[str, Any]
 ) -> None:
     with capture_logs() as logged:
         assert counting.send_update("client-3", body, **options).status_code >= 400
@@ -189,8 +190,9 @@ def test_garbage_makes_no_new_labels(counting: Master) -> None:
 def test_metrics_are_for_operators(store: RoundStore, tmp_path: Path) -> None:
     with Master(store, tmp_path / "state", verifier=TokenVerifier([PUBLIC])) as master:
         assert master.http.get("/metrics").status_code == 401
-        for role in ("client", "worker"):
-            assert master.http.get("/metrics", headers=token(role, "a")).status_code == 403  # type: ignore[arg-type]
+        roles: tuple[Role, ...] = ("client", "worker")
+        for role in roles:
+            assert master.http.get("/metrics", headers=token(role, "a")).status_code == 403
         authorized = token("operator", "ops")
         answer = master.http.get("/metrics", headers=authorized)
         assert answer.status_code == 200
