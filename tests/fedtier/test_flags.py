@@ -90,6 +90,8 @@ MASTER = {
     "port": "5999",
     "threads": "20",
     "grace": "3",
+    "metrics_host": "127.0.0.3",
+    "metrics_port": "6999",
     "json": "1",
 }
 WORKER = {
@@ -102,6 +104,8 @@ WORKER = {
     "port": "5999",
     "threads": "20",
     "grace": "3",
+    "metrics_host": "127.0.0.3",
+    "metrics_port": "6999",
     "json": "1",
 }
 

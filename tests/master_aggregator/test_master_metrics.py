@@ -159,6 +159,16 @@ def test_a_model_is_counted_as_sent_and_slots_are_free_again(counting: Master) -
     assert seen("disk_free_bytes") > 0
 
 
+def test_an_address_that_is_good_without_a_token_is_shown_to_nobody(store: RoundStore, tmp_path: Path) -> None:
+    with Master(store, tmp_path / "state", redirect_models=True) as master, capture_logs() as logged:
+        answer = master.http.get("/v1/rounds/0/model")
+        assert answer.status_code == 307
+        signature = answer.headers["Location"].partition("?")[2]
+        assert len(signature) > 20
+        shown = scrape(master).text + repr(logged)
+        assert not [part for part in signature.split("&") if part in shown]
+
+
 def test_the_spool_is_shown_as_large_as_it_is(counting: Master) -> None:
     (counting.state.spool / "unfinished").write_bytes(bytes(12_345))
     assert scrape(counting)("spool_bytes") == 12_345
