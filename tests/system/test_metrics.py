@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 from pathlib import Path
 
@@ -64,6 +65,11 @@ def test_three_tiers_say_what_the_manifest_says(federation: Federation, tmp_path
     sent = sum(shown[client.client_id]("sent_bytes_total", content="update") for client in clients)
     assert sent == shown["worker"]("received_bytes_total", content="update")
     assert Scrape(master.get("/metrics").text)("contributors_total") == 2  # without keys the own port shows them too
+
+    for client in clients:
+        client.process.signal(signal.SIGTERM)
+    assert [program.wait() for program in programs[2:]] == [0, 0]
+    assert [worker.stop(), master.stop()] == [0, 0]
 
 
 def started_on_a_taken_port(tier: str, aggregator: Aggregator, tmp_path: Path, s3_server: S3Server) -> tuple[int, str]:
