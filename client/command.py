@@ -15,10 +15,10 @@ import stamina.instrumentation
 from client.options import ClientOptions, Surroundings
 from client.run import run_clients
 from client.signals import stopped_by_sigterm
-from client.stopping import Stopping
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
 from fedtier.flags import FiniteRange, command, json_flag
 from fedtier.logs import configure_logging
+from fedtier.metrics_listener import metrics_flags, metrics_served
 from fedtier.problems import StartupError
 from fedtier.tls import Tls, tls_flags
 from fedtier.token_sources import client_tokens, log_warning, token_place
@@ -63,6 +63,7 @@ _STATE: Final = Path(".fedtier")
     f"[default: {_STATE}/<client-id>]",
 )
 @tls_flags
+@metrics_flags
 @json_flag
 def client(tls: Tls, **flags: Any) -> None:
     """Train on data that stays here, and upload the update of every round."""
@@ -95,14 +96,15 @@ def client(tls: Tls, **flags: Any) -> None:
         )
         for client_id, own_data, state_dir in zip(client_ids, data, state_dirs, strict=True)
     ]
-    stopping = Stopping()
+    around = Surroundings()
     try:
         # A task may print what it likes; among facts it would pass for one.
         with (
             redirect_stdout(sys.stderr) if report else nullcontext(),
-            stopped_by_sigterm(stopping, grace=flags["grace"]),
+            metrics_served(around.metrics, flags["metrics_host"], flags["metrics_port"]),
+            stopped_by_sigterm(around.stopping, grace=flags["grace"]),
         ):
-            status = run_clients(clients, Surroundings(stopping=stopping))
+            status = run_clients(clients, around)
     except KeyboardInterrupt:
         status = _INTERRUPTED
     sys.exit(status)

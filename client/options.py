@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from client.metrics import ClientMetrics
 from client.stopping import Stopping
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
 from fedtier.fields import require_id
@@ -80,12 +81,15 @@ class Surroundings:
         Spreads polls and retries of many clients.
     stopping : Stopping
         Says when the clients are to stop.
+    metrics : ClientMetrics
+        Counts what they do.
     """
 
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     rng: random.Random = field(default_factory=random.Random)
     stopping: Stopping = field(default_factory=Stopping)
+    metrics: ClientMetrics = field(default_factory=lambda: ClientMetrics(time.monotonic))
 
 
 def require_possible(options: ClientOptions) -> None:

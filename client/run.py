@@ -90,6 +90,7 @@ def _opened(options: ClientOptions, surroundings: Surroundings, outage: Outage, 
         clock=surroundings.clock,
         rng=surroundings.rng,
         outage=outage,
+        metrics=surroundings.metrics,
     )
     return Performer(
         options,

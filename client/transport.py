@@ -19,6 +19,7 @@ import structlog
 from pydantic import ValidationError
 
 from client.events import SavedUpdate
+from client.metrics import ClientMetrics
 from client.participant import is_transient
 from fedtier.documents import first_error
 from fedtier.problems import BadRequest, DigestMismatch, Problem, StartupError
@@ -64,6 +65,8 @@ class Transport:
         Monotonic seconds.
     outage : Outage
         Common to clients that take turns.
+    metrics : ClientMetrics
+        Common to them as well.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Transport:
         retry_budget: float = DEFAULT_RETRY_BUDGET,
         clock: Callable[[], float] = time.monotonic,
         outage: Outage | None = None,
+        metrics: ClientMetrics | None = None,
     ) -> None:
         self._upstream = upstream
         self._client_id = client_id
@@ -84,6 +88,7 @@ class Transport:
         self._clock = clock
         self._rng = rng
         self._outage = outage or Outage()
+        self._metrics = metrics or ClientMetrics(clock)
 
     def first_status(self) -> RoundStatus:
         """Wait for the server, then return the round.
@@ -123,6 +128,7 @@ class Transport:
         Unreachable, ServerBusy, Problem, OSError
         """
         self._within_budget(lambda: self._upstream.download_model(base, destination))
+        self._metrics.traffic.received("model", base.bytes)
 
     def upload(self, update: SavedUpdate, body: Path) -> UpdateReceipt:
         """Send an update's file; return when the master has counted it.
@@ -134,6 +140,7 @@ class Transport:
         path = f"/v1/rounds/{update.round}/updates/{self._client_id}"
 
         def send() -> UpdateReceipt:
+            self._metrics.traffic.sent("update", body.stat().st_size)
             return _receipt(self._upstream.put_file(path, body, sha256=update.sha256))
 
         return self._within_budget(send)
@@ -150,9 +157,22 @@ class Transport:
     ) -> Answer:
         lost_since = self._outage.since
         started = self._clock() if lost_since is None else lost_since
-        backoff = Backoff(deadline=started + seconds, clock=self._clock, rng=self._rng, hopeless=hopeless)
+        backoff = Backoff(
+            deadline=started + seconds,
+            clock=self._clock,
+            rng=self._rng,
+            client_id=self._client_id,
+            hopeless=hopeless,
+        )
+
+        def pause_after(error: Exception) -> bool | float:
+            pause = backoff(error)
+            if pause is not False:
+                self._metrics.retries.add_error(error)
+            return pause
+
         try:
-            for attempt in stamina.retry_context(on=backoff, attempts=None, timeout=None):
+            for attempt in stamina.retry_context(on=pause_after, attempts=None, timeout=None):
                 with attempt:
                     return self._answered(request)
         except Unreachable as error:
@@ -177,10 +197,14 @@ class Transport:
             self._outage.since = self._clock() if self._outage.since is None else self._outage.since
             raise
         except Problem:
-            self._outage.since = None
+            self._answers()
             raise
-        self._outage.since = None
+        self._answers()
         return answer
+
+    def _answers(self) -> None:
+        self._outage.since = None
+        self._metrics.silence.broken()
 
 
 def _receipt(document: dict[str, Any]) -> UpdateReceipt:
@@ -199,6 +223,8 @@ class Backoff:
         On the clock; no pause ends behind it.
     clock : callable
     rng : random.Random
+    client_id : str
+        Stands in its log lines.
     hopeless : tuple of type
         Errors after which there is no other try.
     """
@@ -209,6 +235,7 @@ class Backoff:
         deadline: float,
         clock: Callable[[], float],
         rng: random.Random,
+        client_id: str,
         hopeless: tuple[type[Exception], ...] = (),
     ) -> None:
         self._deadline = deadline
@@ -217,7 +244,7 @@ class Backoff:
         self._rng = rng
         self._failures = 0
         self._said = ""
-        self._log = structlog.get_logger()
+        self._log = structlog.get_logger().bind(client_id=client_id)
 
     def __call__(self, error: Exception) -> bool | float:
         """Return the seconds to pause before the next try, or False."""

@@ -7,5 +7,7 @@ receives (`entries`, `admission`), the documents that travel and are published
 refusals (`problems`), where a test may let a process die (`crash_points`), signed
 tokens (`tokens`), certificates (`tls`, `certificates`, `tls_failures`), the HTTP client
 (`upstream`, made of `sessions` and `connections`) and server (`serving`) sides, and what
-commands share (`flags`, `logs`, `urls`).
+commands share (`flags`, `logs`, `urls`). What programs count for Prometheus is in
+`metrics`, and may be served on a port of its own (`metrics_listener`); `reminders` says
+when to repeat a log line, `plain_text` what of it may reach a terminal.
 """

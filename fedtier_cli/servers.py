@@ -12,12 +12,12 @@ from typing import Any, Final, TypeVar
 import click
 
 from fedtier.flags import require_address
+from fedtier.plain_text import printable
 from fedtier.problems import Forbidden, MethodNotAllowed, NotFound, Problem, StartupError, Unauthenticated
 from fedtier.tls import NO_TLS, Tls, tls_flags
 from fedtier.token_sources import TokenPlace, TokenSource, single_token, token_place
 from fedtier.upstream import NotTrusted, Timeouts, Unreachable, Upstream
 from fedtier_cli.local_keys import operator_token
-from fedtier_cli.plain_text import printable
 from fedtier_cli.published import local_run
 from fedtier_cli.rundir import Federation, RunDirectory
 from fedtier_cli.workplace import keep_to_this_machine

@@ -9,6 +9,7 @@ import click
 
 from fedtier.flags import FiniteRange, command, json_flag, require_address
 from fedtier.logs import configure_logging
+from fedtier.metrics_listener import metrics_flags
 from fedtier.problems import StartupError
 from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, ClientSettings
 from fedtier.serving.access import require_guard
@@ -94,6 +95,7 @@ _HIGHEST_WEIGHT_LIMIT = 1 << 48
 @click.option("--exit-when-finished", is_flag=True, help="Exit 0 once the last round is published.")
 @server_flags(port=5000)
 @tls_flags
+@metrics_flags
 @json_flag
 def master(tls: Tls, **flags: Any) -> None:
     """Count clients, close rounds, average, and publish the round models to S3."""
@@ -119,6 +121,8 @@ def master(tls: Tls, **flags: Any) -> None:
         verifier=verifier,
         client_certs=client_certs,
         tensorboard_dir=_tensorboard_dir(flags),
+        metrics_host=flags["metrics_host"],
+        metrics_port=flags["metrics_port"],
     )
     server = ServerOptions(
         "master",

@@ -25,6 +25,7 @@ from tests.described import WorkerClient
 from tests.masters import put, wait_until
 from worker_aggregator.aggregator import WorkerAggregator
 from worker_aggregator.batch import Batcher
+from worker_aggregator.metrics import WorkerMetrics
 
 
 class Way:
@@ -106,14 +107,16 @@ class Worker:
         self.state = StateDirectory(folder)
         ids = iter(f"{folder.name}-batch-{number}" for number in range(1_000_000))
         batcher = Batcher(batch_max=batch_max, batch_age=batch_age, new_id=lambda: next(ids))
+        self.metrics = WorkerMetrics(clock)
         self.tier = WorkerAggregator(
             lambda: Upstream(master, token=lambda: token),
             self.state,
             batcher,
+            self.metrics,
             clock=clock,
             rng=rng or random.Random(folder.name),
         )
-        self.app = create_app("worker", self.tier, Gate(verifier), self.state, threads=24)
+        self.app = create_app("worker", self.tier, Gate(verifier), self.state, self.metrics, threads=24)
         self.app.test_client_class = WorkerClient
 
     def __enter__(self) -> Worker:

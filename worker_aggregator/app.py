@@ -6,12 +6,14 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from flask import Flask
 
 from fedtier.exact import check_arithmetic
+from fedtier.metrics_listener import metrics_served
 from fedtier.serving.access import Gate
 from fedtier.serving.runner import stop_at_once
 from fedtier.serving.shell import create_app
@@ -22,6 +24,7 @@ from fedtier.tokens import Verifier
 from fedtier.upstream import Upstream
 from worker_aggregator.aggregator import WorkerAggregator
 from worker_aggregator.batch import Batcher
+from worker_aggregator.metrics import WorkerMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,9 @@ class WorkerOptions:
         Shown to the upstream, and believed of it.
     client_certs : bool
         Whether those who come here need a certificate beside their token.
+    metrics_host : str
+    metrics_port : int or None
+        Where metrics are served besides ``/metrics``; None is nowhere.
     """
 
     master: str
@@ -57,6 +63,8 @@ class WorkerOptions:
     verifier: Verifier | None
     tls: Tls = NO_TLS
     client_certs: bool = False
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
 
 
 def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
@@ -70,14 +78,19 @@ def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
     state = StateDirectory(options.state_dir, stop_at_once)
     state.clear_spool()
     batcher = Batcher(batch_max=options.batch_max, batch_age=options.batch_age, new_id=lambda: secrets.token_hex(16))
+    metrics = WorkerMetrics(time.monotonic)
     tier = WorkerAggregator(
         lambda: Upstream(options.master, token=options.token, tls=options.tls),
         state,
         batcher,
+        metrics,
         clock=time.monotonic,
         rng=random.SystemRandom(),
     )
     gate = Gate(options.verifier, client_certs=options.client_certs)
-    app = create_app(__name__, tier, gate, state, threads=options.threads)
-    tier.start()
-    return app, tier.close
+    app = create_app(__name__, tier, gate, state, metrics, threads=options.threads)
+    with ExitStack() as ending:
+        ending.enter_context(metrics_served(metrics, options.metrics_host, options.metrics_port))
+        tier.start()
+        ending.callback(tier.close)
+        return app, ending.pop_all().close

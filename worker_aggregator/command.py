@@ -8,6 +8,7 @@ import click
 
 from fedtier.flags import FiniteRange, command, json_flag, require_address
 from fedtier.logs import configure_logging
+from fedtier.metrics_listener import metrics_flags
 from fedtier.serving.access import require_guard
 from fedtier.serving.limits import Limits
 from fedtier.serving.options import server_flags
@@ -31,6 +32,7 @@ from worker_aggregator.app import WorkerOptions, create_worker
 @click.option("--share-port", is_flag=True, help="Let several workers of this machine listen on one port.")
 @server_flags(port=5001)
 @tls_flags
+@metrics_flags
 @json_flag
 def worker(
     master: str,
@@ -47,6 +49,8 @@ def worker(
     tls: Tls,
     revoked: Path | None,
     audience: str,
+    metrics_host: str,
+    metrics_port: int | None,
     as_json: bool,
 ) -> None:
     """Check updates, add them up, and forward one partial sum per batch."""
@@ -64,6 +68,8 @@ def worker(
         verifier=verifier,
         tls=tls,
         client_certs=require_client_certs,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
     )
     server = ServerOptions(
         "worker",

@@ -6,7 +6,7 @@ import json
 from typing import Final
 
 import structlog
-from flask import Response, request
+from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -25,6 +25,7 @@ _KEPT_HEADERS: Final = ("Allow", "Content-Range")
 
 def answer_problem(problem: Problem) -> Response:
     """Return a problem as the answer of RFC 9457."""
+    g.problem = problem  # for whoever counts and logs refusals
     response = Response(json.dumps(problem.document()), status=problem.status, content_type=MEDIA_TYPE)
     if problem.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, round(problem.retry_after)))

@@ -155,7 +155,13 @@ class TransferSlots:
     """
 
     def __init__(self, slots: int) -> None:
+        self.total = slots
         self._free = threading.BoundedSemaphore(slots)
+
+    @property
+    def used(self) -> int:
+        """How many are held now."""
+        return self.total - self._free._value
 
     def hold(self) -> Callable[[], None]:
         """Take a slot and return what frees it, to be called once.

@@ -39,9 +39,12 @@ from fedtier.serving.access import Gate, peer_certificate, require
 from fedtier.serving.answers import add_protection, answer_bug, answer_http_exception, answer_problem
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
 from fedtier.serving.intake import BodyHeaders, TransferSlots, read_body_headers, receive_body
+from fedtier.serving.metrics import AggregatorMetrics
+from fedtier.serving.observing import UploadWatch, WatchedUpload, observe_requests, show_metrics
 from fedtier.serving.openapi import openapi_json
 from fedtier.serving.operations import SHARED, Operation
 from fedtier.serving.pacing import PollPacer
+from fedtier.serving.refusal_log import RefusalLog
 from fedtier.serving.refusals import HEADER as REFUSED_HEADER
 from fedtier.serving.refusals import read_report
 from fedtier.serving.statedir import StateDirectory
@@ -106,6 +109,7 @@ def create_app(
     tier: Tier,
     gate: Gate,
     state: StateDirectory,
+    metrics: AggregatorMetrics,
     *,
     threads: int,
     operations: Sequence[Operation] = SHARED,
@@ -120,6 +124,8 @@ def create_app(
     gate : Gate
     state : StateDirectory
         Where bodies are spooled.
+    metrics : AggregatorMetrics
+        Shown at ``/metrics``.
     threads : int
         Of the server; all but `SPARE_THREADS` may be taken by uploads.
     operations : sequence of Operation
@@ -128,6 +134,9 @@ def create_app(
     app = Flask(name, static_folder=None)
     app.url_map.merge_slashes = False  # a path has one spelling, and nobody is sent on to a Host of their own choice
     slots = TransferSlots(max(1, threads - SPARE_THREADS))
+    refusals = RefusalLog(time.monotonic)
+    metrics.watch(slots, state)
+    observe_requests(app, metrics, refusals, quiet=OPEN_ENDPOINTS)
     app.before_request(lambda: _identify(gate))
     app.after_request(add_protection)
     _answer_errors(app)
@@ -135,7 +144,8 @@ def create_app(
     _describe(app, operations)
     _show_round(app, tier)
     _serve_published(app, tier, Downloads(tier.model, slots))
-    _take_uploads(app, Uploads(tier, state, slots))
+    _take_uploads(app, Uploads(tier, state, slots, UploadWatch(metrics, refusals)))
+    show_metrics(app, metrics)
     return app
 
 
@@ -230,37 +240,46 @@ class RoundDocuments:
 class Uploads:
     """The way of an upload: address, role, headers, body, content, count."""
 
-    def __init__(self, tier: Tier, state: StateDirectory, slots: TransferSlots) -> None:
+    def __init__(self, tier: Tier, state: StateDirectory, slots: TransferSlots, watch: UploadWatch) -> None:
         self._tier = tier
         self._state = state
         self._slots = slots
+        self._watch = watch
 
     def update(self, number: str, client_id: str) -> UpdateReceipt:
         """Take a client's update."""
-        with self._noting_refusal():
-            return self._update(number, client_id)
+        with self._watch.upload("update") as seen, self._noting_refusal():
+            return self._update(number, client_id, seen)
 
-    def _update(self, number: str, client_id: str) -> UpdateReceipt:
+    def _update(self, number: str, client_id: str, seen: WatchedUpload) -> UpdateReceipt:
         round_number, client_id = parse_round(number), require_id(client_id, "client")
         require(g.bearer, roles={"client"}, subject=client_id)
+        seen.known(round=round_number, client_id=client_id)
         with self._slots.take():
             plan = self._tier.admit(round_number, client_id)
+            seen.known(attempt=plan.attempt)
             expected = read_body_headers(request.headers, limit=update_size_limit(plan))
             with self._tier.receiving() as upload:
-                entry = self._receive(plan, expected, upload, lambda body: read_update(plan, client_id, body))
+                entry = self._receive(plan, expected, (upload, seen), lambda body: read_update(plan, client_id, body))
                 receipt = self._tier.settle_update(entry, upload)
             reach(CrashPoint.UPLOAD_SETTLED, plan.round)
             return receipt
 
     def partial(self, number: str, batch_id: str) -> PartialReceipt:
         """Take a worker's partial."""
+        with self._watch.upload("partial") as seen:
+            return self._partial(number, batch_id, seen)
+
+    def _partial(self, number: str, batch_id: str, seen: WatchedUpload) -> PartialReceipt:
         round_number, batch_id = parse_round(number), require_id(batch_id, "batch")
         require(g.bearer, roles={"worker"})
+        seen.known(round=round_number, batch=batch_id)
         with self._slots.take():
             plan = self._tier.admit(round_number, None)
+            seen.known(attempt=plan.attempt)
             expected = read_body_headers(request.headers, limit=partial_size_limit(plan))
             with self._tier.receiving() as upload:
-                entry = self._receive(plan, expected, upload, lambda body: read_partial(plan, body))
+                entry = self._receive(plan, expected, (upload, seen), lambda body: read_partial(plan, body))
                 receipt = self._tier.settle_partial(entry, upload, batch_id)
             reach(CrashPoint.UPLOAD_SETTLED, plan.round)
             return receipt
@@ -276,16 +295,22 @@ class Uploads:
             raise
 
     def _receive(
-        self, plan: RoundPlan, expected: BodyHeaders, upload: Upload, check: Callable[[Received], Entry]
+        self,
+        plan: RoundPlan,
+        expected: BodyHeaders,
+        watchers: tuple[Upload, WatchedUpload],
+        check: Callable[[Received], Entry],
     ) -> Entry:
         """Bring the body to disk and check it; a tier owns the file from the entry on."""
+        upload, seen = watchers
 
         def bytes_came() -> None:
             upload.bytes_came()
             reach(CrashPoint.UPLOAD_UNDER_WAY, plan.round)
 
         reach(CrashPoint.UPLOAD_BEGUN, plan.round)
-        body = receive_body(request.stream, expected, self._state, bytes_came)
+        body = receive_body(seen.body(request.stream, expected.length), expected, self._state, bytes_came)
+        seen.received()
         reach(CrashPoint.UPLOAD_SPOOLED, plan.round)
         try:
             entry = check(body)
@@ -294,6 +319,7 @@ class Uploads:
             if isinstance(error, OSError):
                 raise self._state.refuse(error) from error
             raise
+        seen.checked()
         reach(CrashPoint.UPLOAD_CHECKED, plan.round)
         return entry
 

@@ -235,7 +235,7 @@ class Highest(random.Random):
 
 
 def test_pauses_double_up_to_ten_seconds() -> None:
-    backoff = Backoff(deadline=1e6, clock=Clock(), rng=Highest())
+    backoff = Backoff(deadline=1e6, clock=Clock(), rng=Highest(), client_id="client-3")
 
     assert [backoff(Unreachable("gone")) for _ in range(9)] == pytest.approx(
         [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
@@ -243,7 +243,10 @@ def test_pauses_double_up_to_ten_seconds() -> None:
 
 
 def test_pauses_are_drawn_from_zero_on() -> None:
-    drawn = [Backoff(deadline=1e6, clock=Clock(), rng=random.Random(seed))(Unreachable("gone")) for seed in range(50)]
+    drawn = [
+        Backoff(deadline=1e6, clock=Clock(), rng=random.Random(seed), client_id="client-3")(Unreachable("gone"))
+        for seed in range(50)
+    ]
 
     assert 0 <= min(drawn) < 0.01
     assert 0.09 < max(drawn) <= 0.1
@@ -251,14 +254,14 @@ def test_pauses_are_drawn_from_zero_on() -> None:
 
 
 def test_retry_after_is_a_lower_bound() -> None:
-    backoff = Backoff(deadline=1e6, clock=Clock(), rng=Highest())
+    backoff = Backoff(deadline=1e6, clock=Clock(), rng=Highest(), client_id="client-3")
 
     assert backoff(Unavailable("busy", retry_after=7.0)) == pytest.approx(7.1)
 
 
 def test_no_pause_ends_behind_the_deadline() -> None:
     clock = Clock()
-    backoff = Backoff(deadline=0.05, clock=clock, rng=Highest())
+    backoff = Backoff(deadline=0.05, clock=clock, rng=Highest(), client_id="client-3")
 
     assert backoff(Unreachable("gone")) == pytest.approx(0.05)
     assert backoff(Unavailable("busy", retry_after=1.0)) is False

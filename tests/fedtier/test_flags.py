@@ -101,6 +101,8 @@ MASTER = {
     "threads": "20",
     "grace": "3",
     "min_rate": "1000",
+    "metrics_host": "127.0.0.3",
+    "metrics_port": "6999",
     "json": "1",
 }
 WORKER = {
@@ -116,6 +118,8 @@ WORKER = {
     "threads": "20",
     "grace": "3",
     "min_rate": "1000",
+    "metrics_host": "127.0.0.3",
+    "metrics_port": "6999",
     "json": "1",
 }
 

@@ -66,7 +66,9 @@ class Scene:
 
     def resume(self) -> None:
         master = self.federation["master"]
-        requests.post(f"{master.url}/v1/resume", headers=self.bearing("operator", "test"), timeout=PATIENCE).raise_for_status()
+        requests.post(
+            f"{master.url}/v1/resume", headers=self.bearing("operator", "test"), timeout=PATIENCE
+        ).raise_for_status()
 
     def storm(self, aggregator: Aggregator, who: str) -> Storm:
         bearer = BEARERS[who]
