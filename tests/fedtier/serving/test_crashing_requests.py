@@ -39,7 +39,7 @@ def test_a_traceback_shows_no_variable_and_no_header(tmp_path: Path, capsys: pyt
     answer = worker.http.get("/v1/broken?key=in-the-query", headers={"Authorization": f"Bearer {token}"})
 
     log = capsys.readouterr().err
-    fact: dict[str, Any] = json.loads(log)
+    fact: dict[str, Any] = json.loads(log.splitlines()[0])
     assert (fact["event"], fact["method"], fact["path"]) == ("a request failed", "GET", "/v1/broken")
     assert "ZeroDivisionError" in log
     for secret in (token, token.rpartition(".")[2], "in-a-variable", "in-the-query"):
