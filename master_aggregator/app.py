@@ -39,6 +39,8 @@ class MasterOptions:
     rules : Rules
     redirect_models, exit_when_finished : bool
     threads : int
+    spool_max : int or None
+        Bytes that bodies may take in the spool; None is half of the disk.
     verifier : TokenVerifier or None
     tensorboard_dir : Path or None
         Where TensorBoard's file is written; None writes none.
@@ -51,6 +53,7 @@ class MasterOptions:
     redirect_models: bool
     exit_when_finished: bool
     threads: int
+    spool_max: int | None
     verifier: TokenVerifier | None
     tensorboard_dir: Path | None
 
@@ -63,7 +66,7 @@ def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
     StartupError
     """
     check_arithmetic()
-    state = StateDirectory(options.state_dir, stop_at_once)
+    state = StateDirectory(options.state_dir, stop_at_once, spool_max=options.spool_max)
     state.clear_spool()
     ended = threading.Event()
 

@@ -111,6 +111,7 @@ def master(**flags: Any) -> None:
         redirect_models=flags["model_delivery"] == "redirect",
         exit_when_finished=flags["exit_when_finished"],
         threads=flags["threads"],
+        spool_max=flags["spool_max"],
         verifier=verifier,
         tensorboard_dir=_tensorboard_dir(flags),
     )

@@ -36,6 +36,8 @@ class WorkerOptions:
     batch_age : float
         Seconds after which it is sent at the latest.
     threads : int
+    spool_max : int or None
+        Bytes that bodies may take in the spool; None is half of the disk.
     token : str or None
         Presented to the upstream.
     verifier : TokenVerifier or None
@@ -47,6 +49,7 @@ class WorkerOptions:
     batch_max: int
     batch_age: float
     threads: int
+    spool_max: int | None
     token: str | None
     verifier: TokenVerifier | None
 
@@ -59,7 +62,7 @@ def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
     StartupError
     """
     check_arithmetic()
-    state = StateDirectory(options.state_dir, stop_at_once)
+    state = StateDirectory(options.state_dir, stop_at_once, spool_max=options.spool_max)
     state.clear_spool()
     batcher = Batcher(batch_max=options.batch_max, batch_age=options.batch_age, new_id=lambda: secrets.token_hex(16))
     tier = WorkerAggregator(

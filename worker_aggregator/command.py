@@ -36,6 +36,7 @@ def worker(
     host: str,
     port: int,
     threads: int,
+    spool_max: int | None,
     grace: int,
     as_json: bool,
 ) -> None:
@@ -51,6 +52,7 @@ def worker(
         batch_max=batch_max,
         batch_age=batch_age,
         threads=threads,
+        spool_max=spool_max,
         token=bearer_token(),
         verifier=verifier,
     )

@@ -28,6 +28,7 @@ from fedtier.entries import (
     update_size_limit,
 )
 from fedtier.fields import require_id, sha256_hex
+from fedtier.header import header_length
 from fedtier.problems import (
     BadRequest,
     Problem,
@@ -38,10 +39,12 @@ from fedtier.rounds import PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt
 from fedtier.serving.access import Gate, require
 from fedtier.serving.answers import answer_bug, answer_http_exception, answer_problem, limit_silence
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
-from fedtier.serving.intake import BodyHeaders, TransferSlots, read_body_headers, receive_body
+from fedtier.serving.intake import BodyHeaders, read_body_headers, receive_body
 from fedtier.serving.pacing import PollPacer
+from fedtier.serving.rates import TokenBuckets
 from fedtier.serving.refusals import HEADER as REFUSED_HEADER
 from fedtier.serving.refusals import read_report
+from fedtier.serving.shares import ParsingRoom, RequestRate, TransferSlots, client_of
 from fedtier.serving.statedir import StateDirectory
 from fedtier.upstream import content_digest
 
@@ -115,12 +118,15 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
     """
     app = Flask(name, static_folder=None)
     slots = TransferSlots(max(1, threads - SPARE_THREADS))
+    rate = RequestRate(TokenBuckets(), time.monotonic)
     app.before_request(lambda: limit_silence(request.environ))
     app.before_request(lambda: _identify(gate))
+    app.before_request(lambda: rate.count(client_of(g.get("bearer"))))
     _answer_errors(app)
     _answer_health(app, tier, state)
-    _show_round(app, tier)
-    _serve_published(app, tier, Downloads(tier.model, slots))
+    downloads = Downloads(tier.model, slots)
+    _show_round(app, tier, downloads)
+    _serve_published(app, tier, downloads)
     _take_uploads(app, Uploads(tier, state, slots))
     return app
 
@@ -150,12 +156,14 @@ def _answer_health(app: Flask, tier: Tier, state: StateDirectory) -> None:
         return {"status": "ready"}
 
 
-def _show_round(app: Flask, tier: Tier) -> None:
+def _show_round(app: Flask, tier: Tier, downloads: Downloads) -> None:
     documents = RoundDocuments(tier)
 
     @app.get("/v1/round")
     def current_round() -> BaseResponse:
         answer = documents.status()
+        if g.bearer is None or g.bearer.role == "client":  # a worker hears of it also while clients take every slot
+            answer = downloads.small(answer, client_of(g.bearer))
         if g.bearer is None or g.bearer.role == "worker":  # only now: who gets a problem for an answer reports again
             tier.note_refused(read_report(request.headers.get(REFUSED_HEADER)))
         return answer
@@ -164,11 +172,12 @@ def _show_round(app: Flask, tier: Tier) -> None:
 def _serve_published(app: Flask, tier: Tier, downloads: Downloads) -> None:
     @app.get("/v1/rounds/<number>/model")
     def model(number: str) -> BaseResponse:
-        return downloads.model(parse_round(number))
+        return downloads.model(parse_round(number), client_of(g.bearer))
 
     @app.get("/v1/rounds/<number>/manifest")
     def manifest(number: str) -> BaseResponse:
-        return _with_digests(_json(tier.manifest(parse_round(number))))
+        round_number = parse_round(number)
+        return downloads.document(lambda: _with_digests(_json(tier.manifest(round_number))), client_of(g.bearer))
 
 
 def _take_uploads(app: Flask, uploads: Uploads) -> None:
@@ -211,6 +220,7 @@ class Uploads:
         self._tier = tier
         self._state = state
         self._slots = slots
+        self._parsing = ParsingRoom()
 
     def update(self, number: str, client_id: str) -> UpdateReceipt:
         """Take a client's update."""
@@ -220,7 +230,7 @@ class Uploads:
     def _update(self, number: str, client_id: str) -> UpdateReceipt:
         round_number, client_id = parse_round(number), require_id(client_id, "client")
         require(g.bearer, roles={"client"}, subject=client_id)
-        with self._slots.take():
+        with self._slots.take(client_id):
             plan = self._tier.admit(round_number, client_id)
             expected = read_body_headers(request.headers, limit=update_size_limit(plan))
             with self._tier.receiving() as upload:
@@ -233,7 +243,7 @@ class Uploads:
         """Take a worker's partial."""
         round_number, batch_id = parse_round(number), require_id(batch_id, "batch")
         require(g.bearer, roles={"worker"})
-        with self._slots.take():
+        with self._slots.take(client_of(g.bearer)):
             plan = self._tier.admit(round_number, None)
             expected = read_body_headers(request.headers, limit=partial_size_limit(plan))
             with self._tier.receiving() as upload:
@@ -265,7 +275,8 @@ class Uploads:
         body = receive_body(request.stream, expected, self._state, bytes_came)
         reach(CrashPoint.UPLOAD_SPOOLED, plan.round)
         try:
-            entry = check(body)
+            with self._parsing.take(header_length(body.path)):
+                entry = check(body)
         except BaseException as error:
             self._state.drop(body.path)
             if isinstance(error, OSError):

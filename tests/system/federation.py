@@ -31,6 +31,7 @@ import requests
 from fedtier.rounds import RoundManifest, RoundStatus
 from tests.s3_servers import S3Server
 from tests.system.crashing import Orders
+from tests.system.keys import Keys
 
 PATIENCE: Final = 60.0
 """Seconds after which something that should have happened long ago is taken for broken."""
@@ -186,6 +187,7 @@ class Aggregator(Program):
         super().__init__(name, arguments, folder, variables)
         self.host = host
         self.port = 0
+        self.headers: dict[str, str] = {}
 
     @property
     def url(self) -> str:
@@ -251,7 +253,7 @@ class Aggregator(Program):
             os.kill(serving, signal.SIGCONT)
 
     def get(self, path: str) -> requests.Response:
-        return requests.get(self.url + path, timeout=PATIENCE)
+        return requests.get(self.url + path, headers=self.headers, timeout=PATIENCE)
 
     def status(self) -> RoundStatus:
         response = self.get("/v1/round")
@@ -290,10 +292,13 @@ class Federation:
         Where state directories and logs lie.
     s3 : S3Server
     bucket_key : str
+    keys : Keys or None
+        Of the tokens that its servers ask for; without them they take anyone.
     """
 
-    def __init__(self, folder: Path, s3: S3Server, bucket_key: str) -> None:
+    def __init__(self, folder: Path, s3: S3Server, bucket_key: str, *, keys: Keys | None = None) -> None:
         self.folder = folder
+        self._keys = keys
         self.bucket_key = bucket_key
         # No outgoing connection takes a port of such an address, and no federation beside this one does, so a stopped
         # aggregator finds its port free again.
@@ -353,6 +358,9 @@ class Federation:
             aggregator.wait_for_round(number)
 
     def _add(self, name: str, arguments: Sequence[str]) -> Aggregator:
-        aggregator = Aggregator(name, arguments, self.folder, self.host, environment(self._s3))
+        variables = environment(self._s3, self._keys.variables if self._keys else None)
+        aggregator = Aggregator(name, arguments, self.folder, self.host, variables)
+        if self._keys:
+            aggregator.headers["Authorization"] = f"Bearer {self._keys.token('operator', 'test')}"
         self._aggregators[name] = aggregator
         return aggregator

@@ -144,7 +144,7 @@ def write_update(folder: Path, client_id: str, tensors: Mapping[str, Tensor], *,
     return Update(client_id, num_examples, path, hashlib.sha256(body).hexdigest())
 
 
-def send(url: str, update: Update, round_number: int) -> UpdateReceipt:
+def send(url: str, update: Update, round_number: int, *, token: str | None = None) -> UpdateReceipt:
     """Send an update as a client does, again and again until it is answered.
 
     Raises
@@ -153,7 +153,7 @@ def send(url: str, update: Update, round_number: int) -> UpdateReceipt:
         The answer is a refusal.
     """
     saved = SavedUpdate(round_number, _NO_BASE, update.sha256, update.num_examples, {})
-    with Upstream(url) as upstream:
+    with Upstream(url, token=token) as upstream:
         rng = random.Random(update.sha256)
         return Transport(upstream, update.client_id, rng=rng, retry_budget=PATIENCE).upload(saved, update.path)
 

@@ -10,7 +10,7 @@ from flask.testing import FlaskClient
 from fedtier.problems import NotFound, Problem, Unavailable
 from fedtier.serving.answers import answer_problem
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
-from fedtier.serving.intake import TransferSlots
+from fedtier.serving.shares import TransferSlots
 
 BODY = bytes(range(256)) * 1000
 
@@ -67,7 +67,7 @@ def test_the_slot_is_free_again_after_a_redirect_and_after_a_refusal() -> None:
 def test_a_model_is_refused_at_once_while_every_slot_is_taken(model: ModelFile) -> None:
     slots = TransferSlots(1)
     http = client_of(lambda _: model, slots)
-    with slots.take():
+    with slots.take(None):
         assert http.get("/1").status_code == Unavailable.status
     assert http.get("/1").status_code == 200
 
