@@ -87,7 +87,7 @@ def measure(folder: Path, s3: LastingS3, attacks: Mapping[str, KindOfAttack], re
             did: dict[str, Any] = {}
             for _ in range(repeats):
                 peace.append(play(master, worker, keys, updates))
-                with kind.on(worker, keys) as attack:
+                with kind.on(worker, keys, master.status().round) as attack:
                     attacked.append(play(master, worker, keys, updates))
                 did = {what: count for what, count in attack.report.items() if what != "event"}
             found.append(Measured(name, statistics.median(peace), statistics.median(attacked), max(attacked), did))

@@ -14,8 +14,8 @@ from fedtier.problems import Unavailable
 from fedtier.serving.shares import TransferSlots
 from fedtier.upstream import content_digest
 
-SMALL_ANSWER: Final = 32 << 10
-"""Bytes that a connection takes off a thread's hands at once, however slowly they are read."""
+SMALL_ANSWER: Final = 64 << 10
+"""Bytes up to which an answer needs no slot, however slowly it is read; so large is the plan of some 600 tensors."""
 _OPEN_TRIES: Final = 3
 _YEAR: Final = 31_536_000
 

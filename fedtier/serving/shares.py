@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from fedtier.problems import SlowDown, Unavailable
-from fedtier.serving.rates import TokenBuckets
+from fedtier.serving.buckets import TokenBuckets
 from fedtier.tokens import Bearer
 
 SHARE: Final = 3

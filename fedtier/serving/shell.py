@@ -38,10 +38,10 @@ from fedtier.problems import (
 from fedtier.rounds import PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt
 from fedtier.serving.access import Gate, require
 from fedtier.serving.answers import answer_bug, answer_http_exception, answer_problem, limit_silence
+from fedtier.serving.buckets import TokenBuckets
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
 from fedtier.serving.intake import BodyHeaders, read_body_headers, receive_body
 from fedtier.serving.pacing import PollPacer
-from fedtier.serving.rates import TokenBuckets
 from fedtier.serving.refusals import HEADER as REFUSED_HEADER
 from fedtier.serving.refusals import read_report
 from fedtier.serving.shares import ParsingRoom, RequestRate, TransferSlots, client_of

@@ -1,7 +1,7 @@
 """Loads that a hostile network puts on a server, each from a process of its own; bounded, and on loopback only.
 
-``python -m tests.system.attackers KIND HOST PORT ...`` prints a line when its connections are there, and another one
-with what it did when it is told to end (SIGTERM). `Attack` starts and ends it.
+``python -m tests.system.attackers KIND HOST PORT AMOUNT ROUND`` prints a line when its connections are there, and a
+second one with what it did when it is told to end (SIGTERM). `Attack` starts and ends it.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class Attack:
     port : int
     folder : Path
         Where its log lies.
+    round_number : int
+        To which its bodies belong.
     tokens : sequence of (str, str)
         Client ids and tokens that its requests bear, in turn; none bears one where there are none.
     """
@@ -56,13 +58,14 @@ class Attack:
     host: str
     port: int
     folder: Path
+    round_number: int
     tokens: Sequence[tuple[str, str]] = ()
     report: dict[str, Any] = field(default_factory=dict, compare=False)
     """What it did, once the block is over."""
     _started: list[Process] = field(default_factory=list, compare=False, repr=False)
 
     def __enter__(self) -> Self:
-        place = (self.host, str(self.port), str(self.amount))
+        place = (self.host, str(self.port), str(self.amount), str(self.round_number))
         variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), TOKENS: json.dumps(self.tokens)}
         command = [sys.executable, "-m", "tests.system.attackers", self.kind, *place]
         process = Process(f"attack-{self.kind}", command, self.folder, variables)
@@ -151,6 +154,10 @@ class _Attacker:
         connection.socket.close()
 
     @property
+    def answers(self) -> int:
+        return sum(count for what, count in self.done.items() if what.startswith("status"))
+
+    @property
     def open(self) -> int:
         return len(self._selector.get_map())
 
@@ -159,58 +166,33 @@ class _Attacker:
 
 
 def flood(attacker: _Attacker, rate: int, host: str) -> None:
-    """Ask so many times per second, whatever is answered, on connections that last as long as the server likes."""
+    """Ask so many times per second, each time on a new connection, which costs a server most."""
     request = f"GET /v1/round HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
-    idle: list[_Connection] = []
     started, asked, announced = time.monotonic(), 0, False
     while attacker.go_on():
         due = int((time.monotonic() - started) * rate)
-        while asked < due and (idle or attacker.open < _MOST_AT_ONCE):
-            if idle:
-                attacker.say(idle.pop(), request)
-            else:
-                attacker.connect(request)
+        while asked < due and attacker.open < _MOST_AT_ONCE:
+            attacker.connect(request)
             asked += 1
         for connection, is_open in attacker.pump(0.002):
-            length = _answer_length(connection.got)
-            if length is not None:
-                attacker.done["answers"] += 1
-                attacker.done["status " + connection.got[9:12].decode()] += 1
-                closes = b"connection: close" in connection.got[:length].lower()
-                connection.got.clear()
-                if is_open and not closes:
-                    idle.append(connection)
-                    continue
-            if not is_open or length is not None:
-                if connection in idle:
-                    idle.remove(connection)
+            if not is_open:
                 attacker.close(connection)
-        if not announced and attacker.done["answers"]:
+        if not announced and attacker.answers:
             announced = _announce()
     seconds = time.monotonic() - started
-    attacker.done["asked"] = asked
     attacker.done["asked per second"] = round(asked / seconds)
-    attacker.done["answers per second"] = round(attacker.done["answers"] / seconds)
+    attacker.done["answered per second"] = round(attacker.answers / seconds)
 
 
-def _answer_length(got: bytearray) -> int | None:
-    """Return how long the answer is that begins with these bytes, once it is all there."""
-    end = got.find(b"\r\n\r\n")
-    if end < 0:
-        return None
-    head = bytes(got[:end]).lower()
-    _, _, after = head.partition(b"content-length:")
-    length = end + 4 + int(after.split(b"\r\n", 1)[0] or 0)
-    return length if len(got) >= length else None
-
-
-def bodies(attacker: _Attacker, connections: int, host: str, tokens: Sequence[tuple[str, str]]) -> None:
+def bodies(
+    attacker: _Attacker, connections: int, host: str, round_number: int, tokens: Sequence[tuple[str, str]]
+) -> None:
     """Announce bodies, of which nothing comes but the first byte."""
     heads = []
     for number in range(connections):
         client, token = tokens[number % len(tokens)] if tokens else (f"client-{number % 10}", "")
         bearer = f"Authorization: Bearer {token}\r\n" if token else ""
-        path = f"/v1/rounds/1/updates/{client}"
+        path = f"/v1/rounds/{round_number}/updates/{client}"
         head = f"PUT {path} HTTP/1.1\r\nHost: {host}\r\n{bearer}Content-Length: {_ANNOUNCED}\r\n\r\n"
         heads.append(head.encode() + b"x")
     _hold(attacker, heads, b"")
@@ -258,6 +240,7 @@ def main() -> None:
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("amount", type=int)
+    parser.add_argument("round_number", type=int)
     options = parser.parse_args()
     attacker = _Attacker((options.host, options.port))
     signal.signal(signal.SIGTERM, attacker.tell_to_end)
@@ -266,7 +249,8 @@ def main() -> None:
     elif options.kind == "heads":
         heads(attacker, options.amount, options.host)
     else:
-        bodies(attacker, options.amount, options.host, json.loads(os.environ.get(TOKENS, "[]")))
+        tokens = json.loads(os.environ.get(TOKENS, "[]"))
+        bodies(attacker, options.amount, options.host, options.round_number, tokens)
     print(json.dumps({"event": "ended", **attacker.done}), flush=True)
 
 

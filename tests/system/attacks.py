@@ -39,11 +39,11 @@ class KindOfAttack:
     amount: int
     clients: int = 0
 
-    def on(self, worker: Aggregator, keys: Keys) -> Attack:
-        """Return the attack on a worker, to be begun."""
+    def on(self, worker: Aggregator, keys: Keys, round_number: int) -> Attack:
+        """Return the attack on a worker and the round that is open, to be begun."""
         names = [f"greedy-{number}" for number in range(self.clients)]
         tokens = [(name, keys.token("client", name)) for name in names]
-        return Attack(self.kind, self.amount, worker.host, worker.port, worker.state_dir.parent, tokens)
+        return Attack(self.kind, self.amount, worker.host, worker.port, worker.state_dir.parent, round_number, tokens)
 
 
 ATTACKS: Final = {

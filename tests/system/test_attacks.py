@@ -52,7 +52,8 @@ def play(besieged: Besieged, ten_updates: TenUpdates) -> None:
 def test_ten_clients_complete_their_round_under_attack(name: str, besieged: Besieged, ten_updates: TenUpdates) -> None:
     worker = besieged.worker
     before = held_by(worker.serving_pid)
-    with ATTACKS[name].on(worker, besieged.keys) as attack, health_asked(worker) as statuses:
+    number = besieged.master.status().round
+    with ATTACKS[name].on(worker, besieged.keys, number) as attack, health_asked(worker) as statuses:
         play(besieged, ten_updates)
         worker.process.wait_until(lambda: bool(statuses()), "a health check is answered")
         assert worker.is_ready()

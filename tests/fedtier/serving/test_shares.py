@@ -6,7 +6,7 @@ from contextlib import ExitStack
 import pytest
 
 from fedtier.problems import SlowDown, Unavailable
-from fedtier.serving.rates import TokenBuckets
+from fedtier.serving.buckets import TokenBuckets
 from fedtier.serving.shares import SHARE, ParsingRoom, RequestRate, TransferSlots, client_of
 from fedtier.tokens import Bearer
 

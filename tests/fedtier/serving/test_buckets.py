@@ -3,8 +3,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fedtier.serving.buckets import REQUESTS_PER_SECOND, TokenBuckets
 from fedtier.serving.pacing import FASTEST
-from fedtier.serving.rates import REQUESTS_PER_SECOND, TokenBuckets
 
 
 def test_a_burst_is_taken_and_then_as_many_as_the_rate_allows() -> None:
