@@ -46,7 +46,7 @@ class SpoolQuota:
                 raise Unavailable(
                     f"the spool is full: {self._taken} of {self._most} bytes are taken by {len(self._sizes)} files, "
                     f"and this body has {size}; they make room when they are counted",
-                    retry_after=2,
+                    retry_after=1,
                 )
             self._set(name, size)
 

@@ -14,14 +14,16 @@ from typing import IO, Any
 
 import pytest
 from werkzeug.test import TestResponse
+from werkzeug.wrappers import Response
 
 from fedtier.entries import PARTIAL_HEADER_LIMIT, partial_size_limit, update_size_limit
 from fedtier.fields import MAX_METRICS_BYTES, sha256_hex
 from fedtier.rounds import RoundPlan, RoundStatus
+from fedtier.serving import downloads
 from fedtier.serving.digests import MAX_FIELD
 from fedtier.serving.refusals import HEADER, MAX_REPORT
 from fedtier.store import RoundStore
-from fedtier.tokens import Bearer, Role, TokenVerifier, generate_keys, make_token
+from fedtier.tokens import ROLES, Bearer, Role, TokenVerifier, generate_keys, make_token
 from fedtier.upstream import content_digest
 from tests.builders import partial_bytes, trained, update_bytes
 from tests.masters import Master, publish_initial, put, rules, store_of
@@ -48,7 +50,7 @@ def plan_of(master: Master) -> RoundPlan:
     return RoundStatus.from_json(master.http.get("/v1/round").data).plan
 
 
-def outcome(answer: TestResponse) -> tuple[int, str]:
+def outcome(answer: Response) -> tuple[int, str]:
     """Return the status and the name of the problem, if it is one."""
     document = json.loads(answer.data)
     return answer.status_code, str(document.get("type", "")).removeprefix("urn:fedtier:problem:")
@@ -269,6 +271,26 @@ def test_workers_have_no_share(asking: Master) -> None:
         assert outcome(answer) == (422, "not-safetensors")
 
 
+def test_large_answers_need_a_slot_but_for_workers(asking: Master, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downloads, "SMALL_ANSWER", 100)
+
+    def status(path: str, role: Role) -> int:
+        with asking.http.get(path, headers=bearer(role, f"the-{role}")) as answer:
+            return answer.status_code
+
+    def statuses() -> list[int]:
+        return [status("/v1/round", role) for role in ROLES]
+
+    assert statuses() == [200, 200, 200]
+    with ExitStack() as stack:
+        stall(stack, lambda body: upload(asking, "edge", body, "worker"), 8)
+        assert statuses() == [503, 200, 200]
+        assert status("/v1/rounds/0/manifest", "client") == 503
+    for _ in range(20):
+        assert status("/v1/rounds/0/manifest", "client") == 200
+    assert statuses() == [200, 200, 200]
+
+
 def test_requests_of_one_client(asking: Master) -> None:
     statuses = [asking.http.get("/v1/round", headers=bearer("client", "greedy")).status_code for _ in range(2000)]
     first = statuses.index(429)
@@ -277,13 +299,20 @@ def test_requests_of_one_client(asking: Master) -> None:
     assert asking.http.get("/v1/round", headers=bearer("worker", "greedy")).status_code == 200
 
 
+def test_what_is_counted_or_refused_takes_nothing_of_the_spool(lenient: Master) -> None:
+    assert outcome(lenient.send_update("counted", BODY)) == (200, "")
+    assert outcome(lenient.send_update("counted", BODY)) == (200, "")
+    assert outcome(lenient.send_update("refused", BODY[:-1])) == (422, "not-safetensors")
+    assert lenient.state.spool_bytes == 0
+
+
 def test_bytes_in_the_spool(published: RoundStore, tmp_path: Path) -> None:
     with Master(published, tmp_path / "state", rules(threshold=1000), spool_max=150) as master, ExitStack() as stack:
         stall(stack, lambda body: upload(master, "first", body), 1)
         answer = upload(master, "second", _Untouched())
         assert outcome(answer) == (503, "unavailable")
         assert "the spool is full: 100 of 150 bytes" in json.loads(answer.data)["detail"]
-        assert answer.headers["Retry-After"] == "2"
+        assert answer.headers["Retry-After"] == "1"
         assert master.http.get("/readyz").status_code == 200
         stack.close()
         assert master.state.spool_bytes == 0

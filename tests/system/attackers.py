@@ -1,7 +1,7 @@
 """Loads that a hostile network puts on a server, each from a process of its own; bounded, and on loopback only.
 
-``python -m tests.system.attackers KIND HOST PORT AMOUNT ROUND`` prints a line when its connections are there, and a
-second one with what it did when it is told to end (SIGTERM). `Attack` starts and ends it.
+``python -m tests.system.attackers KIND HOST PORT AMOUNT ROUND`` prints a line when it is in full swing, and a second
+one with what it did when it is told to end (SIGTERM). `Attack` starts and ends it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ _ANNOUNCED: Final = 1 << 12
 _BACK_AFTER: Final = 0.5
 """Seconds after which whoever was cut off comes back."""
 _MOST_AT_ONCE: Final = 500
-_STALLED_AFTER: Final = 0.2
+_IN_FULL_SWING: Final = 1.0
+"""Seconds after which an attack says that it is there."""
 _BYTE_EVERY: Final = 1.0
 
 
@@ -177,7 +178,7 @@ def flood(attacker: _Attacker, rate: int, host: str) -> None:
         for connection, is_open in attacker.pump(0.002):
             if not is_open:
                 attacker.close(connection)
-        if not announced and attacker.answers:
+        if not announced and time.monotonic() - started > _IN_FULL_SWING:
             announced = _announce()
     seconds = time.monotonic() - started
     attacker.done["asked per second"] = round(asked / seconds)
@@ -223,7 +224,7 @@ def _hold(attacker: _Attacker, openings: Sequence[bytes], drop: bytes) -> None:
                 attacker.close(connection)
                 del held[connection.number]
                 heapq.heappush(missing, (now + _BACK_AFTER, connection.number))
-        if not announced and now - started > _STALLED_AFTER:
+        if not announced and now - started > _IN_FULL_SWING:
             announced = _announce()
     attacker.done["open in the end"] = attacker.open
 

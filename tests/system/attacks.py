@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -62,7 +63,9 @@ def send_all(worker: Aggregator, updates: Sequence[Update], number: int, keys: K
         return send(worker.url, update, number, token=keys.token("client", update.client_id))
 
     with ThreadPoolExecutor(len(updates)) as senders:
-        return list(senders.map(send_one, updates))
+        receipts = list(senders.map(send_one, updates))
+    gc.collect()  # an answer that was an exception keeps its sender's connection open until then
+    return receipts
 
 
 @contextlib.contextmanager

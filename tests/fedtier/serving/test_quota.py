@@ -14,7 +14,7 @@ def test_what_would_pass_the_quota_is_refused_with_the_figures() -> None:
     quota.admit("a", 60)
     with pytest.raises(Unavailable, match="60 of 100 bytes are taken by 1 files, and this body has 41") as refusal:
         quota.admit("b", 41)
-    assert refusal.value.retry_after == 2
+    assert refusal.value.retry_after == 1
     quota.admit("b", 40)
     assert quota.taken == 100
 
