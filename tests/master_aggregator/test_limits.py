@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -19,9 +19,10 @@ from werkzeug.wrappers import Response
 from fedtier.entries import PARTIAL_HEADER_LIMIT, partial_size_limit, update_size_limit
 from fedtier.fields import MAX_METRICS_BYTES, sha256_hex
 from fedtier.rounds import RoundPlan, RoundStatus
-from fedtier.serving import downloads
+from fedtier.serving import downloads, shell
 from fedtier.serving.digests import MAX_FIELD
 from fedtier.serving.refusals import HEADER, MAX_REPORT
+from fedtier.serving.shares import ParsingRoom
 from fedtier.store import RoundStore
 from fedtier.tokens import ROLES, Bearer, Role, TokenVerifier, generate_keys, make_token
 from fedtier.upstream import content_digest
@@ -134,6 +135,27 @@ def test_bytes_of_an_updates_header(lenient: Master) -> None:
     answer = lenient.send_update("header", body)
     assert outcome(answer) == (422, "not-safetensors")
     assert f"more than the {limit} allowed" in json.loads(answer.data)["detail"]
+
+
+def test_headers_that_are_parsed_at_once(
+    published: RoundStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    class Room(ParsingRoom):
+        @contextmanager
+        def take(self, wanted: int) -> Iterator[None]:
+            taken.append(wanted)
+            with super().take(wanted):
+                yield
+
+    monkeypatch.setattr(shell, "ParsingRoom", Room)
+    with Master(published, tmp_path / "state", rules(threshold=1000)) as master:
+        partial = partial_bytes(plan_of(master), {"b": (trained(2), 5)})
+        assert outcome(master.send_update("a", BODY)) == (200, "")
+        assert outcome(master.send_partial(partial)) == (200, "")
+        assert outcome(master.send_update("c", (1 << 62).to_bytes(8, "little"))) == (422, "not-safetensors")
+    assert taken == [header_of(BODY), header_of(partial), 8], "of a length that is made up no more than there is"
 
 
 def test_num_examples(lenient: Master) -> None:
