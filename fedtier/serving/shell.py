@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Final, Protocol
 
 from flask import Flask, Response, g, request
@@ -234,7 +234,7 @@ class Uploads:
             plan = self._tier.admit(round_number, client_id)
             expected = read_body_headers(request.headers, limit=update_size_limit(plan))
             with self._tier.receiving() as upload:
-                entry = self._receive(plan, expected, upload, lambda body: read_update(plan, client_id, body))
+                entry = self._receive(plan, expected, upload, lambda body: self._read_update(plan, client_id, body))
                 receipt = self._tier.settle_update(entry, upload)
             reach(CrashPoint.UPLOAD_SETTLED, plan.round)
             return receipt
@@ -243,14 +243,23 @@ class Uploads:
         """Take a worker's partial."""
         round_number, batch_id = parse_round(number), require_id(batch_id, "batch")
         require(g.bearer, roles={"worker"})
-        with self._slots.take(client_of(g.bearer)):
+        with self._slots.take(client_of(g.bearer)), ExitStack() as held:
             plan = self._tier.admit(round_number, None)
             expected = read_body_headers(request.headers, limit=partial_size_limit(plan))
             with self._tier.receiving() as upload:
-                entry = self._receive(plan, expected, upload, lambda body: read_partial(plan, body))
+                entry = self._receive(plan, expected, upload, lambda body: self._read_partial(plan, body, held))
                 receipt = self._tier.settle_partial(entry, upload, batch_id)
             reach(CrashPoint.UPLOAD_SETTLED, plan.round)
             return receipt
+
+    def _read_update(self, plan: RoundPlan, client_id: str, body: Received) -> Entry:
+        with self._parsing.take(header_length(body.path)):
+            return read_update(plan, client_id, body)
+
+    def _read_partial(self, plan: RoundPlan, body: Received, held: ExitStack) -> Entry:
+        """Check a partial, whose contributors stay in memory while it waits to be counted."""
+        held.enter_context(self._parsing.take(header_length(body.path)))
+        return read_partial(plan, body)
 
     @contextmanager
     def _noting_refusal(self) -> Iterator[None]:
@@ -275,8 +284,7 @@ class Uploads:
         body = receive_body(request.stream, expected, self._state, bytes_came)
         reach(CrashPoint.UPLOAD_SPOOLED, plan.round)
         try:
-            with self._parsing.take(header_length(body.path)):
-                entry = check(body)
+            entry = check(body)
         except BaseException as error:
             self._state.drop(body.path)
             if isinstance(error, OSError):

@@ -22,7 +22,7 @@ from fedtier.rounds import RoundPlan, RoundStatus
 from fedtier.serving import downloads, shell
 from fedtier.serving.digests import MAX_FIELD
 from fedtier.serving.refusals import HEADER, MAX_REPORT
-from fedtier.serving.shares import ParsingRoom
+from fedtier.serving.shares import PARSED_AT_ONCE, ParsingRoom
 from fedtier.store import RoundStore
 from fedtier.tokens import ROLES, Bearer, Role, TokenVerifier, generate_keys, make_token
 from fedtier.upstream import content_digest
@@ -156,6 +156,29 @@ def test_headers_that_are_parsed_at_once(
         assert outcome(master.send_partial(partial)) == (200, "")
         assert outcome(master.send_update("c", (1 << 62).to_bytes(8, "little"))) == (422, "not-safetensors")
     assert taken == [header_of(BODY), header_of(partial), 8], "of a length that is made up no more than there is"
+
+
+def test_headers_of_partials_that_wait_to_be_counted(
+    published: RoundStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room, settled = ParsingRoom(), threading.Event()
+    monkeypatch.setattr(shell, "ParsingRoom", lambda: room)
+    with Master(published, tmp_path / "state", rules(threshold=1000)) as master, ThreadPoolExecutor(1) as senders:
+        settle, waits = master.tier.settle_partial, threading.Event()
+
+        def settle_later(*arguments: Any) -> Any:
+            waits.set()
+            assert settled.wait(60)
+            return settle(*arguments)
+
+        monkeypatch.setattr(master.tier, "settle_partial", settle_later)
+        partial = lengthened(partial_bytes(plan_of(master), {"a": (trained(2), 5)}), PARTIAL_HEADER_LIMIT)
+        sending = senders.submit(master.send_partial, partial)
+        assert waits.wait(60)
+        assert room.free == PARSED_AT_ONCE - PARTIAL_HEADER_LIMIT
+        settled.set()
+        assert outcome(sending.result()) == (200, "")
+        assert room.free == PARSED_AT_ONCE
 
 
 def test_num_examples(lenient: Master) -> None:
