@@ -105,6 +105,7 @@ class _Attacker:
         self._address = address
         self._selector = selectors.DefaultSelector()
         self._told_to_end = False
+        self._parent = os.getppid()
         self.done: Counter[str] = Counter()
 
     def tell_to_end(self, *_: object) -> None:
@@ -163,7 +164,8 @@ class _Attacker:
         return len(self._selector.get_map())
 
     def go_on(self) -> bool:
-        return not self._told_to_end
+        """Return whether to attack further: not once told to end, nor without whoever wanted it."""
+        return not self._told_to_end and os.getppid() == self._parent
 
 
 def flood(attacker: _Attacker, rate: int, host: str) -> None:
