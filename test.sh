@@ -63,6 +63,9 @@ if command -v shellcheck >/dev/null; then
 else
     cannot_run shell "shellcheck is not installed"
 fi
+# What is shipped; the tests may do what they like.
+check security bandit --quiet --configfile pyproject.toml --recursive \
+    fedtier client worker_aggregator master_aggregator fedtier_cli examples scripts ./*.py
 check unit run_tests "not system" "$@"
 check system run_tests system "$@"
 

@@ -25,7 +25,7 @@ import stamina.instrumentation
 from fedtier.logs import configure_logging
 from tests.system.attacks import ATTACKS, KindOfAttack, send_all
 from tests.system.federation import Aggregator, Federation
-from tests.system.keys import Keys
+from tests.system.guards import Guard
 from tests.system.lasting_s3 import LastingS3
 from tests.system.updates import TenUpdates, make_ten_updates
 
@@ -76,30 +76,30 @@ def main() -> None:
 
 def measure(folder: Path, s3: LastingS3, attacks: Mapping[str, KindOfAttack], repeats: int) -> list[Measured]:
     """Play rounds, every second one under attack."""
-    keys, updates = Keys(), make_ten_updates(folder)
+    guard, updates = Guard(folder / "keys", tls=False), make_ten_updates(folder)
     found = []
-    with Federation(folder, s3.server, "jobs/a.safetensors", keys=keys) as federation:
+    with Federation(folder, s3.server, "jobs/a.safetensors", guard=guard) as federation:
         master = federation.master(updates.model, "--threshold", "10")
         worker = federation.worker("worker", upstream=master.url)
-        play(master, worker, keys, updates)  # imports, caches and connections
+        play(master, worker, guard, updates)  # imports, caches and connections
         for name, kind in attacks.items():
             peace, attacked = [], []
             did: dict[str, Any] = {}
             for _ in range(repeats):
-                peace.append(play(master, worker, keys, updates))
-                with kind.on(worker, keys, master.status().round) as attack:
-                    attacked.append(play(master, worker, keys, updates))
+                peace.append(play(master, worker, guard, updates))
+                with kind.on(worker, guard, master.status().round) as attack:
+                    attacked.append(play(master, worker, guard, updates))
                 did = {what: count for what, count in attack.report.items() if what != "event"}
             found.append(Measured(name, statistics.median(peace), statistics.median(attacked), max(attacked), did))
     return found
 
 
-def play(master: Aggregator, worker: Aggregator, keys: Keys, updates: TenUpdates) -> float:
+def play(master: Aggregator, worker: Aggregator, guard: Guard, updates: TenUpdates) -> float:
     """Play the open round, all clients at once; return the seconds until it was published."""
     number = master.status().round
     worker.wait_for_round(number)
     started = time.monotonic()
-    send_all(worker, updates.updates, number, keys)
+    send_all(worker, updates.updates, number, guard)
     manifest = master.published(number)
     seconds = time.monotonic() - started
     if not updates.are_exactly_in(manifest):

@@ -19,8 +19,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from fedtier.bounds import check_sum
 from fedtier.dtypes import STORAGE, TensorSpec
-from fedtier.exact import ExactSum, check_sum
+from fedtier.exact import ExactSum
 from fedtier.kinds import SumPlan, check_update, plan_tensor
 from fedtier.wire import WireSum, wire_chunks, wire_layout
 

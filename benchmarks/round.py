@@ -22,6 +22,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,9 @@ import numpy as np
 from fedtier.problems import Problem
 from fedtier.rounds import RoundStatus
 from fedtier.tensors import write_arrays
+from fedtier.tokens import Bearer
 from fedtier.upstream import Unreachable, Upstream, file_sha256
+from fedtier_cli.local_keys import LocalKeys, local_keys
 from fedtier_cli.processes import Child, Children
 from fedtier_cli.rundir import Federation, RunDirectory
 from fedtier_cli.tiers import (
@@ -58,6 +61,19 @@ class Measured:
     commit_seconds: float
     commit_seconds_slowest: float
     peak_pss_megabytes: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """Where clients reach the workers, and the keys that sign their tokens."""
+
+    url: str
+    keys: LocalKeys
+
+    def open(self, client: int) -> Upstream:
+        """Return a client's connection."""
+        token = self.keys.token(Bearer("client", f"client-{client}"))
+        return Upstream(self.url, token=lambda: token)
 
 
 def main() -> None:
@@ -95,10 +111,10 @@ def measure(options: argparse.Namespace, run: RunDirectory) -> Measured:
     )
     peaks: dict[str, int] = {}
     rounds, commits = [], []
-    with running(run, settings, updates[0]) as (store, url, servers), watched(servers, peaks):
+    with running(run, settings, updates[0]) as (store, entrance, servers), watched(servers, peaks):
         for number in range(1, options.rounds + 1):
-            await_round(url, number)
-            seconds = one_round(store, url, number, updates, options.concurrent)
+            await_round(entrance, number)
+            seconds = one_round(store, entrance, number, updates, options.concurrent)
             rounds.append(seconds[0])
             commits.append(seconds[1])
     return Measured(
@@ -113,15 +129,19 @@ def measure(options: argparse.Namespace, run: RunDirectory) -> Measured:
     )
 
 
-def one_round(store: EmbeddedStore, url: str, number: int, updates: list[Path], concurrent: int) -> tuple[float, float]:
+def one_round(
+    store: EmbeddedStore, entrance: Entrance, number: int, updates: list[Path], concurrent: int
+) -> tuple[float, float]:
     """Send every update, the first client's last; return the seconds until S3 has the round, since first and last."""
     started = time.perf_counter()
     with ThreadPoolExecutor(concurrent) as pool:
-        for sent in [pool.submit(upload, url, number, client, updates[client]) for client in range(1, len(updates))]:
+        for sent in [
+            pool.submit(upload, entrance, number, client, updates[client]) for client in range(1, len(updates))
+        ]:
             sent.result()
     last = time.perf_counter()
     with ThreadPoolExecutor(1) as pool:
-        sent = pool.submit(upload, url, number, 0, updates[0])
+        sent = pool.submit(upload, entrance, number, 0, updates[0])
         while store.newest_round() != number:
             if sent.done():
                 sent.result()
@@ -147,19 +167,20 @@ def make_updates(folder: Path, clients: int, megabytes: float) -> list[Path]:
 @contextmanager
 def running(
     run: RunDirectory, settings: TierSettings, model: Path
-) -> Iterator[tuple[EmbeddedStore, str, Mapping[str, Child]]]:
-    """Run S3, a master and workers; give the workers' URL."""
+) -> Iterator[tuple[EmbeddedStore, Entrance, Mapping[str, Child]]]:
+    """Run S3, a master and workers; give the way to the workers."""
+    keys = local_keys(run, datetime.now(UTC))
     federation = Federation(task=settings.task, bucket="benchmark", bucket_key=settings.bucket_key, test_data="")
     with (
         embedded_store(run, federation) as store,
         shared_port(0) as port,
         Children(run.logs, dict(os.environ)) as children,
     ):
-        master = start_master(children, run, settings, store, model)
+        master = start_master(children, run, settings, store, keys, model)
         (master_url,) = await_addresses(children, [master], lambda _: None)
-        workers = start_workers(children, run, settings.workers, master_url, port)
+        workers = start_workers(children, keys, settings.workers, master_url, port)
         url = await_addresses(children, workers, lambda _: None)[0]
-        yield store, url, {child.name: child for child in (master, *workers)}
+        yield store, Entrance(url, keys), {child.name: child for child in (master, *workers)}
 
 
 @contextmanager
@@ -188,9 +209,9 @@ def pss_megabytes(pid: int) -> int:
     return int(found[1]) // 1024 if found else 0
 
 
-def upload(url: str, number: int, client: int, path: Path) -> None:
+def upload(entrance: Entrance, number: int, client: int, path: Path) -> None:
     """Send an update until it is counted."""
-    with Upstream(url) as upstream:
+    with entrance.open(client) as upstream:
         while True:
             try:
                 upstream.put_file(f"/v1/rounds/{number}/updates/client-{client}", path, sha256=file_sha256(path))
@@ -203,9 +224,9 @@ def upload(url: str, number: int, client: int, path: Path) -> None:
                 return
 
 
-def await_round(url: str, number: int) -> RoundStatus:
+def await_round(entrance: Entrance, number: int) -> RoundStatus:
     """Return once the workers show a round as open."""
-    with Upstream(url) as upstream:
+    with entrance.open(0) as upstream:
         while (status := upstream.round_status()).round < number:
             pass
     return status

@@ -6,7 +6,7 @@ about it for whoever started the client.
 
 `participant` decides (`events` in, decisions out, no network, clock or disk), `performer`
 performs, `run` lets several clients of one process take turns. `transport` asks the server
-and tries again, `updates` and `models` keep files, `task` says what a client trains,
+and tries again, `metrics` is what they count, `updates` and `models` keep files, `task` says what a client trains,
 `training` takes a task through one round.
 Tasks lie in `tasks`, data in `datasets`. Only `tasks` needs torch.
 """

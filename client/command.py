@@ -15,18 +15,20 @@ import stamina.instrumentation
 from client.options import ClientOptions, Surroundings
 from client.run import run_clients
 from client.signals import stopped_by_sigterm
-from client.stopping import Stopping
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag
+from fedtier.flags import FiniteRange, command, json_flag
 from fedtier.logs import configure_logging
+from fedtier.metrics_listener import metrics_flags, metrics_served
 from fedtier.problems import StartupError
+from fedtier.tls import Tls, tls_flags
+from fedtier.token_sources import client_tokens, log_warning, token_place
 
 _INTERRUPTED: Final = 130
 _STATE: Final = Path(".fedtier")
 
 
 @command("client")
-@click.option("--server", required=True, help="Address of a worker aggregator or its load balancer: http://host:port.")
+@click.option("--server", required=True, help="Address of a worker aggregator or its load balancer: https://host:port.")
 @click.option(
     "--client-id",
     multiple=True,
@@ -60,8 +62,10 @@ _STATE: Final = Path(".fedtier")
     help="Keeps finished updates until their round is settled; of several clients, holds a folder for each. "
     f"[default: {_STATE}/<client-id>]",
 )
+@tls_flags
+@metrics_flags
 @json_flag
-def client(**flags: Any) -> None:
+def client(tls: Tls, **flags: Any) -> None:
     """Train on data that stays here, and upload the update of every round."""
     configure_logging("client")
     stamina.instrumentation.set_on_retry_hooks([])  # the transport's own lines say what is waited for
@@ -72,6 +76,7 @@ def client(**flags: Any) -> None:
             "in the same order"
         )
     state_dirs = _state_dirs(client_ids, flags["state_dir"])
+    tokens = client_tokens(token_place(), client_ids, warn=log_warning)
     report = _printer(sys.stdout) if flags["as_json"] else None  # without it, the log says the same
     clients = [
         ClientOptions(
@@ -85,19 +90,21 @@ def client(**flags: Any) -> None:
             wait=flags["wait"],
             retry_budget=flags["retry_budget"],
             seed=flags["seed"],
-            token=bearer_token(),
+            token=tokens[client_id],
+            tls=tls,
             report=report,
         )
         for client_id, own_data, state_dir in zip(client_ids, data, state_dirs, strict=True)
     ]
-    stopping = Stopping()
+    around = Surroundings()
     try:
         # A task may print what it likes; among facts it would pass for one.
         with (
             redirect_stdout(sys.stderr) if report else nullcontext(),
-            stopped_by_sigterm(stopping, grace=flags["grace"]),
+            metrics_served(around.metrics, flags["metrics_host"], flags["metrics_port"]),
+            stopped_by_sigterm(around.stopping, grace=flags["grace"]),
         ):
-            status = run_clients(clients, Surroundings(stopping=stopping))
+            status = run_clients(clients, around)
     except KeyboardInterrupt:
         status = _INTERRUPTED
     sys.exit(status)

@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from client.metrics import ClientMetrics
 from client.stopping import Stopping
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
 from fedtier.fields import require_id
 from fedtier.flags import require_address
 from fedtier.problems import BadRequest, StartupError
+from fedtier.tls import NO_TLS, Tls
+from fedtier.token_sources import TokenSource
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class ClientOptions:
     Parameters
     ----------
     server : str
-        Address of the server one tier up, ``http://host:port``.
+        Address of the server one tier up, ``https://host:port``.
     client_id : str
     data : Path
         What the task is handed, for example a shard.
@@ -41,8 +44,10 @@ class ClientOptions:
         Seconds that a later request may go on, its retries included.
     seed : int
         Of the run; every fit gets one derived from it, the client's id and the round.
-    token : str, optional
-        Presented to the server.
+    token : callable, optional
+        Returns the token to present to the server.
+    tls : Tls
+        Shown to the server where it asks for a certificate, and believed of it.
     report : callable, optional
         Gets each fact as a flat mapping that JSON can hold; ``event`` says which.
     """
@@ -57,7 +62,8 @@ class ClientOptions:
     wait: float = DEFAULT_WAIT
     retry_budget: float = DEFAULT_RETRY_BUDGET
     seed: int = 0
-    token: str | None = field(default=None, repr=False)
+    token: TokenSource | None = field(default=None, repr=False)
+    tls: Tls = NO_TLS
     report: Callable[[Mapping[str, Any]], None] | None = None
 
 
@@ -75,12 +81,15 @@ class Surroundings:
         Spreads polls and retries of many clients.
     stopping : Stopping
         Says when the clients are to stop.
+    metrics : ClientMetrics
+        Counts what they do.
     """
 
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
     rng: random.Random = field(default_factory=random.Random)
     stopping: Stopping = field(default_factory=Stopping)
+    metrics: ClientMetrics = field(default_factory=lambda: ClientMetrics(time.monotonic))
 
 
 def require_possible(options: ClientOptions) -> None:
@@ -94,7 +103,7 @@ def require_possible(options: ClientOptions) -> None:
         require_id(options.client_id, "client")
     except BadRequest as problem:
         raise StartupError(f"{problem.detail}; choose another --client-id") from None
-    require_address(options.server, "--server")
+    require_address(options.server, "--server", plain_http=options.tls.plain_http)
     if options.epochs is not None and options.epochs < 1:
         raise StartupError(f"--epoch is {options.epochs}; train for at least 1")
     if options.rounds is not None and options.rounds < 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -38,12 +38,18 @@ from client.training import fit_config, train_update
 from client.transport import ServerBusy, Transport
 from client.updates import SavedUpdates
 from fedtier.crash_points import CrashPoint, reach
+from fedtier.metrics import Outcome
 from fedtier.problems import Problem
 from fedtier.rounds import BaseRound, RoundStatus
 from fedtier.tensors import TensorFile
 from fedtier.upstream import Unreachable
 
 _JITTER: Final = (0.5, 1.5)
+_UPLOAD_OUTCOMES: Final[Mapping[type[Event], Outcome]] = {
+    Accepted: "counted",
+    Refused: "refused",
+    PutOff: "unavailable",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +97,7 @@ class Performer:
         self._options = options
         self._surroundings = surroundings
         self._stopping = surroundings.stopping
+        self._metrics = surroundings.metrics
         self._participant = participant
         self._transport = transport
         self._updates = updates
@@ -133,6 +140,7 @@ class Performer:
         while True:
             if isinstance(event, RoundSeen):
                 self._published = event.status.round - 1
+                self._metrics.saw(event.status)
             decision = self._participant.handle_event(event)
             for note in decision.notes:
                 self._take(note)
@@ -162,7 +170,10 @@ class Performer:
             case Train(plan):
                 return self._train(plan, patience_with(step))
             case Upload(update):
-                return self._outcome(lambda: self._send(update), patience_with(step))
+                with self._metrics.upload.time():
+                    event = self._outcome(lambda: self._send(update), patience_with(step))
+                self._metrics.uploads.ended("update", _UPLOAD_OUTCOMES.get(type(event), "failed"))
+                return event
         raise AssertionError(f"{step} is performed by nobody")
 
     def _outcome(self, perform: Callable[[], Event], patience: Patience | None) -> Event:
@@ -171,6 +182,7 @@ class Performer:
         try:
             return perform() if patience is None else self._stopping.breakable(patience, perform)
         except Problem as problem:
+            self._metrics.refusals.add(problem.name)
             return Refused(problem)
         except ServerBusy as error:
             return PutOff(str(error))
@@ -225,6 +237,7 @@ class Performer:
             metrics=result.metrics,
         )
         reach(CrashPoint.UPDATE_SAVED, plan.round)
+        self._metrics.trained(seconds, result.num_examples)
         self._tell("trained", attempt=plan.attempt, seconds=seconds, **_facts(update))
         return update
 

@@ -83,13 +83,14 @@ def _opened(options: ClientOptions, surroundings: Surroundings, outage: Outage, 
             f"the state directory {options.state_dir} cannot be used: {error}; make room, or choose another --state-dir"
         ) from None
     transport = Transport(
-        held.enter_context(Upstream(options.server, token=options.token)),
+        held.enter_context(Upstream(options.server, token=options.token, tls=options.tls)),
         options.client_id,
         wait=options.wait,
         retry_budget=options.retry_budget,
         clock=surroundings.clock,
         rng=surroundings.rng,
         outage=outage,
+        metrics=surroundings.metrics,
     )
     return Performer(
         options,

@@ -19,11 +19,12 @@ import structlog
 from pydantic import ValidationError
 
 from client.events import SavedUpdate
+from client.metrics import ClientMetrics
 from client.participant import is_transient
 from fedtier.documents import first_error
 from fedtier.problems import BadRequest, DigestMismatch, Problem, StartupError
 from fedtier.rounds import BaseRound, RoundStatus, UpdateReceipt
-from fedtier.upstream import Unreachable, Upstream
+from fedtier.upstream import NotTrusted, Unreachable, Upstream
 
 DEFAULT_WAIT: Final = 300.0
 DEFAULT_RETRY_BUDGET: Final = 600.0
@@ -64,6 +65,8 @@ class Transport:
         Monotonic seconds.
     outage : Outage
         Common to clients that take turns.
+    metrics : ClientMetrics
+        Common to them as well.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Transport:
         retry_budget: float = DEFAULT_RETRY_BUDGET,
         clock: Callable[[], float] = time.monotonic,
         outage: Outage | None = None,
+        metrics: ClientMetrics | None = None,
     ) -> None:
         self._upstream = upstream
         self._client_id = client_id
@@ -84,6 +88,7 @@ class Transport:
         self._clock = clock
         self._rng = rng
         self._outage = outage or Outage()
+        self._metrics = metrics or ClientMetrics(clock)
 
     def first_status(self) -> RoundStatus:
         """Wait for the server, then return the round.
@@ -91,12 +96,15 @@ class Transport:
         Raises
         ------
         StartupError
-            No server was there within the wait.
+            No server was there within the wait, or one of the two does not take the other: at a start a flag is wrong
+            more likely than that a certificate is being renewed.
         Problem
             It refused.
         """
         try:
-            return self._retrying(self._upstream.round_status, "--wait", self._wait)
+            return self._retrying(self._upstream.round_status, "--wait", self._wait, hopeless=(NotTrusted,))
+        except NotTrusted as error:
+            raise StartupError(str(error)) from None
         except (Unreachable, ServerBusy) as error:
             raise StartupError(f"{error}; start the server, or check --server and --wait") from None
 
@@ -120,6 +128,7 @@ class Transport:
         Unreachable, ServerBusy, Problem, OSError
         """
         self._within_budget(lambda: self._upstream.download_model(base, destination))
+        self._metrics.traffic.received("model", base.bytes)
 
     def upload(self, update: SavedUpdate, body: Path) -> UpdateReceipt:
         """Send an update's file; return when the master has counted it.
@@ -131,6 +140,7 @@ class Transport:
         path = f"/v1/rounds/{update.round}/updates/{self._client_id}"
 
         def send() -> UpdateReceipt:
+            self._metrics.traffic.sent("update", body.stat().st_size)
             return _receipt(self._upstream.put_file(path, body, sha256=update.sha256))
 
         return self._within_budget(send)
@@ -138,15 +148,36 @@ class Transport:
     def _within_budget(self, request: Callable[[], Answer]) -> Answer:
         return self._retrying(request, "--retry-budget", self._retry_budget)
 
-    def _retrying(self, request: Callable[[], Answer], flag: str, seconds: float) -> Answer:
+    def _retrying(
+        self,
+        request: Callable[[], Answer],
+        flag: str,
+        seconds: float,
+        hopeless: tuple[type[Exception], ...] = (),
+    ) -> Answer:
         lost_since = self._outage.since
         started = self._clock() if lost_since is None else lost_since
-        backoff = Backoff(deadline=started + seconds, clock=self._clock, rng=self._rng)
+        backoff = Backoff(
+            deadline=started + seconds,
+            clock=self._clock,
+            rng=self._rng,
+            client_id=self._client_id,
+            hopeless=hopeless,
+        )
+
+        def pause_after(error: Exception) -> bool | float:
+            pause = backoff(error)
+            if pause is not False:
+                self._metrics.retries.add_error(error)
+            return pause
+
         try:
-            for attempt in stamina.retry_context(on=backoff, attempts=None, timeout=None):
+            for attempt in stamina.retry_context(on=pause_after, attempts=None, timeout=None):
                 with attempt:
                     return self._answered(request)
         except Unreachable as error:
+            if isinstance(error, hopeless):
+                raise
             raise Unreachable(f"{error}, and {flag} {seconds:g} s is over") from error
         except Problem as problem:
             if not _worth_another_try(problem):
@@ -166,10 +197,14 @@ class Transport:
             self._outage.since = self._clock() if self._outage.since is None else self._outage.since
             raise
         except Problem:
-            self._outage.since = None
+            self._answers()
             raise
-        self._outage.since = None
+        self._answers()
         return answer
+
+    def _answers(self) -> None:
+        self._outage.since = None
+        self._metrics.silence.broken()
 
 
 def _receipt(document: dict[str, Any]) -> UpdateReceipt:
@@ -188,19 +223,32 @@ class Backoff:
         On the clock; no pause ends behind it.
     clock : callable
     rng : random.Random
+    client_id : str
+        Stands in its log lines.
+    hopeless : tuple of type
+        Errors after which there is no other try.
     """
 
-    def __init__(self, *, deadline: float, clock: Callable[[], float], rng: random.Random) -> None:
+    def __init__(
+        self,
+        *,
+        deadline: float,
+        clock: Callable[[], float],
+        rng: random.Random,
+        client_id: str,
+        hopeless: tuple[type[Exception], ...] = (),
+    ) -> None:
         self._deadline = deadline
+        self._hopeless = hopeless
         self._clock = clock
         self._rng = rng
         self._failures = 0
         self._said = ""
-        self._log = structlog.get_logger()
+        self._log = structlog.get_logger().bind(client_id=client_id)
 
     def __call__(self, error: Exception) -> bool | float:
         """Return the seconds to pause before the next try, or False."""
-        if not _worth_another_try(error):
+        if isinstance(error, self._hopeless) or not _worth_another_try(error):
             return False
         ceiling = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failures, 30))
         self._failures += 1

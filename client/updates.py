@@ -103,7 +103,7 @@ class SavedUpdates:
         path = self._path(*key)
         temporary = path.with_name(path.name + _TEMPORARY)
         metadata = {"num_examples": str(num_examples), "metrics": json.dumps(dict(metrics), sort_keys=True)}
-        with _deleted_on_failure(temporary), temporary.open("wb") as file:
+        with _deleted_on_failure(temporary), open(temporary, "wb", opener=_private) as file:
             write_arrays(file, arrays, specs=specs, metadata=metadata)
             file.flush()
             os.fsync(file.fileno())
@@ -127,16 +127,21 @@ class SavedUpdates:
 
 
 def make_directory(directory: Path) -> None:
-    """Make a directory for updates, and what leads to it, as durable as they are to be.
+    """Make a directory for updates, for the owner's eyes only, and what leads to it, as durable as they are to be.
 
     Raises
     ------
     OSError
     """
     missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in missing:
         _sync_directory(folder.parent)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open a file that only its owner reads, whoever may look into its folder: an update tells of its client's data."""
+    return os.open(path, flags, 0o600)
 
 
 @contextmanager

@@ -5,6 +5,9 @@ In: bytes of safetensors files and JSON documents. Out: checked tensors (`tensor
 receives (`entries`, `admission`), the documents that travel and are published
 (`rounds`, made of `documents` and `fields`), the S3 side (`store`, `round_keys`),
 refusals (`problems`), where a test may let a process die (`crash_points`), signed
-tokens (`tokens`), the HTTP client (`upstream`) and server (`serving`) sides, and what
-commands share (`flags`, `logs`, `urls`).
+tokens (`tokens`), certificates (`tls`, `certificates`, `tls_failures`), the HTTP client
+(`upstream`, made of `sessions` and `connections`) and server (`serving`) sides, and what
+commands share (`flags`, `logs`, `urls`). What programs count for Prometheus is in
+`metrics`, and may be served on a port of its own (`metrics_listener`); `reminders` says
+when to repeat a log line, `plain_text` what of it may reach a terminal.
 """

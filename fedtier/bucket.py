@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -36,6 +37,9 @@ READ_SILENCE: Final = 10.0
 """Seconds. Short: a server that hangs is told of as late as all tries take, and keeps whoever asked waiting as long."""
 WRITE_SILENCE: Final = 60.0
 """Seconds in which a slow server may deal with a part that it was sent, or make an object of many."""
+
+_USER: Final = re.compile(r"//\S*@")
+"""User and password in a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +80,7 @@ def connect(
     Raises
     ------
     StartupError
-        The settings name a profile that is missing, or an endpoint that is no URL.
+        The settings name a profile that is missing, or an endpoint that is no URL or one with a password in it.
     """
     config = Config(
         connect_timeout=5,
@@ -95,11 +99,23 @@ def connect(
             # boto3 alone reads AWS_DEFAULT_REGION only; the other AWS tools read AWS_REGION.
             region_name=region or os.environ.get("AWS_REGION") or None,
         )
-        return session.client("s3", endpoint_url=endpoint, config=config)
+        client = session.client("s3", endpoint_url=endpoint, config=config)
     except (BotoCoreError, ValueError) as error:
         raise StartupError(
-            f"the AWS settings do not work: {error}; check AWS_ENDPOINT_URL_S3, AWS_PROFILE and AWS_REGION"
+            f"the AWS settings do not work: {_USER.sub('//', str(error))}; "
+            "check AWS_ENDPOINT_URL_S3, AWS_PROFILE and AWS_REGION"
         ) from None
+    _require_no_user(client.meta.endpoint_url)
+    return client
+
+
+def _require_no_user(endpoint: str) -> None:
+    """Check that an endpoint can be named in sentences and in presigned URLs."""
+    if _USER.search(endpoint):
+        raise StartupError(
+            f"the S3 endpoint {_USER.sub('//', endpoint)} is given with a user in front, which S3 does not use; "
+            "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
 
 
 class Bucket:
@@ -138,6 +154,11 @@ class Bucket:
     @cached_property
     def _writer(self) -> S3Client:
         return self._client if self._patient is None else self._patient()
+
+    @property
+    def endpoint(self) -> str:
+        """The address of S3."""
+        return self._client.meta.endpoint_url
 
     def url(self, key: str) -> str:
         """Return how a sentence names an object."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import selectors
 import socket
+import ssl
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from requests.adapters import HTTPAdapter
@@ -34,10 +36,12 @@ class AttentiveAdapter(HTTPAdapter):
     ----------
     silence : float
         Seconds in which at least some bytes of a body have to get through.
+    also_trusted : Path, optional
+        PEM file of authorities that are trusted beside those that the request names; read for each connection.
     """
 
-    def __init__(self, silence: float) -> None:
-        self._pools = _pools(silence)
+    def __init__(self, silence: float, also_trusted: Path | None = None) -> None:
+        self._pools = _pools(silence, also_trusted)
         super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
@@ -54,7 +58,7 @@ class AttentiveAdapter(HTTPAdapter):
         return manager
 
 
-def _pools(silence: float) -> dict[str, Any]:
+def _pools(silence: float, also_trusted: Path | None) -> dict[str, Any]:
     """Return urllib3's pools by scheme, with connections of ours."""
 
     class Plain(_Attentive):
@@ -62,6 +66,11 @@ def _pools(silence: float) -> dict[str, Any]:
 
     class Secure(_Attentive, HTTPSConnection):
         _silence = silence
+
+        def connect(self) -> None:
+            if also_trusted is not None:
+                self.ca_cert_data = also_trusted.read_text(encoding="ascii", errors="replace")
+            super().connect()
 
     class PlainPool(HTTPConnectionPool):
         ConnectionCls = Plain
@@ -112,7 +121,21 @@ class _Attentive(HTTPConnection):
         while rest:
             if is_plain:
                 self._await_room()
-            rest = rest[self.sock.send(rest if is_plain else rest[:_SLICE]) :]
+            rest = rest[self.sock.send(rest) if is_plain else self._send_securely(rest[:_SLICE]) :]
+
+    def _send_securely(self, data: memoryview) -> int:
+        """Send over TLS, whose errors urllib3 does not take for a reason to read the answer.
+
+        Raises
+        ------
+        BrokenPipeError
+            The server has closed the connection; its answer, or why it wants none, may be there.
+        """
+        try:
+            return int(self.sock.send(data))
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionResetError) as error:
+            self._cut_short = True
+            raise BrokenPipeError("the server closed the connection before the end of the body") from error
 
     def _await_room(self) -> None:
         """Return when bytes can be sent, unless the answer comes first."""

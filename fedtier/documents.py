@@ -13,7 +13,10 @@ from fedtier.problems import BadRequest
 class Document(BaseModel):
     """A frozen JSON document that refuses unknown members where it is received."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    # What is sent has every member, those with a default too.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", populate_by_name=True, json_schema_serialization_defaults_required=True
+    )
 
     def to_json(self) -> bytes:
         """Return the document's bytes: members in the order of the model, no white space."""

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+from fedtier.bounds import check_sum
 from fedtier.dtypes import Array
-from fedtier.exact import ExactSum, check_sum
+from fedtier.exact import ExactSum
 from fedtier.fields import parse_metrics, parse_num_examples
 from fedtier.header import encode_header
 from fedtier.kinds import SumPlan, check_update

@@ -16,16 +16,17 @@ import numpy.typing as npt
 
 from fedtier.dtypes import STORAGE, Array, round_to_bfloat16, widen
 from fedtier.kinds import CHUNK, LIMBS, SUM_BITS, SumPlan, TensorPlan
-from fedtier.problems import OutOfRange, StartupError, WeightLimit
+from fedtier.problems import StartupError, WeightLimit
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
 LIMB_BITS: Final = 39
 MAX_CONTRIBUTORS: Final = 1 << (SUM_BITS - LIMB_BITS + 1)
 """Lower limbs stay within 2**62 for so many contributors, whatever the weight limit."""
-_TOP_LIMB_BITS: Final = 61
 # Not powers taken by NumPy, whose vectorised pow may be off by an ulp even where the result is a power of two.
 _LIMB_UNITS: Final = tuple(math.ldexp(1.0, LIMB_BITS * (LIMBS - 1 - limb)) for limb in range(LIMBS))
+CARRIED_UNITS: Final = np.array([math.ldexp(1.0, LIMB_BITS * LIMBS), *_LIMB_UNITS])
+"""What the rows count that `carry` returns."""
 
 
 class SumView(Protocol):
@@ -134,7 +135,7 @@ class ExactSum:
         self._fold(update, num_examples, -1)
 
     def merge(self, other: SumView) -> None:
-        """Add another sum of the same plan, whose bounds were checked (`check_sum`).
+        """Add another sum of the same plan, whose bounds were checked (`fedtier.bounds`).
 
         Raises
         ------
@@ -237,46 +238,6 @@ class ExactSum:
         self.contributors += sign * other.contributors
 
 
-def check_sum(plan: SumPlan, view: SumView) -> None:
-    """Check that a partial is what valid updates can add up to, so that merging cannot overflow.
-
-    Raises
-    ------
-    OutOfRange
-        A sum exceeds what its total weight allows, or the weight exceeds the limit.
-    """
-    if not 1 <= view.total_weight <= plan.weight_limit:
-        raise OutOfRange(
-            f"the partial's total_weight is {view.total_weight}, not in [1, {plan.weight_limit}]",
-            value=str(view.total_weight),
-        )
-    for tensor in plan.summed:
-        for start, stop, limit in _bounded_runs(tensor, plan, view):
-            part = view.read(tensor, start, stop)
-            if int(part.max()) > limit or int(part.min()) < -limit:
-                at = int(np.flatnonzero((part > limit) | (part < -limit))[0])
-                raise OutOfRange(
-                    f"the partial's sum of {tensor.name!r} has {part[at]} at flat index {start + at}; "
-                    f"its total weight allows magnitudes up to {limit}",
-                    tensor=tensor.name,
-                    index=[start + at],
-                    value=str(part[at]),
-                )
-
-
-def _bounded_runs(tensor: TensorPlan, plan: SumPlan, view: SumView) -> Iterator[tuple[int, int, int]]:
-    """Yield (start, stop, largest magnitude) over the flattened sum; no run crosses limbs."""
-    if tensor.kind == "wide":
-        run = tensor.spec.elements
-        limits = [1 << _TOP_LIMB_BITS] + [view.contributors << (LIMB_BITS - 1)] * (LIMBS - 1)
-    else:
-        run = tensor.sum_length
-        limits = [view.total_weight << (SUM_BITS - plan.weight_bits)]
-    for number, limit in enumerate(limits):
-        for start in range(number * run, (number + 1) * run, CHUNK):
-            yield start, min(start + CHUNK, (number + 1) * run), limit
-
-
 def _fold_wide(sums: Int64s, flat: Array, tensor: TensorPlan, weight: int) -> None:
     """Add ``rint(w * weight * 2**149)`` to eight rows of limbs.
 
@@ -299,14 +260,23 @@ def _limbs_to_float(limbs: Int64s) -> npt.NDArray[np.float64]:
     `limbs` has shape (8, n), high first. After the carry every piece is exact in
     float64, and `math.fsum` rounds their exact sum once.
     """
+    scaled = carry(limbs).astype(np.float64) * CARRIED_UNITS[:, None]
+    return np.fromiter((math.fsum(column) for column in scaled.T.tolist()), np.float64, limbs.shape[1])
+
+
+def carry(limbs: Int64s) -> Int64s:
+    """Return the same sums in nine rows, high first, all but the first at most ``2**38`` in magnitude.
+
+    Parameters
+    ----------
+    limbs : ndarray of int64, shape (8, n)
+    """
     pieces = np.concatenate([np.zeros((1, limbs.shape[1]), np.int64), limbs])
     for row in range(LIMBS, 0, -1):
-        carry = (pieces[row] + (1 << (LIMB_BITS - 1))) >> LIMB_BITS
-        pieces[row] -= carry << LIMB_BITS
-        pieces[row - 1] += carry
-    units = np.array([math.ldexp(1.0, LIMB_BITS * LIMBS), *_LIMB_UNITS])
-    scaled = pieces.astype(np.float64) * units[:, None]
-    return np.fromiter((math.fsum(column) for column in scaled.T.tolist()), np.float64, limbs.shape[1])
+        over = (pieces[row] + (1 << (LIMB_BITS - 1))) >> LIMB_BITS
+        pieces[row] -= over << LIMB_BITS
+        pieces[row - 1] += over
+    return pieces
 
 
 def _divide_half_even(sums: Int64s, divisor: int) -> Int64s:

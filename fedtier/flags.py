@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +12,14 @@ from urllib.parse import urlsplit
 
 import click
 
+from fedtier.claims import DEFAULT_AUDIENCE
 from fedtier.problems import StartupError
+from fedtier.urls import leaves_in_plain
 
 ENVIRONMENT_PREFIX: Final = "FEDTIER"
 SEED: Final = click.IntRange(0, 2**63 - 1)
 """Seeds of splits and models: what every generator of random numbers takes that we use."""
+_AUDIENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
@@ -66,8 +69,30 @@ def json_flag(function: _Decorated) -> _Decorated:
     )(function)
 
 
-def require_address(url: str, flag: str) -> None:
+def audience_flag(function: _Decorated) -> _Decorated:
+    """Add ``--audience``."""
+    return click.option(
+        "--audience",
+        default=DEFAULT_AUDIENCE,
+        callback=_require_audience,
+        help="Name of the federation; tokens for others are refused.",
+    )(function)
+
+
+def _require_audience(_: click.Context, __: click.Parameter, value: str) -> str:
+    if not _AUDIENCE.fullmatch(value):
+        raise click.BadParameter(f"{value[:140]!r} does not match {_AUDIENCE.pattern}")
+    return value
+
+
+def require_address(url: str, flag: str, *, plain_http: bool) -> None:
     """Check that a flag's value is the address of a server.
+
+    Parameters
+    ----------
+    url, flag : str
+    plain_http : bool
+        Whether it may be plain HTTP to another machine.
 
     Raises
     ------
@@ -76,14 +101,35 @@ def require_address(url: str, flag: str) -> None:
     try:
         parts = urlsplit(url)
         good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        plain = not (parts.query or parts.fragment)
     except ValueError:
-        good = False
-    if not good:
-        raise StartupError(f"{flag} {url!r} is no address; write it as http://host:port")
+        good = plain = False
+    if "@" in url:  # whatever stands before it may be a password, and is not repeated
+        raise StartupError(
+            f"{flag} names a user before {url.rpartition('@')[2][:200]!r}, which would not be used; "
+            "write it as http://host:port or https://host:port, and set FEDTIER_TOKEN to say who asks"
+        )
+    if not (good and plain):
+        raise StartupError(
+            f"{flag} {url.partition('?')[0]!r} is no address; write it as http://host:port or https://host:port"
+        )
+    if leaves_in_plain(url) and not plain_http:
+        raise StartupError(
+            f"{flag} {url} is plain HTTP to another machine, and everybody on the way could read token and model; "
+            "write https://, or give --plain-http where the network between is trusted"
+        )
 
 
-def read_text(value: str, what: str) -> str:
+def read_text(value: str, what: str, *, secret: bool = False) -> str:
     """Return text that was given itself or as the path of a file that holds it.
+
+    Parameters
+    ----------
+    value : str
+    what : str
+        Where it was given.
+    secret : bool
+        Do not repeat it where it is neither: it may be the secret itself.
 
     Raises
     ------
@@ -94,13 +140,7 @@ def read_text(value: str, what: str) -> str:
         return value
     try:
         return Path(value).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartupError(f"{what} is neither a PEM text nor a readable file: {value[:200]!r} ({error})") from None
-
-
-def bearer_token() -> str | None:
-    """Return what this program presents to the server above it, from ``FEDTIER_TOKEN``.
-
-    It has no flag: flags show in the list of processes.
-    """
-    return os.environ.get("FEDTIER_TOKEN", "").strip() or None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text"
+        shown = "" if secret else f": {value[:200]!r}"
+        raise StartupError(f"{what} is neither a PEM text nor a readable file{shown} ({reason})") from None

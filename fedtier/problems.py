@@ -37,11 +37,16 @@ class Problem(Exception):
         self.retry_after = retry_after
         self.members = members
 
+    @classmethod
+    def uri(cls) -> str:
+        """Return what names the problem in a document."""
+        return _TYPE_PREFIX + cls.name
+
     def document(self) -> dict[str, Any]:
         """Return the JSON object of RFC 9457, section 3."""
         return {
             **self.members,
-            "type": _TYPE_PREFIX + self.name,
+            "type": self.uri(),
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
@@ -186,17 +191,15 @@ class Unavailable(Problem):
     status, name, title = 503, "unavailable", "The server cannot take work now"
 
 
-_BY_NAME: Final[Mapping[str, type[Problem]]] = {
-    problem.name: problem
-    for problem in (
-        *(BadRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed),
-        *(RoundOver, RoundNotOpen, AttemptOver, AlreadyCounted, NotSelected, WeightLimit),
-        *(LengthRequired, TooLarge, UnsupportedMediaType, RangeNotSatisfiable),
-        *(NotSafetensors, SchemaMismatch, DigestMismatch, NotFinite, OutOfRange, DuplicateContributors),
-        *(SlowDown, Unavailable),
-    )
-}
-
+PROBLEMS: Final[tuple[type[Problem], ...]] = (
+    *(BadRequest, Unauthenticated, Forbidden, NotFound, MethodNotAllowed),
+    *(RoundOver, RoundNotOpen, AttemptOver, AlreadyCounted, NotSelected, WeightLimit),
+    *(LengthRequired, TooLarge, UnsupportedMediaType, RangeNotSatisfiable),
+    *(NotSafetensors, SchemaMismatch, DigestMismatch, NotFinite, OutOfRange, DuplicateContributors),
+    *(SlowDown, Unavailable),
+)
+"""All that there are."""
+_BY_NAME: Final[Mapping[str, type[Problem]]] = {problem.name: problem for problem in PROBLEMS}
 NAMES: Final = frozenset(_BY_NAME)
 """Of all problems that there are."""
 

@@ -105,6 +105,11 @@ class RoundStore:
         patient = None if client else partial(connect, silence=WRITE_SILENCE)
         self._bucket = Bucket(bucket, client=client or connect(), patient=patient, part_bytes=part_bytes)
 
+    @property
+    def endpoint(self) -> str:
+        """The address of S3."""
+        return self._bucket.endpoint
+
     def check(self) -> None:
         """Try to read the head, as a program does at its start.
 

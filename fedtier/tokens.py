@@ -1,15 +1,19 @@
 """Signed tokens: JSON Web Tokens with Ed25519, so that servers hold public keys only.
 
-A token says who its bearer is (``role`` and ``sub``) and until when. Keys are PEM files
-made by ``fedtier keygen``; a verifier takes several, so that keys can be rotated.
+A token says who its bearer is (``role`` and ``sub``), in which federation (``aud``) and until
+when (``exp``). Keys are PEM files made by ``fedtier keygen``; a verifier takes several, so that
+keys can be rotated, and finds the one of a token by the ``kid`` in its header.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Protocol, TypeAlias
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -23,11 +27,16 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from fedtier.claims import DEFAULT_AUDIENCE, json_part
 from fedtier.problems import StartupError, Unauthenticated
 
 Role: TypeAlias = Literal["client", "worker", "operator"]
 ROLES: Final[tuple[Role, ...]] = ("client", "worker", "operator")
-AUDIENCE: Final = "fedtier"
+LEEWAY: Final = timedelta(seconds=60)
+"""How far the clocks of who signs and who verifies may differ: a token is good so much earlier and longer."""
+LONGEST: Final = 4096
+"""Characters of a token; those that are made here have about 300."""
+_LONGEST_HEADER: Final = 512
 _ALGORITHM: Final = "EdDSA"
 
 
@@ -39,16 +48,40 @@ class Bearer:
     subject: str
 
 
+class Verifier(Protocol):
+    """Says who the bearer of a token is."""
+
+    def verify(self, token: str) -> Bearer:
+        """Return who the bearer of a token is, or raise `Unauthenticated`."""
+        ...
+
+
 def generate_keys() -> tuple[bytes, bytes]:
     """Return a new signing key and its public key, both as PEM."""
     private = Ed25519PrivateKey.generate()
-    return (
-        private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-        private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo),
-    )
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), _pem(private.public_key())
 
 
-def make_token(signing_key: bytes, bearer: Bearer, *, now: datetime, lifetime: timedelta) -> str:
+def public_key_of(signing_key: bytes) -> bytes:
+    """Return the public key of a signing key, both as PEM.
+
+    Raises
+    ------
+    StartupError
+        The key is not an Ed25519 private key in PEM.
+    """
+    return _pem(_private_key(signing_key).public_key())
+
+
+def key_id(public_key: Ed25519PublicKey) -> str:
+    """Return the name of a key: the thumbprint of RFC 7638, as RFC 8037 (appendix A.3) has it for Ed25519."""
+    point = _base64url(public_key.public_bytes(Encoding.Raw, PublicFormat.Raw))
+    return _base64url(hashlib.sha256(f'{{"crv":"Ed25519","kty":"OKP","x":"{point}"}}'.encode()).digest())
+
+
+def make_token(
+    signing_key: bytes, bearer: Bearer, *, now: datetime, lifetime: timedelta, audience: str = DEFAULT_AUDIENCE
+) -> str:
     """Sign a token.
 
     Parameters
@@ -59,35 +92,39 @@ def make_token(signing_key: bytes, bearer: Bearer, *, now: datetime, lifetime: t
     now : datetime
         With a time zone.
     lifetime : timedelta
+    audience : str
+        The federation's name; other federations refuse the token.
 
     Raises
     ------
     StartupError
         The key is not an Ed25519 private key in PEM.
     """
-    try:
-        key = load_pem_private_key(signing_key, password=None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise StartupError("the signing key is not an Ed25519 private key in PEM; make one with: fedtier keygen DIR")
+    key = _private_key(signing_key)
     claims = {
         "role": bearer.role,
         "sub": bearer.subject,
-        "aud": AUDIENCE,
+        "aud": audience,
         "iat": now.astimezone(UTC),
         "exp": (now + lifetime).astimezone(UTC),
     }
-    return jwt.encode(claims, key, algorithm=_ALGORITHM)
+    return jwt.encode(claims, key, algorithm=_ALGORITHM, headers={"kid": key_id(key.public_key())})
 
 
 class TokenVerifier:
     """Checks tokens against public keys.
 
+    What does not name one of the keys is refused before any of it is computed with: a stranger
+    does not know their names, so that garbage costs little.
+
     Parameters
     ----------
     public_keys : sequence of bytes
         PEM blocks; each may hold several keys. A token signed by any of them is good.
+    audience : str
+        The federation's name; tokens for others are refused.
+    revoked : Mapping of str to float, optional
+        Subjects, and the time before which their tokens were signed that are refused, in seconds since 1970.
 
     Raises
     ------
@@ -95,10 +132,24 @@ class TokenVerifier:
         There is no key, or one is not an Ed25519 public key.
     """
 
-    def __init__(self, public_keys: Sequence[bytes]) -> None:
-        self._keys = [_public_key(block) for pem in public_keys for block in _pem_blocks(pem)]
-        if not self._keys:
+    def __init__(
+        self,
+        public_keys: Sequence[bytes],
+        *,
+        audience: str = DEFAULT_AUDIENCE,
+        revoked: Mapping[str, float] | None = None,
+    ) -> None:
+        keys = [_public_key(block) for pem in public_keys for block in _pem_blocks(pem)]
+        if not keys:
             raise StartupError("no public key found to verify tokens with; make a pair with: fedtier keygen DIR")
+        self._keys = {key_id(key): key for key in keys}
+        self._audience = audience
+        self._revoked = dict(revoked or {})
+
+    @property
+    def key_ids(self) -> list[str]:
+        """The names of the keys."""
+        return sorted(self._keys)
 
     def verify(self, token: str) -> Bearer:
         """Return who the bearer of a token is.
@@ -106,28 +157,90 @@ class TokenVerifier:
         Raises
         ------
         Unauthenticated
-            The token is malformed, expired, for another audience, or signed by another key.
+            The token is malformed, too long, expired, revoked, for another audience, or signed by another key.
         """
-        reason = "it is signed by a key that this server does not know"
-        for key in self._keys:
-            try:
-                claims = jwt.decode(
-                    token,
-                    key,
-                    algorithms=[_ALGORITHM],
-                    audience=AUDIENCE,
-                    options={"require": ["exp", "sub", "aud", "role"]},
-                )
-            except jwt.InvalidSignatureError:
-                continue
-            except (jwt.InvalidTokenError, UnicodeEncodeError) as error:
-                reason = str(error)
-                break
-            if claims["role"] in ROLES and isinstance(claims["sub"], str):
-                return Bearer(claims["role"], claims["sub"])
-            reason = "its role is unknown"
-            break
-        raise Unauthenticated(f"the token is not valid: {reason}")
+        if len(token) > LONGEST:
+            raise _invalid(f"it has {len(token)} characters, more than {LONGEST}")
+        key = self._keys.get(_named_key(token))
+        if key is None:
+            raise _invalid("it is signed by a key that this server does not know")
+        claims = self._claims(token, key)
+        if claims["role"] not in ROLES:
+            raise _invalid("its role is unknown")
+        if not isinstance(claims["sub"], str):
+            raise _invalid("its subject is no text")
+        if claims["sub"] in self._revoked and not _signed_at(claims) >= self._revoked[claims["sub"]]:
+            raise _invalid(f"the tokens of {claims['sub']!r} are revoked; ask the federation's operator for another")
+        return Bearer(claims["role"], claims["sub"])
+
+    def _claims(self, token: str, key: Ed25519PublicKey) -> dict[str, Any]:
+        try:
+            return jwt.decode(
+                token,
+                key,
+                algorithms=[_ALGORITHM],
+                audience=self._audience,
+                leeway=LEEWAY,
+                options={"require": ["exp", "sub", "aud", "role"]},
+            )
+        except jwt.ExpiredSignatureError:
+            raise _invalid("it has expired; sign another with fedtier token") from None
+        except jwt.ImmatureSignatureError:
+            raise _invalid("it is not good yet; compare the clocks of this server and of who signed it") from None
+        except jwt.InvalidAudienceError:
+            raise _invalid(
+                f"it is for another federation; this server takes those for {self._audience!r} (--audience)"
+            ) from None
+        except (jwt.InvalidTokenError, UnicodeEncodeError, RecursionError) as error:
+            raise _invalid(str(error)) from None
+
+
+def _signed_at(claims: Mapping[str, Any]) -> float:
+    """Return when a token was signed, in seconds since 1970; long ago where it does not say."""
+    signed_at = claims.get("iat")
+    return signed_at if isinstance(signed_at, int | float) else -math.inf
+
+
+def _invalid(reason: str) -> Unauthenticated:
+    return Unauthenticated(f"the token is not valid: {reason}")
+
+
+def _named_key(token: str) -> str:
+    """Return the name of the key that a token says it is signed by.
+
+    Raises
+    ------
+    Unauthenticated
+        It is no token, or names none.
+    """
+    header = token.partition(".")[0]
+    if len(header) > _LONGEST_HEADER:
+        raise _invalid(f"its header has {len(header)} characters, more than {_LONGEST_HEADER}")
+    members = json_part(header)
+    if not members:
+        raise _invalid("it is no JSON Web Token; sign one with fedtier token")
+    name = members.get("kid")
+    if not isinstance(name, str):
+        raise _invalid("it does not name its key (kid); sign another with fedtier token")
+    return name
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def _pem(public_key: Ed25519PublicKey) -> bytes:
+    return public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _private_key(pem: bytes) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise StartupError("the signing key is not an Ed25519 private key in PEM; make one with: fedtier keygen DIR")
+    return key
 
 
 def _pem_blocks(pem: bytes) -> list[bytes]:

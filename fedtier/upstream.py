@@ -16,12 +16,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import requests
-from requests.auth import AuthBase
 
-from fedtier.connections import BLOCK, AttentiveAdapter
+from fedtier.connections import BLOCK
 from fedtier.documents import json_object
 from fedtier.problems import DigestMismatch, Problem, Unavailable, problem_from_document
 from fedtier.rounds import BaseRound, RoundStatus
+from fedtier.sessions import NotSent, Session
+from fedtier.tls import NO_TLS, Tls
+from fedtier.tls_failures import tls_failure
+from fedtier.token_sources import TokenSource
+from fedtier.urls import innermost_cause, shown_server, shown_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +40,35 @@ class Unreachable(Exception):
     """No answer came: refused, reset, timed out, or not HTTP. Sending again is safe."""
 
 
+class NotTrusted(Unreachable):
+    """No answer came, since one end does not take the other. Sending again is safe, and helps once somebody acts."""
+
+
 class Upstream:
     """A server one tier up. Not for use by several threads at once.
 
     Parameters
     ----------
     url : str
-        Its address, ``http://host:port``.
-    token : str, optional
-        Presented with every request to it, and to nobody it redirects to.
+        Its address, ``https://host:port`` or ``http://host:port``.
+    token : callable, optional
+        Returns what is presented to it with a request, and to nobody it redirects to; called for every request.
+    tls : Tls
+        Whom to believe, and what is shown to the server where it asks for a certificate; to nobody it redirects to.
     timeouts : Timeouts
+
+    Raises
+    ------
+    StartupError
+        The token holds what no token can.
     """
 
-    def __init__(self, url: str, *, token: str | None = None, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, url: str, *, token: TokenSource | None = None, tls: Tls = NO_TLS, timeouts: Timeouts | None = None
+    ) -> None:
         self.url = url.rstrip("/")
         self._timeouts = timeouts or Timeouts()
-        self._session = requests.Session()
-        self._session.auth = _BearerToken(token, self.url + "/")
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, AttentiveAdapter(self._timeouts.read))
+        self._session = Session(self.url, token=token, tls=tls, silence=self._timeouts.read)
         self._etag: str | None = None
         self._status: RoundStatus | None = None
 
@@ -181,7 +195,8 @@ class Upstream:
                 for block in response.iter_content(BLOCK):
                     file.write(block)
         except requests.RequestException as error:
-            raise Unreachable(f"{self.url} broke off a download: {_reason(error)}") from error
+            # Not from the error: it names the whole URL, which may be a presigned one, and tracebacks would show it.
+            raise Unreachable(f"{self.url} broke off a download: {innermost_cause(error)}") from None
         except OSError:
             part.unlink(missing_ok=True)  # a full disk is not to stay full of what did not fit
             raise
@@ -232,22 +247,20 @@ class Upstream:
             if response.status_code < 400:
                 return response
             problem = _problem(response)
-        except requests.RequestException as error:
-            raise Unreachable(f"{self.url} does not answer: {_reason(error)}") from error
+        except (requests.RequestException, ValueError) as error:  # a redirect may lead to what is no URL at all
+            raise self._unreachable(error) from None
         raise problem
 
-
-class _BearerToken(AuthBase):
-    """Adds the token for one server, and keeps requests from taking a password out of a netrc file."""
-
-    def __init__(self, token: str | None, server: str) -> None:
-        self._token = token
-        self._server = server
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token is not None and str(request.url).startswith(self._server):
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+    def _unreachable(self, error: requests.RequestException | ValueError) -> Unreachable:
+        """Return what is said of a request without an answer; it may have been sent on to another server."""
+        if isinstance(error, NotSent):
+            return NotTrusted(str(error))
+        request = getattr(error, "request", None)
+        asked = self.url if request is None else shown_server(str(request.url))
+        failure = tls_failure(error, asked)
+        if failure is not None:
+            return NotTrusted(failure)
+        return Unreachable(f"{self.url} does not answer: {innermost_cause(error)}")
 
 
 def content_digest(sha256: str) -> str:
@@ -266,7 +279,8 @@ def _problem(response: requests.Response) -> Problem:
         document = json_object(response.content)
     retry_after = _retry_after(response.headers)
     if not document:
-        problem = Problem(f"{response.url} answered {response.status_code} {response.reason}", retry_after=retry_after)
+        said = f"{shown_url(response.url)} answered {response.status_code} {response.reason}"
+        problem = Problem(said, retry_after=retry_after)
     else:
         problem = problem_from_document(document, retry_after=retry_after)
     problem.members.setdefault("status", response.status_code)
@@ -284,10 +298,3 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except (ValueError, TypeError, OverflowError):
         return None
     return max(wait.total_seconds(), 0.0)
-
-
-def _reason(error: BaseException) -> str:
-    """Return the innermost cause of a requests error: the part that a person can use."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return str(error) or type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
@@ -25,6 +26,29 @@ def shown_url(url: str) -> str:
     except ValueError:
         return f"{url.partition('://')[0]}://..."
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+def shown_server(url: str) -> str:
+    """Return a URL's scheme, host and port, which name the server in a sentence."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return f"{url.partition('://')[0]}://..."
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine alone, by its name or address."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def leaves_in_plain(url: str) -> bool:
+    """Return whether what is sent to a URL leaves this machine readable for everybody on the way."""
+    parts = urlsplit(url)
+    return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
 
 def innermost_cause(error: BaseException) -> str:

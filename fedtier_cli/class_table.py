@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedtier.evaluations import Confusion
-from fedtier_cli.plain_text import printable
+from fedtier.plain_text import printable
 from fedtier_cli.situation import plural
 
 _ALL_SHOWN: Final = 20

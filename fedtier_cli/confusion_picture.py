@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from fedtier.evaluations import Confusion
+from fedtier.plain_text import printable
 from fedtier_cli.drawing import usual_style
-from fedtier_cli.plain_text import printable
 
 _POINTS: Final = 72
 _DPI: Final = 150

@@ -18,8 +18,8 @@ from typing import Any, Final, TypeGuard
 import torch
 
 from fedtier.dtypes import Array, TensorSpec
+from fedtier.plain_text import printable
 from fedtier.problems import StartupError
-from fedtier_cli.plain_text import printable
 
 CHECKPOINT_KEYS: Final = ("state_dict", "model_state_dict", "model")
 """Under which checkpoints hold the state dict of the model."""

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fedtier.flags import command, json_flag
+from fedtier.plain_text import printable
 from fedtier.problems import StartupError
 from fedtier.rounds import DEFAULT_WEIGHT_LIMIT
 from fedtier.tensors import write_arrays
 from fedtier.upstream import file_sha256
 from fedtier_cli.interruption import ended_by_signals
-from fedtier_cli.plain_text import printable
 from fedtier_cli.processes import as_json_line
 from fedtier_cli.situation import plural
 from master_aggregator.planning import require_summable

@@ -18,9 +18,9 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from fedtier.plain_text import printable
 from fedtier_cli.evaluation import RoundScore, metric_names
 from fedtier_cli.metrics import shown_metric
-from fedtier_cli.plain_text import printable
 from fedtier_cli.processes import as_json_line
 from fedtier_cli.progress import Picture, PublishedFacts, named
 

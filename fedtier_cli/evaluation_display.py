@@ -10,11 +10,11 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from fedtier.plain_text import printable
 from fedtier_cli.class_table import class_table
 from fedtier_cli.display import JsonDisplay, score_table
 from fedtier_cli.evaluation import RoundScore, metric_names
 from fedtier_cli.metrics import shown_metric
-from fedtier_cli.plain_text import printable
 from fedtier_cli.processes import as_json_line
 from fedtier_cli.situation import plural
 

@@ -1,4 +1,4 @@
-"""What every local run needs: a folder, data, an initial model, the embedded S3, and the servers' processes."""
+"""What every local run needs: a folder, data, keys, an initial model, the embedded S3, and the servers' processes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from client.datasets.catalogue import Origin
@@ -19,6 +20,7 @@ from fedtier.upstream import file_sha256
 from fedtier_cli.client_data import ClientData, prepare_data
 from fedtier_cli.display import Display
 from fedtier_cli.initial_model import write_initial_model
+from fedtier_cli.local_keys import LocalKeys, local_keys
 from fedtier_cli.processes import Children, Event
 from fedtier_cli.rundir import BUCKET, Federation, RunDirectory, claimed, first_free, label
 from fedtier_cli.tiers import (
@@ -80,21 +82,25 @@ class Surroundings:
     environment : Mapping of str to str
     clock : callable
         Monotonic seconds.
+    now : callable
+        The time, with a time zone.
     """
 
     home: Path
     environment: Mapping[str, str]
     clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalRun:
-    """A claimed run directory with its data, a running S3, and room for processes."""
+    """A claimed run directory with its data, its keys, a running S3, and room for processes."""
 
     options: LocalOptions
     directory: RunDirectory
     data: ClientData
     store: EmbeddedStore
+    keys: LocalKeys
     children: Children
     newest_round: int | None
     """The newest published round when the run started; None where nothing is published."""
@@ -109,7 +115,7 @@ class LocalRun:
 
 @contextmanager
 def prepared(options: LocalOptions, surroundings: Surroundings, display: Display) -> Iterator[LocalRun]:
-    """Claim a run directory, make data ready and start S3; everything ends with the block, in order.
+    """Claim a run directory, make data and keys ready and start S3; everything ends with the block, in order.
 
     Raises
     ------
@@ -123,6 +129,7 @@ def prepared(options: LocalOptions, surroundings: Surroundings, display: Display
         data = _data(options, surroundings, directory, display)
         # What is wrong with a task of the user's own is told before anything runs.
         is_testable = options.task in BUILT_IN or _is_testable(options.task, data)
+        keys = local_keys(directory, surroundings.now())
         display.step("starting S3")
         federation = Federation(
             task=options.task, bucket=BUCKET, bucket_key=options.tiers.bucket_key, test_data=str(data.test)
@@ -131,7 +138,7 @@ def prepared(options: LocalOptions, surroundings: Surroundings, display: Display
         display.started("s3", store.server.pid)
         newest = store.newest_round()
         children = held.enter_context(Children(directory.logs, child_environment(surroundings.environment)))
-        yield LocalRun(options, directory, data, store, children, newest, is_testable)
+        yield LocalRun(options, directory, data, store, keys, children, newest, is_testable)
 
 
 def _data(options: LocalOptions, surroundings: Surroundings, directory: RunDirectory, display: Display) -> ClientData:
@@ -196,12 +203,12 @@ def start_servers(run: LocalRun, port: int, display: Display, see: Callable[[Eve
         display.step("making the initial model")
         model = _initial_model(run)
     display.step("starting the master")
-    master = start_master(run.children, run.directory, run.options.tiers, run.store, model)
+    master = start_master(run.children, run.directory, run.options.tiers, run.store, run.keys, model)
     display.started(master.name, master.process.pid)
     [master_url] = await_addresses(run.children, [master], see)
     _note_master(run.directory, master_url)
     display.step("starting the workers")
-    workers = start_workers(run.children, run.directory, run.options.tiers.workers, master_url, port)
+    workers = start_workers(run.children, run.keys, run.options.tiers.workers, master_url, port)
     for worker in workers:
         display.started(worker.name, worker.process.pid)
     return master_url, await_addresses(run.children, workers, see)[0]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from fedtier_cli.display import Display
+from fedtier_cli.local_keys import LocalKeys
 from fedtier_cli.processes import Child, Children
-from fedtier_cli.rundir import RunDirectory
 from fedtier_cli.tiers import GRACE
 
 _MOST_ALONE: Final = 16
@@ -70,7 +70,7 @@ def client_name(number: int) -> str:
 
 def start_clients(
     children: Children,
-    run: RunDirectory,
+    keys: LocalKeys,
     data: Sequence[Path],
     processes: int,
     call: ClientCall,
@@ -81,7 +81,8 @@ def start_clients(
     Parameters
     ----------
     children : Children
-    run : RunDirectory
+    keys : LocalKeys
+        Of the run; each process gets its clients' tokens.
     data : sequence of Path
         One per client.
     processes : int
@@ -99,13 +100,14 @@ def start_clients(
             "--rounds": call.last_round,
             "--seed": call.seed,
             "--grace": GRACE,
-            "--state-dir": run.state(names[0]) if alone else run.state(names[0]).parent,
+            "--state-dir": keys.run.state(names[0]) if alone else keys.run.state(names[0]).parent,
         }
         words = [str(word) for pair in flags.items() if pair[1] is not None for word in pair]
         for client in numbers:
             words += ["--client-id", client_name(client), "--data", str(data[client])]
         # Clients share the machine; torch takes the number of its threads from here before it is told another one.
-        child = children.start(name, ["client", *words, "--json"], environment={"OMP_NUM_THREADS": "1"})
+        environment = {"OMP_NUM_THREADS": "1", **keys.of_clients(name, names)}
+        child = children.start(name, ["client", *words, "--json"], environment=environment)
         display.started(name, child.process.pid)
         started.append(ClientProcess(child, names))
     return started

@@ -99,12 +99,12 @@ def _train(run: LocalRun, goal: Goal, clock: Callable[[], float], display: Displ
         call = ClientCall(
             server=f"http://{HOST}:{port}", task=options.task, last_round=goal.last_round, seed=options.seed
         )
-        clients = start_clients(run.children, run.directory, run.data.clients, options.processes, call, display)
+        clients = start_clients(run.children, run.keys, run.data.clients, options.processes, call, display)
         tests = RoundTests(run, goal, display)
         watch = Watch(run, clients, goal, tests, clock, display)
         master_url, _ = start_servers(run, port, display, watch.see)
         tests.start()
-        with Upstream(master_url) as upstream:
+        with Upstream(master_url, token=run.keys.operator) as upstream:
             watch.until_clients_stop(upstream)
     if tests.reached is None:
         _require_published(run, goal)

@@ -11,9 +11,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from fedtier.flags import bearer_token, command, json_flag
+from fedtier.flags import command, json_flag
 from fedtier.problems import Problem
 from fedtier.rounds import RoundManifest, RoundStatus
+from fedtier.tls import Tls
 from fedtier.upstream import Timeouts, Unreachable, Upstream
 from fedtier_cli.attendance import Attendance, attendance
 from fedtier_cli.history import HistoryRound, published_rounds, read_history, read_round
@@ -24,7 +25,7 @@ from fedtier_cli.published import Place, Published, opened, place_flags
 from fedtier_cli.round_names import round_name
 from fedtier_cli.round_screen import absent, round_screen
 from fedtier_cli.screen import screen
-from fedtier_cli.servers import asked, server_address, server_flag
+from fedtier_cli.servers import asked, chosen_server, running_master, server_flag
 from fedtier_cli.situation import plural, short
 
 _IMPATIENT: Final = Timeouts(connect=1.0, read=5.0)
@@ -117,7 +118,7 @@ def show(number: int | str, everything: bool, place: Place, as_json: bool) -> No
 @place_flags
 @server_flag
 @json_flag
-def clients(count: int | None, place: Place, server: str | None, as_json: bool) -> None:
+def clients(count: int | None, place: Place, server: str | None, tls: Tls, as_json: bool) -> None:
     """Show which clients were seen, when, and which never.
 
     A round selects its cohort; a round without a cohort selects every client that is expected by --clients, or that
@@ -137,7 +138,7 @@ def clients(count: int | None, place: Place, server: str | None, as_json: bool) 
     expected = [f"client-{number}" for number in range(count or 0)]
     with ended_by_signals("the reading"), opened(place) as published:
         manifests = [one.manifest for one in published_rounds(published.rounds)]
-        open_round = _open_round(published, server)
+        open_round = _open_round(published, server, tls)
     records = attendance((one for one in manifests if isinstance(one, RoundManifest)), expected)
     if as_json:
         for record in records:
@@ -152,15 +153,16 @@ def clients(count: int | None, place: Place, server: str | None, as_json: bool) 
         console.print(Text(_open_words(open_round)))
 
 
-def _open_round(published: Published, server: str | None) -> RoundStatus | None:
+def _open_round(published: Published, server: str | None, tls: Tls) -> RoundStatus | None:
     """Return the open round of the server that was named, or of a local run's master if it runs."""
     if server is not None:
-        with asked(server_address(server, None)) as upstream:
+        with asked(chosen_server(server, None, tls=tls)) as upstream:
             return upstream.round_status()
-    if published.federation is None or not published.federation.master:
+    if published.run is None or published.federation is None or not published.federation.master:
         return None
+    master = running_master(published.run, published.federation)
     try:
-        with Upstream(published.federation.master, token=bearer_token(), timeouts=_IMPATIENT) as upstream:
+        with Upstream(master.url, token=master.source(), timeouts=_IMPATIENT) as upstream:
             return upstream.round_status()
     except (Unreachable, Problem):
         return None  # the run has ended

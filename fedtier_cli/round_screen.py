@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from fedtier.evaluations import Evaluation
+from fedtier.plain_text import printable
 from fedtier.rounds import RoundManifest
 from fedtier_cli.attendance import by_number
 from fedtier_cli.class_table import class_table
 from fedtier_cli.history import HistoryRound
 from fedtier_cli.metrics import METRICS, known_first, shown_metric
-from fedtier_cli.plain_text import printable
 from fedtier_cli.situation import duration, moment, plural, settings_words, short, size
 
 SHOWN: Final = 20

@@ -76,6 +76,20 @@ class RunDirectory:
         """One log per process."""
         return self.path / "logs"
 
+    @property
+    def keys(self) -> Path:
+        """The run's signing key and its public key; for this user's eyes only."""
+        return self.path / "keys"
+
+    @property
+    def tokens(self) -> Path:
+        """One file per bearer; for this user's eyes only."""
+        return self.path / "tokens"
+
+    def token(self, name: str) -> Path:
+        """Return the file with the token of a bearer, ``operator`` or ``client-3``."""
+        return self.tokens / name
+
     def state(self, name: str) -> Path:
         """Return the state directory of a process, ``master`` or ``client-3``."""
         return self.path / "state" / name
@@ -83,6 +97,17 @@ class RunDirectory:
     def initial_model(self, seed: int) -> Path:
         """Return where the initial model of a seed lies."""
         return self.path / f"initial-{seed}.safetensors"
+
+    def is_in_use(self) -> bool:
+        """Return whether a run uses it now."""
+        try:
+            with (self.path / _LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     @property
     def has_record(self) -> bool:
@@ -145,7 +170,7 @@ def claimed(path: Path) -> Iterator[RunDirectory]:
         It cannot be made, or is a folder of other things.
     """
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)  # it holds clients' data
         if not (path / _LOCK).exists() and any(path.iterdir()):
             raise StartupError(f"the folder {path} holds other files; name an empty or a new --run-dir")
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -268,7 +268,7 @@ class Seaweed:
         for part in _PARTS:
             # It makes these there whatever its flags say, and leaves them behind when it is killed.
             name = f"seaweedfs-{part}-grpc-{self.ports[f'{part}.port.grpc']}.sock"
-            (Path("/tmp") / name).unlink(missing_ok=True)  # noqa: S108 -- SeaweedFS' own choice of place
+            (Path("/tmp") / name).unlink(missing_ok=True)  # nosec B108 # noqa: S108 -- SeaweedFS' own choice of place
 
     def _failed(self, what: str) -> StartupError:
         return StartupError(f"the S3 server {what}; its log {self._log} ends with:\n{self._own_log(_LOG_SHOWN_BYTES)}")

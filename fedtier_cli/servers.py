@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 
-from fedtier.flags import bearer_token, require_address
+from fedtier.flags import require_address
+from fedtier.plain_text import printable
 from fedtier.problems import Forbidden, MethodNotAllowed, NotFound, Problem, StartupError, Unauthenticated
-from fedtier.upstream import Timeouts, Unreachable, Upstream
-from fedtier_cli.plain_text import printable
+from fedtier.tls import NO_TLS, Tls, tls_flags
+from fedtier.token_sources import TokenPlace, TokenSource, single_token, token_place
+from fedtier.upstream import NotTrusted, Timeouts, Unreachable, Upstream
+from fedtier_cli.local_keys import operator_token
 from fedtier_cli.published import local_run
+from fedtier_cli.rundir import Federation, RunDirectory
 from fedtier_cli.workplace import keep_to_this_machine
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
@@ -22,10 +27,37 @@ _TIMEOUTS: Final = Timeouts(connect=5.0, read=15.0)
 _HOW_TO_SIGN: Final = "set FEDTIER_TOKEN to what fedtier token --role {role} --subject NAME prints"
 
 
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server, and where the token for it is.
+
+    Parameters
+    ----------
+    url : str
+    token : TokenPlace or None
+        None where this program has none.
+    tls : Tls
+        Whom to believe, and what to show.
+    """
+
+    url: str
+    token: TokenPlace | None = field(repr=False)
+    tls: Tls = NO_TLS
+
+    def source(self) -> TokenSource | None:
+        """Return the source of the token.
+
+        Raises
+        ------
+        StartupError
+        """
+        return single_token(self.token, warn=lambda sentence: click.echo(f"Warning: {sentence}", err=True))
+
+
 def server_flag(function: _Decorated) -> _Decorated:
-    """Add ``--server``."""
+    """Add ``--server``, and what it takes to trust it: see `fedtier.tls.tls_flags`."""
     return click.option("--server", metavar="URL", help="Address of the master, or of a worker that only reads.")(
-        function
+        tls_flags(function)
     )
 
 
@@ -39,8 +71,12 @@ def server_flags(function: _Decorated) -> _Decorated:
     return server_flag(run_dir(function))
 
 
-def server_address(server: str | None, run_dir: Path | None, environment: Mapping[str, str] = os.environ) -> str:
-    """Return the address of the server that the flags name.
+def chosen_server(
+    server: str | None, run_dir: Path | None, environment: Mapping[str, str] = os.environ, *, tls: Tls = NO_TLS
+) -> Server:
+    """Return the server that the flags name.
+
+    The token is the one of this program's environment, or else the operator's of a local run.
 
     Raises
     ------
@@ -48,22 +84,27 @@ def server_address(server: str | None, run_dir: Path | None, environment: Mappin
         They name none, or it is no address.
     """
     if server is not None:
-        require_address(server, "--server")
-        return server
+        require_address(server, "--server", plain_http=tls.plain_http)
+        return Server(server, token_place(environment), tls)
     run, federation = local_run(run_dir, environment)
     if not federation.master:
         raise StartupError(f"{run.path} does not say where its master is; name the server by --server URL")
     keep_to_this_machine(os.environ)
-    return federation.master
+    return running_master(run, federation, environment)
+
+
+def running_master(run: RunDirectory, federation: Federation, environment: Mapping[str, str] = os.environ) -> Server:
+    """Return the master of a local run, with the token of its operator unless the environment has another."""
+    return Server(federation.master, token_place(environment) or operator_token(run))
 
 
 @contextmanager
-def asked(url: str, *, role: str = "client") -> Iterator[Upstream]:
-    """Give a connection to a server, with this program's token; what it refuses becomes a sentence.
+def asked(server: Server, *, role: str = "client") -> Iterator[Upstream]:
+    """Give a connection to a server, with a token for it; what it refuses becomes a sentence.
 
     Parameters
     ----------
-    url : str
+    server : Server
     role : str
         That the server wants of a token.
 
@@ -73,21 +114,23 @@ def asked(url: str, *, role: str = "client") -> Iterator[Upstream]:
         The server is away, or refuses.
     """
     try:
-        with Upstream(url, token=bearer_token(), timeouts=_TIMEOUTS) as upstream:
+        with Upstream(server.url, token=server.source(), tls=server.tls, timeouts=_TIMEOUTS) as upstream:
             yield upstream
+    except NotTrusted as error:
+        raise StartupError(str(error)) from None
     except Unreachable as error:
         raise StartupError(f"{error}; start the server, or name another by --server") from None
     except Problem as problem:
-        raise StartupError(refusal(url, problem, role)) from None
+        raise StartupError(refusal(server, problem, role)) from None
 
 
-def refusal(url: str, problem: Problem, role: str) -> str:
+def refusal(server: Server, problem: Problem, role: str) -> str:
     """Return what a server's refusal means for whoever called the command, as one sentence."""
-    make_token, detail = _HOW_TO_SIGN.format(role=role), printable(problem.detail)
-    if isinstance(problem, Unauthenticated) and bearer_token() is None:
-        return f"{url} asks for a token, and FEDTIER_TOKEN is not set; {make_token}"
-    if isinstance(problem, Unauthenticated):
-        return f"{url} does not take the token in FEDTIER_TOKEN: {detail}; {make_token}"
+    url, make_token, detail = server.url, _HOW_TO_SIGN.format(role=role), printable(problem.detail)
+    if isinstance(problem, Unauthenticated) and server.token is None:
+        return f"{url} asks for a token, and FEDTIER_TOKEN is not set; {make_token}, or name a local run by --run-dir"
+    if isinstance(problem, Unauthenticated) and server.token is not None:
+        return f"{url} does not take the token in {server.token.name}: {detail}; {make_token}"
     if isinstance(problem, Forbidden):
         return f"{url} does not allow this: {detail}; {make_token}"
     if isinstance(problem, NotFound | MethodNotAllowed):

@@ -9,9 +9,9 @@ from typing import Any, Final
 from rich.table import Table
 from rich.text import Text
 
+from fedtier.plain_text import printable
 from fedtier.rounds import ClientSettings, Manifest, RoundManifest, RoundStatus
 from fedtier_cli.metrics import round_seconds
-from fedtier_cli.plain_text import printable
 
 _BAR: Final = 20
 _DIGITS: Final = 12

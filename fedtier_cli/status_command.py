@@ -15,14 +15,15 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from fedtier.flags import bearer_token, command, json_flag
+from fedtier.flags import command, json_flag
 from fedtier.problems import Forbidden, Problem, StartupError, Unauthenticated, Unavailable
 from fedtier.rounds import Manifest, parse_manifest
+from fedtier.tls import Tls
 from fedtier.upstream import Timeouts, Unreachable, Upstream
 from fedtier_cli.interruption import ended_by_signals
 from fedtier_cli.processes import as_json_line
 from fedtier_cli.screen import screen
-from fedtier_cli.servers import asked, refusal, server_address, server_flags
+from fedtier_cli.servers import Server, asked, chosen_server, refusal, server_flags
 from fedtier_cli.situation import Situation, situation_line, situation_table
 from fedtier_cli.watching import every_flag
 
@@ -36,7 +37,7 @@ _TIMEOUTS: Final = Timeouts(connect=5.0, read=15.0)
 @click.option("--watch", is_flag=True, help="Go on until the federation is finished, or Ctrl-C.")
 @every_flag
 @json_flag
-def status(server: str | None, run_dir: Path | None, watch: bool, every: float, as_json: bool) -> None:
+def status(server: str | None, run_dir: Path | None, tls: Tls, watch: bool, every: float, as_json: bool) -> None:
     """Show the open round, and how far it is.
 
     Asks a master, or a worker, which says what it heard last. With --watch the picture is drawn anew on a terminal;
@@ -47,12 +48,12 @@ def status(server: str | None, run_dir: Path | None, watch: bool, every: float, 
     flags, 3 when the round cannot get on as things are (paused, not ready, more clients needed than selected),
     130 by Ctrl-C.
     """
-    url = server_address(server, run_dir)
+    chosen = chosen_server(server, run_dir, tls=tls)
     if watch:
         with ended_by_signals("the watching"), _watcher(as_json) as watcher:
-            _watch(url, every, watcher)
+            _watch(chosen, every, watcher)
         return
-    with ended_by_signals("the reading"), asked(url) as upstream:
+    with ended_by_signals("the reading"), asked(chosen) as upstream:
         situation = Observer(upstream, _now).look()
     if as_json:
         print(as_json_line(situation.document()))
@@ -160,9 +161,9 @@ def _watcher(as_json: bool) -> Iterator[_Watcher]:
         yield _Picture(live)
 
 
-def _watch(url: str, every: float, watcher: _Watcher) -> None:
+def _watch(server: Server, every: float, watcher: _Watcher) -> None:
     """Look until the federation is finished."""
-    with Upstream(url, token=bearer_token(), timeouts=_TIMEOUTS) as upstream:
+    with Upstream(server.url, token=server.source(), tls=server.tls, timeouts=_TIMEOUTS) as upstream:
         observer = Observer(upstream, _now)
         while True:
             pause = every
@@ -174,7 +175,7 @@ def _watch(url: str, every: float, watcher: _Watcher) -> None:
                 watcher.away(problem.detail)
                 pause = max(every, problem.retry_after or 0)
             except Problem as problem:
-                raise StartupError(refusal(url, problem, "client")) from None
+                raise StartupError(refusal(server, problem, "client")) from None
             else:
                 watcher.see(situation)
                 if situation.status.state == "finished":

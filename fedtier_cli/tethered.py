@@ -42,6 +42,7 @@ if __name__ == "__main__":
     _, started_by, path, *arguments = sys.argv
     _end_with(int(started_by))
     if path != _FEDTIER:
-        os.execv(path, [path, *arguments])  # noqa: S606 -- the path was given by our own code; no shell is wanted
+        # The path was given by our own code; no shell is wanted.
+        os.execv(path, [path, *arguments])  # nosec B606 # noqa: S606
     sys.argv[:] = [_FEDTIER, *arguments]
     runpy.run_module("fedtier_cli.main", run_name="__main__")

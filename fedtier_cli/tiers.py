@@ -14,6 +14,7 @@ from fedtier.bucket import connect
 from fedtier.problems import StartupError
 from fedtier.rounds import ClientSettings
 from fedtier.store import RoundStore, StoreCorrupt, StoreUnavailable
+from fedtier_cli.local_keys import LocalKeys
 from fedtier_cli.processes import Child, Children, Ended, Event, Fact, RunFailed, has_ended
 from fedtier_cli.rundir import Federation, RunDirectory, label
 from fedtier_cli.seaweed import HOST, REGION, Seaweed
@@ -168,7 +169,12 @@ def shared_port(port: int) -> Iterator[int]:
 
 
 def start_master(
-    children: Children, run: RunDirectory, settings: TierSettings, store: EmbeddedStore, initial_model: Path | None
+    children: Children,
+    run: RunDirectory,
+    settings: TierSettings,
+    store: EmbeddedStore,
+    keys: LocalKeys,
+    initial_model: Path | None,
 ) -> Child:
     """Start the master; without an initial model where one is published already."""
     flags = {
@@ -184,7 +190,8 @@ def start_master(
         "--web-model": initial_model,
         "--grace": GRACE,
     }
-    return children.start("master", _arguments("master", flags), environment=store.server.environment())
+    environment = {**store.server.environment(), **keys.of_servers}
+    return children.start("master", _arguments("master", flags), environment=environment)
 
 
 def _sampling_flags(sampling: Sampling | None) -> dict[str, object]:
@@ -205,13 +212,14 @@ def _training_flags(client: ClientSettings) -> dict[str, object]:
     }
 
 
-def start_workers(children: Children, run: RunDirectory, workers: int, master_url: str, port: int) -> list[Child]:
+def start_workers(children: Children, keys: LocalKeys, workers: int, master_url: str, port: int) -> list[Child]:
     """Start the workers, all on one port."""
     started = []
     for number in range(workers):
         name = f"worker-{number}"
-        flags = {"--master": master_url, "--state-dir": run.state(name), "--port": port, "--grace": GRACE}
-        started.append(children.start(name, [*_arguments("worker", flags), "--share-port"]))
+        flags = {"--master": master_url, "--state-dir": keys.run.state(name), "--port": port, "--grace": GRACE}
+        arguments = [*_arguments("worker", flags), "--share-port"]
+        started.append(children.start(name, arguments, environment=keys.of_workers))
     return started
 
 

@@ -5,6 +5,7 @@ other in S3. `planning` opens rounds, `coordinator` is the core (what is counted
 the round closes), `journal` makes what was counted durable (`records` are its JSON
 files), `recorder` is the thread that journals and adds, `server_update` turns the sum
 into a model, `publisher` is the thread that closes and publishes rounds, `recovery`
-finds out at start where an earlier process stopped, `aggregator` ties them together and
-`app` is the HTTP side.
+finds out at start where an earlier process stopped, `stillness` tells when to warn of a
+round that nobody joins, `aggregator` ties them together, `metrics` is what they count,
+and `app` is the HTTP side.
 """

@@ -15,6 +15,7 @@ import structlog
 
 from fedtier.admission import refuse_by_address
 from fedtier.entries import Counted, Entry
+from fedtier.metrics import RoundView, view_of
 from fedtier.problems import NotFound, Problem, RoundNotOpen, RoundOver, StartupError, Unavailable
 from fedtier.rounds import (
     BaseRound,
@@ -51,6 +52,7 @@ from master_aggregator.coordinator import (
     StayOpen,
     Tick,
 )
+from master_aggregator.metrics import MasterMetrics
 from master_aggregator.opening import OpenRound, Workshop, base_round
 from master_aggregator.overdue import OverdueMark
 from master_aggregator.planning import Rules
@@ -58,12 +60,15 @@ from master_aggregator.publisher import Publisher
 from master_aggregator.recorder import Recorder
 from master_aggregator.recovery import recover
 from master_aggregator.scoreboard import Scoreboard
+from master_aggregator.stillness import Stillness
 from master_aggregator.summaries import Witnessed
 
 PRESIGNED_SECONDS: Final = 3600
 """How long a redirect to S3 is good: time for a slow reader of a large model to come back for the rest."""
 ANSWER_WITHIN: Final = 50.0
 """Seconds an upload waits for the disk before it is asked to come again."""
+_LOOK_EVERY: Final = 30.0
+"""Seconds between two looks whether the round stands still."""
 _LAST_LOOK: Final = 2.0
 """Seconds that TensorBoard's file may take at the end."""
 
@@ -98,6 +103,7 @@ class MasterAggregator:
     store : RoundStore
     state : StateDirectory
     rules : Rules
+    metrics : MasterMetrics
     surroundings : Surroundings
     redirect_models : bool
         Send who asks for a model to S3, by a URL that is good for a while.
@@ -110,12 +116,14 @@ class MasterAggregator:
         store: RoundStore,
         state: StateDirectory,
         rules: Rules,
+        metrics: MasterMetrics,
         surroundings: Surroundings,
         *,
         redirect_models: bool = False,
         scoreboard: Scoreboard | None = None,
     ) -> None:
         self._store = store
+        self._metrics = metrics
         self._redirect_models = redirect_models
         self._outside = surroundings
         self._shelf = ModelShelf(state.models, self._fetch_model)
@@ -126,13 +134,14 @@ class MasterAggregator:
         self._core = Coordinator()
         self._lock = threading.Lock()
         self._waiting = WaitingRoom()
-        self._recorder = Recorder(state, self._tell, surroundings.die)
+        self._recorder = Recorder(state, self._tell, metrics, surroundings.die)
         self._publisher = Publisher(
             store,
             self._workshop,
             self._show_published,
             self._take_over,
             surroundings.finished,
+            metrics,
             rng=surroundings.rng,
         )
         self._scoreboard = scoreboard
@@ -142,6 +151,9 @@ class MasterAggregator:
         self._status: RoundStatus | None = None
         self._history = threading.Lock()
         self._published: dict[int, tuple[str, ModelDigest]] = {}
+        self._stillness = Stillness()
+        self._ended = threading.Event()
+        metrics.round.look = self._round_view
 
     def start(self) -> None:
         """Find the open round and start the threads.
@@ -157,6 +169,7 @@ class MasterAggregator:
             raise StartupError(f"the open round cannot be taken up: {problem.detail}") from None
         except OSError as error:
             raise StartupError(f"the state directory {self._state.path} cannot be used: {error}") from None
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
         self._recorder.start()
         self._publisher.start()
         if self._scoreboard is not None:
@@ -173,8 +186,25 @@ class MasterAggregator:
 
     def close(self) -> None:
         """Bring to an end what is worth a moment; called after the last request was answered."""
+        self._ended.set()
         if self._scoreboard is not None:
             self._scoreboard.stop(_LAST_LOOK)
+
+    def warn_if_still(self) -> None:
+        """Log that the round gets no new contributors, where a warning of it is due."""
+        status = self._status
+        still = None if status is None else self._stillness.look(status, self._outside.clock())
+        if status is not None and still is not None:
+            structlog.get_logger().warning(
+                "the round waits for contributors",
+                round=status.round,
+                attempt=status.attempt,
+                state=status.state,
+                for_seconds=round(still.seconds),
+                counted=status.counted,
+                threshold=status.threshold,
+                missing=still.missing,
+            )
 
     # What the HTTP side asks.
 
@@ -324,7 +354,9 @@ class MasterAggregator:
             self._overdue_mark.set(plan)
         except OSError as error:
             problem = self._state.refuse(error)
-            structlog.get_logger().error("no early close could be noted", round=plan.round, reason=problem.detail)
+            structlog.get_logger().error(
+                "no early close could be noted", round=plan.round, attempt=plan.attempt, reason=problem.detail
+            )
             self._tell(OverdueNotNoted(plan.round, problem))
         else:
             self._tell(CloseAsked(plan.round))
@@ -341,7 +373,9 @@ class MasterAggregator:
     def _take_over(self, opened: OpenRound, counted: tuple[Contributor, ...] = (), *, closed: bool = False) -> None:
         """Let the core and everyone who asks know of the round that is open now."""
         plan = opened.plan
-        structlog.get_logger().info("round opened", round=plan.round, attempt=plan.attempt, counted=len(counted))
+        structlog.get_logger().info(
+            "round opened", round=plan.round, attempt=plan.attempt, counted=len(counted), threshold=plan.threshold
+        )
         self._opened = opened
         self._tell(Opened(plan, counted, closed))
         if self._timer is not None:
@@ -350,6 +384,8 @@ class MasterAggregator:
             self._wait_for(plan.deadline)
 
     def _show_published(self, manifest: RoundManifest, publishing: float) -> None:
+        self._metrics.publish.observe(publishing)
+        self._metrics.rounds.observe((manifest.published_at - manifest.opened_at).total_seconds())
         refused = self._refusals.take()
         if self._scoreboard is not None:
             self._scoreboard.published(manifest, Witnessed(publishing, refused))
@@ -366,6 +402,17 @@ class MasterAggregator:
 
     def _fetch_model(self, base: BaseRound, destination: Path) -> None:
         self._store.download_model(base.round, base.sha256, destination)
+        self._metrics.traffic.received("model", base.bytes)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_LOOK_EVERY):
+            self.warn_if_still()
+
+    def _round_view(self) -> RoundView | None:
+        status, opened = self._status, self._opened
+        if status is None or opened is None:
+            return None
+        return view_of(status, (self._outside.clock() - opened.journal.opened_at).total_seconds())
 
     def _find(self, round_number: int) -> tuple[str, ModelDigest]:
         """Return the digests of a published round's manifest and model."""

@@ -5,22 +5,27 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from flask import Flask, Response, g
+import structlog
+from flask import Flask, Response, g, request
 
 from fedtier.exact import check_arithmetic
+from fedtier.metrics_listener import metrics_served
 from fedtier.rounds import RoundStatus
 from fedtier.serving.access import Gate, require
+from fedtier.serving.operations import OPERATOR, SHARED
 from fedtier.serving.runner import stop_at_once, stop_gracefully
 from fedtier.serving.shell import create_app, parse_round
 from fedtier.serving.statedir import StateDirectory
 from fedtier.store import RoundStore
-from fedtier.tokens import TokenVerifier
+from fedtier.tokens import Verifier
 from master_aggregator.aggregator import MasterAggregator, Surroundings
+from master_aggregator.metrics import MasterMetrics
 from master_aggregator.planning import Rules
 from master_aggregator.scoreboard import Scoreboard
 
@@ -41,9 +46,14 @@ class MasterOptions:
     threads : int
     spool_max : int or None
         Bytes that bodies may take in the spool; None is half of the disk.
-    verifier : TokenVerifier or None
+    verifier : Verifier or None
+    client_certs : bool
+        Whether whoever comes needs a certificate beside the token.
     tensorboard_dir : Path or None
         Where TensorBoard's file is written; None writes none.
+    metrics_host : str
+    metrics_port : int or None
+        Where metrics are served besides ``/metrics``; None is nowhere.
     """
 
     bucket_name: str
@@ -53,9 +63,12 @@ class MasterOptions:
     redirect_models: bool
     exit_when_finished: bool
     threads: int
-    spool_max: int | None
-    verifier: TokenVerifier | None
+    verifier: Verifier | None
+    client_certs: bool
     tensorboard_dir: Path | None
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
+    spool_max: int | None = None
 
 
 def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
@@ -76,22 +89,24 @@ def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
 
     store = RoundStore(options.bucket_name, options.bucket_key)
     folder = options.tensorboard_dir
+    metrics = MasterMetrics()
     tier = MasterAggregator(
         store,
         state,
         options.rules,
+        metrics,
         Surroundings(clock=lambda: datetime.now(UTC), rng=random.SystemRandom(), die=stop_at_once, finished=finished),
         redirect_models=options.redirect_models,
         scoreboard=None if folder is None else Scoreboard(store, folder.absolute()),
     )
-    app = master_app(tier, Gate(options.verifier), state, threads=options.threads)
-    tier.start()
-
-    def close() -> None:
-        ended.set()
-        tier.close()
-
-    return app, close
+    gate = Gate(options.verifier, client_certs=options.client_certs)
+    app = master_app(tier, gate, state, metrics, threads=options.threads)
+    with ExitStack() as ending:
+        ending.enter_context(metrics_served(metrics, options.metrics_host, options.metrics_port))
+        tier.start()
+        ending.callback(tier.close)
+        ending.callback(ended.set)
+        return app, ending.pop_all().close
 
 
 def _exit_later(ended: threading.Event) -> None:
@@ -99,12 +114,16 @@ def _exit_later(ended: threading.Event) -> None:
         stop_gracefully()
 
 
-def master_app(tier: MasterAggregator, gate: Gate, state: StateDirectory, *, threads: int) -> Flask:
+def master_app(
+    tier: MasterAggregator, gate: Gate, state: StateDirectory, metrics: MasterMetrics, *, threads: int
+) -> Flask:
     """Build the app around a master; see `fedtier.serving.shell.create_app`."""
-    app = create_app(__name__, tier, gate, state, threads=threads)
+    app = create_app(__name__, tier, gate, state, metrics, threads=threads, operations=(*SHARED, *OPERATOR))
 
     def require_operator() -> None:
         require(g.bearer, roles={"operator"})
+        by = None if g.bearer is None else g.bearer.subject
+        structlog.get_logger().info("the operator asks", path=request.path, by=by, address=request.remote_addr)
 
     @app.post("/v1/rounds/<number>/close")
     def close(number: str) -> Response:

@@ -7,14 +7,18 @@ from typing import Any
 
 import click
 
-from fedtier.flags import FiniteRange, command, json_flag
+from fedtier.flags import FiniteRange, command, json_flag, require_address
 from fedtier.logs import configure_logging
+from fedtier.metrics_listener import metrics_flags
 from fedtier.problems import StartupError
 from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, ClientSettings
-from fedtier.serving.access import require_loopback, token_verifier
+from fedtier.serving.access import require_guard
+from fedtier.serving.limits import Limits
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
+from fedtier.serving.verify_keys import TokenRules, token_verifier
 from fedtier.store import RoundStore
+from fedtier.tls import Tls, server_context, tls_flags
 from master_aggregator.app import MasterOptions, create_master
 from master_aggregator.initial import publish_initial_model
 from master_aggregator.planning import Rules
@@ -90,17 +94,20 @@ _HIGHEST_WEIGHT_LIMIT = 1 << 48
 @click.option("--no-tensorboard", is_flag=True, help="Write nothing for TensorBoard.")
 @click.option("--exit-when-finished", is_flag=True, help="Exit 0 once the last round is published.")
 @server_flags(port=5000)
+@tls_flags
+@metrics_flags
 @json_flag
-def master(**flags: Any) -> None:
+def master(tls: Tls, **flags: Any) -> None:
     """Count clients, close rounds, average, and publish the round models to S3."""
     configure_logging("master")
     rules = _rules(flags)
-    verifier = token_verifier()
-    if verifier is None:
-        require_loopback(flags["host"])
-    notice = publish_initial_model(
-        RoundStore(flags["bucket_name"], flags["bucket_key"]), flags["web_model"], rules.weight_limit
-    )
+    verifier = token_verifier(TokenRules(audience=flags["audience"], revoked=flags["revoked"]))
+    client_certs = flags["require_client_certs"]
+    require_guard(flags["host"], has_keys=verifier is not None, tls=tls, client_certs=client_certs)
+    context = server_context(tls, client_certs=client_certs)
+    store = RoundStore(flags["bucket_name"], flags["bucket_key"])
+    require_address(store.endpoint, "the S3 endpoint", plain_http=tls.plain_http)
+    notice = publish_initial_model(store, flags["web_model"], rules.weight_limit)
     if notice:
         click.echo(notice, err=True)
     options = MasterOptions(
@@ -113,7 +120,10 @@ def master(**flags: Any) -> None:
         threads=flags["threads"],
         spool_max=flags["spool_max"],
         verifier=verifier,
+        client_certs=client_certs,
         tensorboard_dir=_tensorboard_dir(flags),
+        metrics_host=flags["metrics_host"],
+        metrics_port=flags["metrics_port"],
     )
     server = ServerOptions(
         "master",
@@ -122,6 +132,8 @@ def master(**flags: Any) -> None:
         threads=flags["threads"],
         grace=flags["grace"],
         announce_json=flags["as_json"],
+        limits=Limits(min_rate=flags["min_rate"]),
+        tls=context,
     )
     serve(server, lambda: create_master(options))
 

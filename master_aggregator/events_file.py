@@ -56,7 +56,7 @@ class EventsFile:
     Parameters
     ----------
     folder : Path
-        Made when it is missing, and locked until `close`.
+        Made when it is missing, for the owner's eyes only, and locked until `close`.
 
     Raises
     ------
@@ -64,7 +64,7 @@ class EventsFile:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._folder = folder
         self._lock = _locked(folder)
         self._file = -1

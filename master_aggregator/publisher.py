@@ -21,10 +21,12 @@ import structlog
 from fedtier.crash_points import CrashPoint, reach
 from fedtier.fields import sha256_hex
 from fedtier.problems import Problem
+from fedtier.reminders import trouble_reminder
 from fedtier.rounds import Contributor, Head, ModelDigest, RoundManifest, RoundPlan
 from fedtier.serving.statedir import sync_file
 from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
 from master_aggregator.journal import Journal
+from master_aggregator.metrics import MasterMetrics
 from master_aggregator.opening import OpenRound, Workshop
 from master_aggregator.records import CloseRecord
 from master_aggregator.server_update import write_mean
@@ -50,6 +52,7 @@ class Publisher:
         Takes the round that is open now.
     finished : callable
         Is told when nothing is left to be done after the last round.
+    metrics : MasterMetrics
     rng : random.Random
         Spreads the tries while S3 or the disk is away.
     """
@@ -61,6 +64,7 @@ class Publisher:
         published: Callable[[RoundManifest, float], None],
         opened: Callable[[OpenRound], None],
         finished: Callable[[], None],
+        metrics: MasterMetrics,
         *,
         rng: random.Random,
     ) -> None:
@@ -69,6 +73,7 @@ class Publisher:
         self._published = published
         self._opened = opened
         self._finished = finished
+        self._metrics = metrics
         self._rng = rng
         self._work: queue.SimpleQueue[_Work] = queue.SimpleQueue()
         self._trouble: str | None = None
@@ -114,7 +119,7 @@ class Publisher:
     def _publish(self, opened: OpenRound, work: CloseRecord | tuple[Contributor, ...]) -> OpenRound:
         """Publish a round and return the one that is open then."""
         log = self._log.bind(round=opened.plan.round, attempt=opened.plan.attempt)
-        record = work if isinstance(work, CloseRecord) else self._insist(opened, lambda: self._close(opened, work))
+        record = work if isinstance(work, CloseRecord) else self._insist_on_closing(opened, work)
         path = opened.journal.model_path
         round_number = opened.plan.round
         manifest = RoundManifest.from_json(record.manifest)
@@ -134,6 +139,10 @@ class Publisher:
         self._opened(following)
         Journal.remove(opened.journal.folder)
         return following
+
+    def _insist_on_closing(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> CloseRecord:
+        with self._metrics.close.time():
+            return self._insist(opened, lambda: self._close(opened, contributors))
 
     def _close(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> CloseRecord:
         """Write the model and make durable what is going to be published."""
@@ -160,7 +169,7 @@ class Publisher:
 
         Without its journal it never would: then the process ends.
         """
-        pause = _FIRST_PAUSE
+        pause, reminder, began = _FIRST_PAUSE, trouble_reminder(), self._workshop.clock()
         while True:
             try:
                 result = step()
@@ -169,12 +178,24 @@ class Publisher:
                     opened.journal.require_there()
                 reason = self._workshop.state.refuse(error).detail if isinstance(error, OSError) else str(error)
                 self._trouble = f"a round waits to be published: {reason}"
-                self._log.warning("publishing does not get on", reason=reason)
+                self._metrics.retries.add("disk" if isinstance(error, OSError) else "s3")
+                lasted = (self._workshop.clock() - began).total_seconds()
+                if reminder.due(lasted):
+                    self._tell_of_trouble(opened.plan, reason, lasted)
             else:
                 self._trouble = None
                 return result
             threading.Event().wait(self._rng.uniform(pause / 2, pause))
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _tell_of_trouble(self, plan: RoundPlan, reason: str, lasted: float) -> None:
+        self._log.warning(
+            "publishing does not get on",
+            round=plan.round,
+            attempt=plan.attempt,
+            reason=reason,
+            for_seconds=round(lasted, 1),
+        )
 
 
 def write_model(opened: OpenRound) -> ModelDigest:

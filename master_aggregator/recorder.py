@@ -13,10 +13,12 @@ from typing import Final, NoReturn
 import structlog
 
 from fedtier.crash_points import CrashPoint, reach
-from fedtier.entries import add_entry
+from fedtier.entries import Entry, add_entry
+from fedtier.logs import named
 from fedtier.problems import Problem
 from fedtier.serving.statedir import StateDirectory
 from master_aggregator.coordinator import Event, NotRecorded, Record, Recorded
+from master_aggregator.metrics import MasterMetrics
 from master_aggregator.opening import OpenRound
 from master_aggregator.records import Damaged
 
@@ -31,12 +33,20 @@ class Recorder:
     state : StateDirectory
     tell : callable
         Takes events for the core.
+    metrics : MasterMetrics
     die : callable
         Ends the process with a sentence.
     """
 
-    def __init__(self, state: StateDirectory, tell: Callable[[Event], None], die: Callable[[str], NoReturn]) -> None:
+    def __init__(
+        self,
+        state: StateDirectory,
+        tell: Callable[[Event], None],
+        metrics: MasterMetrics,
+        die: Callable[[str], NoReturn],
+    ) -> None:
         self._state = state
+        self._metrics = metrics
         self._tell = tell
         self._die = die
         self._work: queue.SimpleQueue[tuple[OpenRound, Record]] = queue.SimpleQueue()
@@ -61,10 +71,13 @@ class Recorder:
 
     def _record(self, opened: OpenRound, group: list[Record]) -> None:
         tickets = tuple(record.ticket for record in group)
+        log = self._log.bind(round=opened.plan.round, attempt=opened.plan.attempt)
+        clients = named(client_id for record in group for client_id in record.entry.client_ids)
         try:
-            entries = opened.journal.append(record.entry for record in group)
+            with self._metrics.journal_write.time():
+                entries = opened.journal.append(record.entry for record in group)
         except OSError as error:
-            self._log.error("entries could not be journaled", reason=str(error), entries=len(group))
+            log.error("entries could not be journaled", reason=str(error), entries=len(group), **clients)
             opened.journal.require_there()
             self._tell(NotRecorded(tickets, self._state.refuse(error, wanted=opened.plan.sums.nbytes)))
             return
@@ -74,20 +87,20 @@ class Recorder:
         reach(CrashPoint.ENTRIES_JOURNALED, opened.plan.round)
         try:
             for entry in entries:
-                add_entry(opened.total, entry)
+                self._add(opened, entry)
         except (OSError, Problem) as error:
             self._die(f"a journaled entry could not be added to the sum ({error}); start again to replay the journal")
-        for entry in entries:
-            self._log.info(
-                "counted",
-                round=entry.round,
-                attempt=entry.attempt,
-                clients=sorted(entry.client_ids),
-                examples=entry.total_weight,
-            )
+        self._metrics.counted(clients["contributors"])
+        log.info("counted", **clients, examples=sum(entry.total_weight for entry in entries), entries=len(entries))
         self._snapshot(opened)
         reach(CrashPoint.ENTRIES_ADDED, opened.plan.round)
         self._tell(Recorded(tickets))
+
+    def _add(self, opened: OpenRound, entry: Entry) -> None:
+        with self._metrics.fold.time():
+            add_entry(opened.total, entry)
+        if entry.kind == "partial":
+            self._metrics.partial(len(entry.contributors), entry.body.path.stat().st_size)
 
     def _snapshot(self, opened: OpenRound) -> None:
         """Bound the journal's disk; before the entries are counted, so that no round closes meanwhile."""
@@ -96,4 +109,5 @@ class Recorder:
         try:
             opened.journal.snapshot(opened.total)
         except (OSError, Damaged) as error:
-            self._log.warning("no snapshot could be written", reason=str(error))
+            plan = opened.plan
+            self._log.warning("no snapshot could be written", round=plan.round, attempt=plan.attempt, reason=str(error))

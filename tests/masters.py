@@ -21,12 +21,14 @@ from fedtier.rounds import ClientSettings
 from fedtier.serving.access import Gate
 from fedtier.serving.statedir import StateDirectory
 from fedtier.store import RoundStore
-from fedtier.tokens import TokenVerifier
+from fedtier.tokens import Verifier
 from master_aggregator.aggregator import MasterAggregator, Surroundings
 from master_aggregator.app import master_app
+from master_aggregator.metrics import MasterMetrics
 from master_aggregator.planning import Rules
 from master_aggregator.scoreboard import Scoreboard
 from tests.builders import WEIGHT_LIMIT, model_arrays, safetensors
+from tests.described import MasterClient
 from tests.s3_servers import S3Server
 
 PATIENCE = 30.0
@@ -77,7 +79,7 @@ class Master:
         folder: Path,
         chosen: Rules | None = None,
         *,
-        verifier: TokenVerifier | None = None,
+        verifier: Verifier | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         rng: random.Random | None = None,
         redirect_models: bool = False,
@@ -89,10 +91,18 @@ class Master:
         self.state = StateDirectory(folder, self._die, spool_max=spool_max)
         self.state.clear_spool()
         around = Surroundings(clock=clock, rng=rng or random.Random(0), die=self._die, finished=self.finished.set)
+        self.metrics = MasterMetrics()
         self.tier = MasterAggregator(
-            store, self.state, chosen or rules(), around, redirect_models=redirect_models, scoreboard=scoreboard
+            store,
+            self.state,
+            chosen or rules(),
+            self.metrics,
+            around,
+            redirect_models=redirect_models,
+            scoreboard=scoreboard,
         )
-        self.app = master_app(self.tier, Gate(verifier), self.state, threads=16)
+        self.app = master_app(self.tier, Gate(verifier), self.state, self.metrics, threads=16)
+        self.app.test_client_class = MasterClient
 
     def start(self) -> Master:
         try:

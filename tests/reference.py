@@ -178,10 +178,13 @@ def total(plan: Plan, updates: Sequence[tuple[Tensor, int]]) -> list[int]:
 
 def mean(plan: Plan, updates: Sequence[tuple[Tensor, int]]) -> bytes:
     """Return the bytes of the weighted mean of a summed tensor."""
-    dtype = updates[0][0].dtype
-    weight = sum(n for _, n in updates)
+    return mean_of_sum(plan, updates[0][0].dtype, total(plan, updates), sum(n for _, n in updates))
+
+
+def mean_of_sum(plan: Plan, dtype: str, entries: Sequence[int], weight: int) -> bytes:
+    """Return the bytes of the mean that a sum is divided to, whoever added it up."""
     found = []
-    for entry in total(plan, updates):
+    for entry in entries:
         if plan.kind == "integer":
             found.append(Fraction(round(Fraction(entry, weight))))
             continue
@@ -222,6 +225,11 @@ def round_model(
     for name, tensor in base:
         plan = plan_of(tensor, weight_limit)
         parts.append(tensor.data if plan.kind == "kept" else mean(plan, [(u[name], n) for u, n in updates]))
+    return model_file(base, parts)
+
+
+def model_file(base: Sequence[tuple[str, Tensor]], parts: Sequence[bytes]) -> bytes:
+    """Return the file of a model that has the tensors of another, with these bytes."""
     ends = [0]
     for part in parts:
         ends.append(ends[-1] + len(part))

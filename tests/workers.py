@@ -19,11 +19,13 @@ from werkzeug.wrappers import Request, Response
 from fedtier.serving.access import Gate
 from fedtier.serving.shell import create_app
 from fedtier.serving.statedir import StateDirectory
-from fedtier.tokens import TokenVerifier
+from fedtier.tokens import Verifier
 from fedtier.upstream import Upstream
+from tests.described import WorkerClient
 from tests.masters import put, wait_until
 from worker_aggregator.aggregator import WorkerAggregator
 from worker_aggregator.batch import Batcher
+from worker_aggregator.metrics import WorkerMetrics
 
 
 class Way:
@@ -98,21 +100,24 @@ class Worker:
         batch_max: int = 8,
         batch_age: float = 5.0,
         token: str | None = None,
-        verifier: TokenVerifier | None = None,
+        verifier: Verifier | None = None,
         clock: Callable[[], float] = time.monotonic,
         rng: random.Random | None = None,
     ) -> None:
         self.state = StateDirectory(folder)
         ids = iter(f"{folder.name}-batch-{number}" for number in range(1_000_000))
         batcher = Batcher(batch_max=batch_max, batch_age=batch_age, new_id=lambda: next(ids))
+        self.metrics = WorkerMetrics(clock)
         self.tier = WorkerAggregator(
-            lambda: Upstream(master, token=token),
+            lambda: Upstream(master, token=lambda: token),
             self.state,
             batcher,
+            self.metrics,
             clock=clock,
             rng=rng or random.Random(folder.name),
         )
-        self.app = create_app("worker", self.tier, Gate(verifier), self.state, threads=24)
+        self.app = create_app("worker", self.tier, Gate(verifier), self.state, self.metrics, threads=24)
+        self.app.test_client_class = WorkerClient
 
     def __enter__(self) -> Worker:
         self.tier.start()

@@ -4,5 +4,5 @@ In: updates from clients, partials from workers further down. Out: partials to t
 upstream, which is the master or another worker; answers to the senders once the
 upstream has answered. `batch` is the core (what goes into which batch, who is told
 what), `events` its words, `folder` adds entries up, `forwarder` sends sealed batches, `follower` watches
-the upstream's round, `aggregator` ties them together and `app` is the HTTP side.
+the upstream's round, `aggregator` ties them together, `metrics` is what they count, and `app` is the HTTP side.
 """

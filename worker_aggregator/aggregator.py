@@ -15,6 +15,7 @@ import structlog
 
 from fedtier.admission import refuse_by_address
 from fedtier.entries import Counted, Entry
+from fedtier.metrics import RoundView, view_of
 from fedtier.problems import (
     NotFound,
     Problem,
@@ -49,6 +50,7 @@ from worker_aggregator.events import (
 from worker_aggregator.folder import Folder
 from worker_aggregator.follower import Follower
 from worker_aggregator.forwarder import Forwarder
+from worker_aggregator.metrics import WorkerMetrics
 
 ANSWER_WITHIN: Final = 25.0
 """Seconds an upload waits for the upstream before it is asked to come again; its entry stays in the batch."""
@@ -78,6 +80,7 @@ class WorkerAggregator:
         Makes a connection to the upstream; one for each thread.
     state : StateDirectory
     batcher : Batcher
+    metrics : WorkerMetrics
     clock : callable
         Monotonic seconds.
     rng : random.Random
@@ -89,6 +92,7 @@ class WorkerAggregator:
         connect: Callable[[], Upstream],
         state: StateDirectory,
         batcher: Batcher,
+        metrics: WorkerMetrics,
         *,
         clock: Callable[[], float],
         rng: random.Random,
@@ -96,6 +100,7 @@ class WorkerAggregator:
         self._connect = connect
         self._state = state
         self._core = batcher
+        self._metrics = metrics
         self._clock = clock
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
@@ -105,11 +110,13 @@ class WorkerAggregator:
         self._status: RoundStatus | None = None
         self._plan: RoundPlan | None = None
         self._shelf = ModelShelf(state.models, self._fetch_model)
-        self._forwarder = Forwarder(connect(), state, self._tell, rng=rng)
-        self._folder = Folder(state, self._forwarder.put, self._tell)
+        self._forwarder = Forwarder(connect(), state, self._tell, metrics, clock=clock, rng=rng)
+        self._folder = Folder(state, self._forwarder.put, self._tell, metrics)
         self._refusals = Refusals()
-        self._follower = Follower(connect(), self._see, self._refusals, clock=clock, rng=rng)
+        self._follower = Follower(connect(), self._see, self._refusals, metrics.silence, clock=clock, rng=rng)
         self._log = structlog.get_logger()
+        self._seen_at = clock()
+        metrics.round.look = self._round_view
 
     def start(self) -> None:
         """Start the threads."""
@@ -252,11 +259,16 @@ class WorkerAggregator:
             self._tell(RoundSeen(plan))
         with self._lock:
             self._plan = plan if news else self._plan
+            self._seen_at = self._clock() if news else self._seen_at
             self._status = status
             self._news.notify_all()
         if news:
             # Not by the follower itself, which would hear of nothing newer until a large model is here.
             threading.Thread(target=self._prefetch, args=(status.base,), name="prefetch", daemon=True).start()
+
+    def _round_view(self) -> RoundView | None:
+        status = self._status
+        return None if status is None else view_of(status, self._clock() - self._seen_at)
 
     def _prefetch(self, base: BaseRound) -> None:
         try:
@@ -272,6 +284,7 @@ class WorkerAggregator:
     def _fetch_model(self, base: BaseRound, destination: Path) -> None:
         with self._asking() as upstream:
             upstream.download_model(base, destination)
+        self._metrics.traffic.received("model", base.bytes)
 
     @contextmanager
     def _asking(self) -> Iterator[Upstream]:

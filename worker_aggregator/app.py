@@ -6,20 +6,25 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flask import Flask
 
 from fedtier.exact import check_arithmetic
+from fedtier.metrics_listener import metrics_served
 from fedtier.serving.access import Gate
 from fedtier.serving.runner import stop_at_once
 from fedtier.serving.shell import create_app
 from fedtier.serving.statedir import StateDirectory
-from fedtier.tokens import TokenVerifier
+from fedtier.tls import NO_TLS, Tls
+from fedtier.token_sources import TokenSource
+from fedtier.tokens import Verifier
 from fedtier.upstream import Upstream
 from worker_aggregator.aggregator import WorkerAggregator
 from worker_aggregator.batch import Batcher
+from worker_aggregator.metrics import WorkerMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +43,17 @@ class WorkerOptions:
     threads : int
     spool_max : int or None
         Bytes that bodies may take in the spool; None is half of the disk.
-    token : str or None
-        Presented to the upstream.
-    verifier : TokenVerifier or None
+    token : callable or None
+        Returns the token to present to the upstream.
+    verifier : Verifier or None
         Of those who come here.
+    tls : Tls
+        Shown to the upstream, and believed of it.
+    client_certs : bool
+        Whether those who come here need a certificate beside their token.
+    metrics_host : str
+    metrics_port : int or None
+        Where metrics are served besides ``/metrics``; None is nowhere.
     """
 
     master: str
@@ -49,9 +61,13 @@ class WorkerOptions:
     batch_max: int
     batch_age: float
     threads: int
-    spool_max: int | None
-    token: str | None
-    verifier: TokenVerifier | None
+    token: TokenSource | None = field(repr=False)
+    verifier: Verifier | None
+    tls: Tls = NO_TLS
+    client_certs: bool = False
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int | None = None
+    spool_max: int | None = None
 
 
 def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
@@ -65,13 +81,19 @@ def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
     state = StateDirectory(options.state_dir, stop_at_once, spool_max=options.spool_max)
     state.clear_spool()
     batcher = Batcher(batch_max=options.batch_max, batch_age=options.batch_age, new_id=lambda: secrets.token_hex(16))
+    metrics = WorkerMetrics(time.monotonic)
     tier = WorkerAggregator(
-        lambda: Upstream(options.master, token=options.token),
+        lambda: Upstream(options.master, token=options.token, tls=options.tls),
         state,
         batcher,
+        metrics,
         clock=time.monotonic,
         rng=random.SystemRandom(),
     )
-    app = create_app(__name__, tier, Gate(options.verifier), state, threads=options.threads)
-    tier.start()
-    return app, tier.close
+    gate = Gate(options.verifier, client_certs=options.client_certs)
+    app = create_app(__name__, tier, gate, state, metrics, threads=options.threads)
+    with ExitStack() as ending:
+        ending.enter_context(metrics_served(metrics, options.metrics_host, options.metrics_port))
+        tier.start()
+        ending.callback(tier.close)
+        return app, ending.pop_all().close

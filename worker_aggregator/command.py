@@ -6,16 +6,21 @@ from pathlib import Path
 
 import click
 
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag, require_address
+from fedtier.flags import FiniteRange, command, json_flag, require_address
 from fedtier.logs import configure_logging
-from fedtier.serving.access import require_loopback, token_verifier
+from fedtier.metrics_listener import metrics_flags
+from fedtier.serving.access import require_guard
+from fedtier.serving.limits import Limits
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
+from fedtier.serving.verify_keys import TokenRules, token_verifier
+from fedtier.tls import Tls, server_context, tls_flags
+from fedtier.token_sources import log_warning, single_token, token_place
 from worker_aggregator.app import WorkerOptions, create_worker
 
 
 @command("worker")
-@click.option("--master", required=True, help="Address of the master, or of another worker: http://host:port.")
+@click.option("--master", required=True, help="Address of the master, or of another worker: https://host:port.")
 @click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Folder of this worker's own.")
 @click.option("--batch-max", type=click.IntRange(min=1), default=64, help="Contributors at which a batch is sent.")
 @click.option(
@@ -26,6 +31,8 @@ from worker_aggregator.app import WorkerOptions, create_worker
 )
 @click.option("--share-port", is_flag=True, help="Let several workers of this machine listen on one port.")
 @server_flags(port=5001)
+@tls_flags
+@metrics_flags
 @json_flag
 def worker(
     master: str,
@@ -38,14 +45,20 @@ def worker(
     threads: int,
     spool_max: int | None,
     grace: int,
+    min_rate: int,
+    require_client_certs: bool,
+    tls: Tls,
+    revoked: Path | None,
+    audience: str,
+    metrics_host: str,
+    metrics_port: int | None,
     as_json: bool,
 ) -> None:
     """Check updates, add them up, and forward one partial sum per batch."""
     configure_logging("worker")
-    require_address(master, "--master")
-    verifier = token_verifier()
-    if verifier is None:
-        require_loopback(host)
+    require_address(master, "--master", plain_http=tls.plain_http)
+    verifier = token_verifier(TokenRules(audience=audience, revoked=revoked))
+    require_guard(host, has_keys=verifier is not None, tls=tls, client_certs=require_client_certs)
     options = WorkerOptions(
         master=master,
         state_dir=state_dir,
@@ -53,10 +66,22 @@ def worker(
         batch_age=batch_age,
         threads=threads,
         spool_max=spool_max,
-        token=bearer_token(),
+        token=single_token(token_place(), warn=log_warning),
         verifier=verifier,
+        tls=tls,
+        client_certs=require_client_certs,
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
     )
     server = ServerOptions(
-        "worker", host, port, threads=threads, grace=grace, share_port=share_port, announce_json=as_json
+        "worker",
+        host,
+        port,
+        threads=threads,
+        grace=grace,
+        share_port=share_port,
+        announce_json=as_json,
+        limits=Limits(min_rate=min_rate),
+        tls=server_context(tls, client_certs=require_client_certs),
     )
     serve(server, lambda: create_worker(options))

@@ -18,9 +18,11 @@ from fedtier.crash_points import CrashPoint, reach
 from fedtier.entries import Entry, Received, add_entry, write_partial
 from fedtier.exact import ExactSum
 from fedtier.kinds import SumPlan
+from fedtier.logs import named
 from fedtier.problems import Problem, Unavailable
 from fedtier.serving.statedir import StateDirectory
 from worker_aggregator.events import Batch, BatchRefused, DropBody, Event, Fold, FoldFailed, Seal, StartSum
+from worker_aggregator.metrics import WorkerMetrics
 
 Work: TypeAlias = StartSum | Fold | Seal | DropBody
 
@@ -44,12 +46,18 @@ class Folder:
         Takes a sealed batch.
     tell : callable
         Takes events for the core.
+    metrics : WorkerMetrics
     """
 
     def __init__(
-        self, state: StateDirectory, send: Callable[[SealedBatch], None], tell: Callable[[Event], None]
+        self,
+        state: StateDirectory,
+        send: Callable[[SealedBatch], None],
+        tell: Callable[[Event], None],
+        metrics: WorkerMetrics,
     ) -> None:
         self._state = state
+        self._metrics = metrics
         self._send = send
         self._tell = tell
         self._work: queue.SimpleQueue[Work] = queue.SimpleQueue()
@@ -87,17 +95,24 @@ class Folder:
     def _fold(self, ticket: int, entry: Entry) -> None:
         assert self._sum is not None, "the core starts a sum before it folds into it"
         try:
-            add_entry(self._sum, entry)
+            with self._metrics.fold.time():
+                add_entry(self._sum, entry)
         except OSError as error:
-            self._fail(ticket, self._state.refuse(error))
+            self._fail(ticket, entry, self._state.refuse(error))
         except Problem as problem:
-            self._fail(ticket, problem)
+            self._fail(ticket, entry, problem)
         else:
             reach(CrashPoint.ENTRY_FOLDED, entry.round)
 
-    def _fail(self, ticket: int, problem: Problem) -> None:
+    def _fail(self, ticket: int, entry: Entry, problem: Problem) -> None:
         self._failed.add(ticket)
-        self._log.warning("an entry could not be folded", reason=problem.detail)
+        self._log.warning(
+            "an entry could not be folded",
+            round=entry.round,
+            attempt=entry.attempt,
+            **named(entry.client_ids),
+            reason=problem.detail,
+        )
         self._tell(FoldFailed(ticket, problem))
 
     def _seal(self, batch: Batch) -> None:
@@ -107,14 +122,25 @@ class Folder:
         try:
             if not entries:
                 raise Unavailable("no entry of the batch could be folded", retry_after=1)
-            with self._state.own_file(batch.plan.sums.nbytes) as path:
+            with self._metrics.seal.time(), self._state.own_file(batch.plan.sums.nbytes) as path:
                 body = write_partial(self._sum, entries.values(), batch.plan.attempt, path)
         except OSError as error:
-            self._tell(BatchRefused(self._state.refuse(error, wanted=batch.plan.sums.nbytes)))
+            self._refuse(batch, self._state.refuse(error, wanted=batch.plan.sums.nbytes))
         except Problem as problem:
-            self._tell(BatchRefused(problem))
+            self._refuse(batch, problem)
         else:
             reach(CrashPoint.BATCH_SEALED, batch.plan.round)
             self._send(SealedBatch(Batch(batch.batch_id, batch.plan, entries), body))
         finally:
             self._sum.clear()
+
+    def _refuse(self, batch: Batch, problem: Problem) -> None:
+        plan = batch.plan
+        self._log.warning(
+            "a batch could not be made",
+            round=plan.round,
+            attempt=plan.attempt,
+            batch=batch.batch_id,
+            reason=problem.detail,
+        )
+        self._tell(BatchRefused(problem))

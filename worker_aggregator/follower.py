@@ -9,7 +9,9 @@ from typing import Final
 
 import structlog
 
+from fedtier.metrics import Silence
 from fedtier.problems import Problem
+from fedtier.reminders import Reminder, trouble_reminder
 from fedtier.rounds import RoundStatus
 from fedtier.serving.refusals import Refusals, write_report
 from fedtier.upstream import Unreachable, Upstream
@@ -29,6 +31,8 @@ class Follower:
         Takes every status that came, also an unchanged one.
     refusals : Refusals
         Reported with each poll, those since the last that was answered.
+    silence : Silence
+        Is told of every answer.
     clock : callable
         Monotonic seconds.
     rng : random.Random
@@ -40,6 +44,7 @@ class Follower:
         upstream: Upstream,
         see: Callable[[RoundStatus], None],
         refusals: Refusals,
+        silence: Silence,
         *,
         clock: Callable[[], float],
         rng: random.Random,
@@ -47,11 +52,13 @@ class Follower:
         self._upstream = upstream
         self._see = see
         self._refusals = refusals
+        self._silence = silence
         self._clock = clock
         self._rng = rng
         self._hurry = threading.Event()
         self._lost_since: float | None = clock()
         self._reason = "the upstream was not asked yet"
+        self._reminder: Reminder | None = None
         self._log = structlog.get_logger()
 
     def start(self) -> None:
@@ -76,7 +83,7 @@ class Follower:
                 self._lose(f"upstream {self._upstream.url}: {error}")
                 wait, pause = pause, min(2 * pause, _LONGEST_PAUSE)
             else:
-                self._lost_since = None
+                self._find()
                 pause = _FIRST_PAUSE
                 self._see(status)
                 wait = status.poll_after
@@ -93,8 +100,19 @@ class Follower:
             raise
 
     def _lose(self, reason: str) -> None:
-        if self._lost_since is None or self._reason != reason:
-            self._log.warning("the upstream is lost", reason=reason)
+        now = self._clock()
+        self._lost_since = now if self._lost_since is None else self._lost_since
+        if self._reminder is None or self._reason != reason:
+            self._reminder = trouble_reminder()
+        lasted = now - self._lost_since
+        if self._reminder.due(lasted):
+            self._log.warning("the upstream is lost", reason=reason, for_seconds=round(lasted, 1))
         self._reason = reason
-        if self._lost_since is None:
-            self._lost_since = self._clock()
+
+    def _find(self) -> None:
+        """Note that the upstream answers, and say so where it was lost."""
+        self._silence.broken()
+        since, self._lost_since = self._lost_since, None
+        if since is not None and self._reminder is not None:
+            self._log.info("the upstream answers again", after_seconds=round(self._clock() - since, 1))
+        self._reminder = None

@@ -13,13 +13,16 @@ import structlog
 
 from fedtier.crash_points import CrashPoint, reach
 from fedtier.entries import PARTIAL_HEADER_LIMIT, Entry, Received, remove_entry, write_partial
+from fedtier.logs import named
 from fedtier.problems import DigestMismatch, Problem
+from fedtier.reminders import trouble_reminder
 from fedtier.serving.statedir import StateDirectory
 from fedtier.tensors import TensorFile
 from fedtier.upstream import Unreachable, Upstream, file_sha256
 from fedtier.wire import WireSum, copy_sum
 from worker_aggregator.events import Batch, BatchCounted, BatchRefused, Discard, Event, Shrink
 from worker_aggregator.folder import SealedBatch
+from worker_aggregator.metrics import WorkerMetrics
 
 Order: TypeAlias = SealedBatch | Shrink | Discard
 
@@ -39,21 +42,32 @@ class Forwarder:
         Where a shrunk batch is written.
     tell : callable
         Takes the answer as an event for the core.
+    metrics : WorkerMetrics
+    clock : callable
+        Monotonic seconds.
     rng : random.Random
         Draws the jitter.
     """
 
     def __init__(
-        self, upstream: Upstream, state: StateDirectory, tell: Callable[[Event], None], *, rng: random.Random
+        self,
+        upstream: Upstream,
+        state: StateDirectory,
+        tell: Callable[[Event], None],
+        metrics: WorkerMetrics,
+        *,
+        clock: Callable[[], float],
+        rng: random.Random,
     ) -> None:
         self._upstream = upstream
         self._state = state
         self._tell = tell
+        self._metrics = metrics
+        self._clock = clock
         self._rng = rng
         self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._body: Received | None = None
-        self._log = structlog.get_logger()
 
     def start(self) -> None:
         """Start the thread."""
@@ -121,13 +135,20 @@ class Forwarder:
             return write_partial(total, batch.entries.values(), batch.plan.attempt, path)
 
     def _send(self, batch: Batch, body: Received) -> None:
+        with self._metrics.forward.time():
+            self._send_until_answered(batch, body)
+
+    def _send_until_answered(self, batch: Batch, body: Received) -> None:
         pause = FIRST_PAUSE
-        log = self._log.bind(round=batch.plan.round, attempt=batch.plan.attempt, batch=batch.batch_id)
+        waiting = _Waiting(batch, self._clock)
+        log, clients = waiting.log, named(c for entry in batch.entries.values() for c in entry.client_ids)
+        self._metrics.partial(clients["contributors"], _size(body))
         while not self._stopped.is_set():
             try:
                 self._put(batch, body)
             except Unreachable as error:
-                log.warning("the upstream does not answer", reason=str(error))
+                waiting.say("the upstream does not answer", str(error))
+                self._metrics.retries.add_error(error)
                 wanted = None
             except OSError as error:
                 self._tell(BatchRefused(self._state.refuse(error)))
@@ -135,14 +156,18 @@ class Forwarder:
             except Problem as problem:
                 if not self._worth_another_try(batch, body, problem):
                     reach(CrashPoint.BATCH_ANSWERED, batch.plan.round)
-                    log.info("the upstream refused a batch", problem=problem.name, reason=problem.detail)
+                    log.info("the upstream refused a batch", problem=problem.name, reason=problem.detail, **clients)
+                    self._metrics.batches.add(problem.name)
                     self._tell(BatchRefused(problem))
                     return
-                log.warning("the upstream cannot take a batch now", reason=problem.detail)
+                waiting.say("the upstream cannot take a batch now", problem.detail)
+                self._metrics.retries.add_error(problem)
                 wanted = problem.retry_after
             else:
                 reach(CrashPoint.BATCH_ANSWERED, batch.plan.round)
-                log.info("batch counted", contributors=sum(len(e.contributors) for e in batch.entries.values()))
+                log.info("batch counted", **clients)
+                self._metrics.batches.add("counted")
+                self._metrics.counted(clients["contributors"])
                 self._tell(BatchCounted())
                 return
             # Full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
@@ -159,9 +184,35 @@ class Forwarder:
 
     def _put(self, batch: Batch, body: Received) -> None:
         path = f"/v1/rounds/{batch.plan.round}/partials/{batch.batch_id}"
+        self._metrics.traffic.sent("partial", _size(body))
         answer = self._upstream.put_file(path, body.path, sha256=body.sha256)
         if (answer.get("round"), answer.get("attempt")) != batch.plan.pair:
             raise Unreachable(f"{self._upstream.url} answered a partial with no receipt of its round and attempt")
+
+
+class _Waiting:
+    """Says, ever less often, that a batch is not taken."""
+
+    def __init__(self, batch: Batch, clock: Callable[[], float]) -> None:
+        self.log = structlog.get_logger().bind(round=batch.plan.round, attempt=batch.plan.attempt, batch=batch.batch_id)
+        self._clock = clock
+        self._since = clock()
+        self._reminder = trouble_reminder()
+        self._event = ""
+
+    def say(self, event: str, reason: str) -> None:
+        if event != self._event:
+            self._event, self._reminder = event, trouble_reminder()
+        lasted = self._clock() - self._since
+        if self._reminder.due(lasted):
+            self.log.warning(event, reason=reason, for_seconds=round(lasted, 1))
+
+
+def _size(body: Received) -> int:
+    """Return a file's bytes; sending it says what is wrong with one that is not there."""
+    with suppress(OSError):
+        return body.path.stat().st_size
+    return 0
 
 
 def may_be_taken_later(batch: Batch, problem: Problem) -> bool:

@@ -12,6 +12,8 @@ from fedtier.problems import BadRequest
 MAX_FIELD: Final = 1024
 """Characters; a SHA-256 takes 55, and every other algorithm of RFC 9530 together some 300."""
 _MEMBER: Final = re.compile(r"\s*([a-z0-9*_.-]+)=:([A-Za-z0-9+/]*={0,2}):\s*")
+CONTENT_DIGEST: Final = f"{_MEMBER.pattern}(,{_MEMBER.pattern})*"
+"""The form of the field, as a pattern."""
 
 
 def parse_content_digest(field: str | None) -> str | None:

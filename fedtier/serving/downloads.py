@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from flask import redirect, send_file
+from flask import Response, send_file
 from werkzeug.wrappers import Response as BaseResponse
 
 from fedtier.problems import Unavailable
@@ -30,9 +30,9 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelElsewhere:
-    """A model to be fetched from another address, good for a short time."""
+    """A model to be fetched from another address, good for a short time, by anyone who knows it."""
 
-    url: str
+    url: str = field(repr=False)
 
 
 class Downloads:
@@ -103,7 +103,7 @@ class Downloads:
         for _ in range(_OPEN_TRIES):
             model = self._find(round_number)
             if isinstance(model, ModelElsewhere):
-                return redirect(model.url, 307)
+                return Response(status=307, headers={"Location": model.url})  # a text would repeat it
             try:
                 return _send(model)
             except FileNotFoundError:

@@ -18,6 +18,7 @@ from fedtier.problems import (
     DigestMismatch,
     LengthRequired,
     TooLarge,
+    Unavailable,
     UnsupportedMediaType,
 )
 from fedtier.serving.digests import parse_content_digest
@@ -95,7 +96,8 @@ def receive_body(
         The body ended early.
     DigestMismatch
     Unavailable
-        The spool may not take so much, which is said before anything is read; or the disk is full.
+        The spool may not take so much, which is said before anything is read; or the disk is full, or the body came
+        too slowly.
     """
     with state.admitted_file(expected.length) as path:
         sha256 = _copy(stream, path, expected.length, state, on_bytes)
@@ -131,5 +133,9 @@ def _writes(state: StateDirectory, length: int) -> Iterator[None]:
 def _read(stream: IO[bytes], size: int) -> bytes:
     try:
         return stream.read(size)
+    except TimeoutError as error:
+        raise Unavailable(
+            f"the body came too slowly: {error}; send it again over a faster way", retry_after=5
+        ) from None
     except (ClientDisconnected, OSError):
         return b""

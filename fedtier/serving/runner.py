@@ -12,19 +12,21 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NoReturn
 
 import structlog
 from flask import Flask
 from gunicorn.app.base import BaseApplication
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.arbiter import Arbiter
 
 from fedtier.problems import StartupError
+from fedtier.serving.front import front_worker
+from fedtier.serving.limits import Limits
 
 _BOOT_FAILED: Final = 4
 """gunicorn's arbiter stops for good, with this status, when its process exits with it."""
@@ -55,6 +57,10 @@ class ServerOptions:
         Let several processes listen on one port (`SO_REUSEPORT`); the kernel spreads connections.
     announce_json : bool
         Announce the address as JSON instead of a sentence.
+    tls : ssl.SSLContext or None
+        How TLS is done, from `fedtier.tls.server_context`; None speaks plain HTTP.
+    limits : Limits
+        What is borne from those who connect.
     """
 
     program: str
@@ -64,6 +70,8 @@ class ServerOptions:
     grace: int = 30
     share_port: bool = False
     announce_json: bool = False
+    tls: ssl.SSLContext | None = None
+    limits: Limits = field(default_factory=Limits)
 
 
 def serve(options: ServerOptions, build: Callable[[], tuple[Flask, Callable[[], None]]]) -> NoReturn:
@@ -123,34 +131,17 @@ def stop_at_once(reason: str) -> NoReturn:
     os._exit(_BOOT_FAILED)
 
 
-class _Worker(ThreadWorker):
-    """A gunicorn worker that, told to end, stops listening at once and waits for no connection that is idle.
+class _Arbiter(Arbiter):
+    """gunicorn's arbiter, which does not answer SIGHUP with a second process beside the first."""
 
-    gunicorn's own keeps its socket until the last request is answered: new connections would
-    wait there for nobody, on a shared port too, where another process could have had them. And it
-    keeps idle connections for two seconds, for a request that may be on its way, and those on which nothing came yet
-    for the whole grace: here who asks, asks again.
-    """
+    def __init__(self, app: BaseApplication) -> None:
+        self._has_terminal = sys.stderr.isatty()
+        super().__init__(app)
 
-    def set_accept_enabled(self, enabled: bool | None) -> None:
-        super().set_accept_enabled(enabled)
-        if not enabled and not self.alive:
-            for listener in self.sockets:
-                listener.close()
-            self._let_idle_go()
-
-    def finish_request(self, conn: TConn, fs: Future[Any]) -> None:
-        super().finish_request(conn, fs)
-        if not self.alive:
-            self._let_idle_go()
-
-    def _let_idle_go(self) -> None:
-        """Have idle connections closed, also those on which nothing came yet, once requests that came are taken.
-
-        One that is put back just now may be closed before it is looked at again; its sender notices, and asks again.
-        """
-        for conn in (*self.keepalived_conns, *self.pending_conns):
-            conn.timeout = 0.0
+    def handle_hup(self) -> None:
+        if self._has_terminal:  # it is gone, and who sat there went
+            self.handle_term()
+        structlog.get_logger().info("SIGHUP changes nothing: certificates are read again when they change")
 
 
 class _Gunicorn(BaseApplication):
@@ -164,17 +155,19 @@ class _Gunicorn(BaseApplication):
         self._listener = listener
         self._build = build
         self._close: Callable[[], None] = lambda: None
-        self._url = _url(listener)
+        self._url = _url(listener, "http" if options.tls is None else "https")
         super().__init__()
+
+    def run(self) -> None:
+        _Arbiter(self).run()
 
     def load_config(self) -> None:
         settings = {
             "bind": f"fd://{self._listener.detach()}",
-            "worker_class": _Worker,
+            "worker_class": front_worker(self._options.limits, self._options.tls),
             "workers": 1,
             "threads": self._options.threads,
-            "worker_connections": 4096,
-            "keepalive": 75,
+            "http_parser": "python",  # it never reads on, once the end of a head is there
             "timeout": 0,  # a long replay of the journal is no reason to be killed
             "graceful_timeout": self._options.grace,
             "loglevel": "critical",  # what happens is in our own log, structured
@@ -215,9 +208,9 @@ def _end_with_thread(lost: threading.ExceptHookArgs) -> None:
     os._exit(1)
 
 
-def _url(listener: socket.socket) -> str:
+def _url(listener: socket.socket, scheme: str) -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _end_with_parent() -> None:

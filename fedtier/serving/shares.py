@@ -47,10 +47,16 @@ class TransferSlots:
     """
 
     def __init__(self, slots: int, *, share: int = SHARE) -> None:
+        self.total = slots
         self._free = slots
         self._share = max(1, min(share, slots // _CLIENTS_AT_LEAST))
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
+
+    @property
+    def used(self) -> int:
+        """How many are held now."""
+        return self.total - self._free
 
     def hold(self, client: str | None) -> Callable[[], None]:
         """Take a slot and return what frees it, to be called once.

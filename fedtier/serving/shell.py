@@ -10,7 +10,7 @@ import hashlib
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Final, Protocol
 
@@ -36,12 +36,17 @@ from fedtier.problems import (
     Unavailable,
 )
 from fedtier.rounds import PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt
-from fedtier.serving.access import Gate, require
-from fedtier.serving.answers import answer_bug, answer_http_exception, answer_problem, limit_silence
+from fedtier.serving.access import Gate, peer_certificate, require
+from fedtier.serving.answers import add_protection, answer_bug, answer_http_exception, answer_problem
 from fedtier.serving.buckets import TokenBuckets
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
 from fedtier.serving.intake import BodyHeaders, read_body_headers, receive_body
+from fedtier.serving.metrics import AggregatorMetrics
+from fedtier.serving.observing import UploadWatch, WatchedUpload, observe_requests, show_metrics
+from fedtier.serving.openapi import openapi_json
+from fedtier.serving.operations import SHARED, Operation
 from fedtier.serving.pacing import PollPacer
+from fedtier.serving.refusal_log import RefusalLog
 from fedtier.serving.refusals import HEADER as REFUSED_HEADER
 from fedtier.serving.refusals import read_report
 from fedtier.serving.shares import ParsingRoom, RequestRate, TransferSlots, client_of
@@ -102,7 +107,16 @@ class Tier(Protocol):
         ...
 
 
-def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, threads: int) -> Flask:
+def create_app(
+    name: str,
+    tier: Tier,
+    gate: Gate,
+    state: StateDirectory,
+    metrics: AggregatorMetrics,
+    *,
+    threads: int,
+    operations: Sequence[Operation] = SHARED,
+) -> Flask:
     """Build the app of an aggregator.
 
     Parameters
@@ -113,28 +127,39 @@ def create_app(name: str, tier: Tier, gate: Gate, state: StateDirectory, *, thre
     gate : Gate
     state : StateDirectory
         Where bodies are spooled.
+    metrics : AggregatorMetrics
+        Shown at ``/metrics``.
     threads : int
         Of the server; all but `SPARE_THREADS` may be taken by uploads.
+    operations : sequence of Operation
+        What the server's OpenAPI document describes.
     """
     app = Flask(name, static_folder=None)
+    app.url_map.merge_slashes = False  # a path has one spelling, and nobody is sent on to a Host of their own choice
     slots = TransferSlots(max(1, threads - SPARE_THREADS))
     rate = RequestRate(TokenBuckets(), time.monotonic)
-    app.before_request(lambda: limit_silence(request.environ))
+    refusals = RefusalLog(time.monotonic)
+    metrics.watch(slots, state)
+    observe_requests(app, metrics, refusals, quiet=OPEN_ENDPOINTS)
     app.before_request(lambda: _identify(gate))
     app.before_request(lambda: rate.count(client_of(g.get("bearer"))))
+    app.after_request(add_protection)
     _answer_errors(app)
     _answer_health(app, tier, state)
     downloads = Downloads(tier.model, slots)
+    _describe(app, operations, downloads)
     _show_round(app, tier, downloads)
     _serve_published(app, tier, downloads)
-    _take_uploads(app, Uploads(tier, state, slots))
+    _take_uploads(app, Uploads(tier, state, slots, UploadWatch(metrics, refusals)))
+    show_metrics(app, metrics)
     return app
 
 
 def _identify(gate: Gate) -> None:
     """Find out who asks, whatever they ask for: a path that is added later, or is not there, is closed as well."""
-    if request.endpoint not in OPEN_ENDPOINTS:
-        g.bearer = gate.identify(request.headers.get("Authorization"))
+    # By its path, named as its endpoint: a method that such a path does not take has no endpoint.
+    if request.path.removeprefix("/") not in OPEN_ENDPOINTS:
+        g.bearer = gate.identify(request.headers.get("Authorization"), peer_certificate(request.environ))
 
 
 def _answer_errors(app: Flask) -> None:
@@ -154,6 +179,14 @@ def _answer_health(app: Flask, tier: Tier, state: StateDirectory) -> None:
         if reason:
             raise Unavailable(reason, retry_after=1)
         return {"status": "ready"}
+
+
+def _describe(app: Flask, operations: Sequence[Operation], downloads: Downloads) -> None:
+    document = openapi_json(operations)
+
+    @app.get("/v1/openapi.json")
+    def openapi() -> BaseResponse:
+        return downloads.small(_json(document), client_of(g.bearer))
 
 
 def _show_round(app: Flask, tier: Tier, downloads: Downloads) -> None:
@@ -216,38 +249,49 @@ class RoundDocuments:
 class Uploads:
     """The way of an upload: address, role, headers, body, content, count."""
 
-    def __init__(self, tier: Tier, state: StateDirectory, slots: TransferSlots) -> None:
+    def __init__(self, tier: Tier, state: StateDirectory, slots: TransferSlots, watch: UploadWatch) -> None:
         self._tier = tier
         self._state = state
         self._slots = slots
         self._parsing = ParsingRoom()
+        self._watch = watch
 
     def update(self, number: str, client_id: str) -> UpdateReceipt:
         """Take a client's update."""
-        with self._noting_refusal():
-            return self._update(number, client_id)
+        with self._watch.upload("update") as seen, self._noting_refusal():
+            return self._update(number, client_id, seen)
 
-    def _update(self, number: str, client_id: str) -> UpdateReceipt:
+    def _update(self, number: str, client_id: str, seen: WatchedUpload) -> UpdateReceipt:
         round_number, client_id = parse_round(number), require_id(client_id, "client")
         require(g.bearer, roles={"client"}, subject=client_id)
+        seen.known(round=round_number, client_id=client_id)
         with self._slots.take(client_id):
             plan = self._tier.admit(round_number, client_id)
+            seen.known(attempt=plan.attempt)
             expected = read_body_headers(request.headers, limit=update_size_limit(plan))
             with self._tier.receiving() as upload:
-                entry = self._receive(plan, expected, upload, lambda body: self._read_update(plan, client_id, body))
+                entry = self._receive(
+                    plan, expected, (upload, seen), lambda body: self._read_update(plan, client_id, body)
+                )
                 receipt = self._tier.settle_update(entry, upload)
             reach(CrashPoint.UPLOAD_SETTLED, plan.round)
             return receipt
 
     def partial(self, number: str, batch_id: str) -> PartialReceipt:
         """Take a worker's partial."""
+        with self._watch.upload("partial") as seen:
+            return self._partial(number, batch_id, seen)
+
+    def _partial(self, number: str, batch_id: str, seen: WatchedUpload) -> PartialReceipt:
         round_number, batch_id = parse_round(number), require_id(batch_id, "batch")
         require(g.bearer, roles={"worker"})
+        seen.known(round=round_number, batch=batch_id)
         with self._slots.take(client_of(g.bearer)), ExitStack() as held:
             plan = self._tier.admit(round_number, None)
+            seen.known(attempt=plan.attempt)
             expected = read_body_headers(request.headers, limit=partial_size_limit(plan))
             with self._tier.receiving() as upload:
-                entry = self._receive(plan, expected, upload, lambda body: self._read_partial(plan, body, held))
+                entry = self._receive(plan, expected, (upload, seen), lambda body: self._read_partial(plan, body, held))
                 receipt = self._tier.settle_partial(entry, upload, batch_id)
             reach(CrashPoint.UPLOAD_SETTLED, plan.round)
             return receipt
@@ -272,16 +316,22 @@ class Uploads:
             raise
 
     def _receive(
-        self, plan: RoundPlan, expected: BodyHeaders, upload: Upload, check: Callable[[Received], Entry]
+        self,
+        plan: RoundPlan,
+        expected: BodyHeaders,
+        watchers: tuple[Upload, WatchedUpload],
+        check: Callable[[Received], Entry],
     ) -> Entry:
         """Bring the body to disk and check it; a tier owns the file from the entry on."""
+        upload, seen = watchers
 
         def bytes_came() -> None:
             upload.bytes_came()
             reach(CrashPoint.UPLOAD_UNDER_WAY, plan.round)
 
         reach(CrashPoint.UPLOAD_BEGUN, plan.round)
-        body = receive_body(request.stream, expected, self._state, bytes_came)
+        body = receive_body(seen.body(request.stream, expected.length), expected, self._state, bytes_came)
+        seen.received()
         reach(CrashPoint.UPLOAD_SPOOLED, plan.round)
         try:
             entry = check(body)
@@ -290,6 +340,7 @@ class Uploads:
             if isinstance(error, OSError):
                 raise self._state.refuse(error) from error
             raise
+        seen.checked()
         reach(CrashPoint.UPLOAD_CHECKED, plan.round)
         return entry
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def problem_reply(problem: Problem, **headers: str) -> Reply:
 
 
 @contextmanager
-def serve(answer: Callable[[Request], Reply], port: int = 0) -> Iterator[str]:
+def serve(answer: Callable[[Request], Reply], port: int = 0, *, tls: ssl.SSLContext | None = None) -> Iterator[str]:
     """Serve `answer` on a free port and yield the address; a Reply of status 0 breaks the connection."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -63,10 +64,12 @@ def serve(answer: Callable[[Request], Reply], port: int = 0) -> Iterator[str]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def test_many_clients_poll_in_turn_each_at_the_pace_the_server_sets(tmp_path: Pa
         together = [
             options
             for name in ("a", "b", "c", "d")
-            for options in clients(tmp_path, url, [name], token=f"token-of-{name}")
+            for options in clients(tmp_path, url, [name], token=partial(str, f"token-of-{name}"))
         ]
         with pytest.raises(Enough):
             run_clients(together, Surroundings(sleep=sleep, clock=lambda: now[0], rng=random.Random(1)))

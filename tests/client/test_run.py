@@ -177,7 +177,7 @@ def test_a_token_is_presented_and_not_printed(tmp_path: Path) -> None:
         return problem_reply(Unauthenticated("no"))
 
     with serve(answer) as url:
-        chosen = options(tmp_path, url, token="secret-token")
+        chosen = options(tmp_path, url, token=lambda: "secret-token")
         run_client(chosen)
     assert seen == ["Bearer secret-token"]
     assert "secret-token" not in repr(chosen)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from client.events import SavedUpdate
 from client.transport import Backoff, ServerBusy, Transport
@@ -23,8 +24,10 @@ from fedtier.problems import (
     Unavailable,
 )
 from fedtier.rounds import UpdateReceipt
+from fedtier.tls import server_context
 from fedtier.upstream import Unreachable, Upstream, content_digest, file_sha256
 from fedtier_cli.seaweed import free_ports
+from tests.authorities import HOST, Authority
 from tests.client.federation import make_status, model_bytes
 from tests.client.loopback import Reply, Request, json_reply, problem_reply, serve
 
@@ -100,6 +103,32 @@ class _Calls(random.Random):
         if action is not None:
             action()
         return super().uniform(a, b)
+
+
+def test_a_server_that_is_not_believed_at_the_start_is_not_waited_for(tmp_path: Path) -> None:
+    ours, theirs = Authority(tmp_path / "ours"), Authority(tmp_path / "theirs")
+    with serve(Script(ROUND), tls=server_context(theirs.tls(HOST))) as url:
+        upstream = Upstream(url, tls=ours.believed)
+        hasty = Transport(upstream, "client-3", rng=_Calls(pytest.fail), wait=3600.0)
+        with pytest.raises(StartupError, match=rf"^the certificate of {url} is not signed by .* --ca-certs$"):
+            hasty.first_status()
+
+
+def test_a_server_whose_certificate_ends_later_is_asked_until_it_is_renewed(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    expired = authority.tls(HOST, days=-1)
+    with serve(Script(ROUND), tls=server_context(expired)) as url:
+        patient = Transport(
+            Upstream(url, tls=authority.believed),
+            "client-3",
+            rng=_Calls(lambda: authority.pair(HOST)),
+            retry_budget=60.0,
+        )
+        with capture_logs() as logs:
+            assert patient.round_status() == STATUS
+    assert [line["reason"] for line in logs if line["event"] == "trying again"] == [
+        f"the certificate of {url} has expired; have it renewed there"
+    ]
 
 
 def test_a_server_that_never_comes_is_one_clear_sentence() -> None:
@@ -206,7 +235,7 @@ class Highest(random.Random):
 
 
 def test_pauses_double_up_to_ten_seconds() -> None:
-    backoff = Backoff(deadline=1e6, clock=Clock(), rng=Highest())
+    backoff = Backoff(deadline=1e6, clock=Clock(), rng=Highest(), client_id="client-3")
 
     assert [backoff(Unreachable("gone")) for _ in range(9)] == pytest.approx(
         [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 10.0, 10.0]
@@ -214,7 +243,10 @@ def test_pauses_double_up_to_ten_seconds() -> None:
 
 
 def test_pauses_are_drawn_from_zero_on() -> None:
-    drawn = [Backoff(deadline=1e6, clock=Clock(), rng=random.Random(seed))(Unreachable("gone")) for seed in range(50)]
+    drawn = [
+        Backoff(deadline=1e6, clock=Clock(), rng=random.Random(seed), client_id="client-3")(Unreachable("gone"))
+        for seed in range(50)
+    ]
 
     assert 0 <= min(drawn) < 0.01
     assert 0.09 < max(drawn) <= 0.1
@@ -222,14 +254,14 @@ def test_pauses_are_drawn_from_zero_on() -> None:
 
 
 def test_retry_after_is_a_lower_bound() -> None:
-    backoff = Backoff(deadline=1e6, clock=Clock(), rng=Highest())
+    backoff = Backoff(deadline=1e6, clock=Clock(), rng=Highest(), client_id="client-3")
 
     assert backoff(Unavailable("busy", retry_after=7.0)) == pytest.approx(7.1)
 
 
 def test_no_pause_ends_behind_the_deadline() -> None:
     clock = Clock()
-    backoff = Backoff(deadline=0.05, clock=clock, rng=Highest())
+    backoff = Backoff(deadline=0.05, clock=clock, rng=Highest(), client_id="client-3")
 
     assert backoff(Unreachable("gone")) == pytest.approx(0.05)
     assert backoff(Unavailable("busy", retry_after=1.0)) is False

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from fedtier.problems import Problem, RoundOver
+from fedtier.tls import Tls
 from fedtier.upstream import Timeouts, Unreachable, Upstream
 from tests.client.loopback import problem_reply
 
@@ -197,7 +198,10 @@ def test_an_answer_is_read_early_behind_a_proxy_too(body: Path, monkeypatch: pyt
 
     with spoken_to(refuse) as proxy, monkeypatch.context() as variables:
         variables.setenv("http_proxy", proxy)
-        with Upstream("http://worker.invalid") as upstream, pytest.raises(RoundOver, match="round 1 is closed"):
+        with (
+            Upstream("http://worker.invalid", tls=Tls(plain_http=True)) as upstream,
+            pytest.raises(RoundOver, match="round 1 is closed"),
+        ):
             upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST)
 
 
@@ -209,7 +213,7 @@ def test_a_body_goes_through_a_socks_proxy(body: Path, monkeypatch: pytest.Monke
 
     with spoken_to(receive) as url, with_socks(monkeypatch, url) as proxy:
         monkeypatch.setenv("all_proxy", proxy)
-        with Upstream("http://worker.invalid") as upstream:
+        with Upstream("http://worker.invalid", tls=Tls(plain_http=True)) as upstream:
             assert upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST) == {}
 
 

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner
 
 import fedtier.flags
-from fedtier.flags import FiniteRange, bearer_token, command, json_flag, read_text, require_address
+from client.command import client
+from fedtier.flags import FiniteRange, command, json_flag, read_text, require_address
 from fedtier.problems import StartupError
 from fedtier_cli.main import main
 from master_aggregator.command import master
@@ -60,6 +61,13 @@ def test_a_number_that_is_none_is_refused(value: str) -> None:
 
 # The aggregators' commands: every flag by its variable, in both spellings, and what cannot be.
 
+TLS = {
+    "certfile": "/nowhere/c",
+    "keyfile": "/nowhere/k",
+    "ca_certs": "/nowhere/a",
+    "plain_http": "1",
+    "require_client_certs": "1",
+}
 MASTER = {
     "bucket_name": "b",
     "bucket_key": "jobs/x.safetensors",
@@ -87,9 +95,14 @@ MASTER = {
     "no_tensorboard": "1",
     "exit_when_finished": "1",
     "host": "127.0.0.2",
+    "revoked": "/nowhere/revoked",
+    "audience": "https://example.org/federation-1",
     "port": "5999",
     "threads": "20",
     "grace": "3",
+    "min_rate": "1000",
+    "metrics_host": "127.0.0.3",
+    "metrics_port": "6999",
     "json": "1",
 }
 WORKER = {
@@ -99,9 +112,14 @@ WORKER = {
     "batch_age": "0.5",
     "share_port": "1",
     "host": "127.0.0.2",
+    "revoked": "/nowhere/revoked",
+    "audience": "https://example.org/federation-1",
     "port": "5999",
     "threads": "20",
     "grace": "3",
+    "min_rate": "1000",
+    "metrics_host": "127.0.0.3",
+    "metrics_port": "6999",
     "json": "1",
 }
 
@@ -110,11 +128,11 @@ def parsed(chosen: click.Command, arguments: list[str]) -> dict[str, Any]:
     return dict(chosen.make_context("fedtier", arguments).params)
 
 
-@pytest.mark.parametrize(("chosen", "flags"), [(master, MASTER), (worker, WORKER)])
+@pytest.mark.parametrize(("chosen", "flags"), [(master, MASTER | TLS), (worker, WORKER | TLS)])
 def test_flags_and_variables_of_an_aggregator_mean_the_same(
     chosen: click.Command, flags: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    switches = {"no_tensorboard", "exit_when_finished", "share_port", "json"}
+    switches = {*("no_tensorboard", "exit_when_finished", "share_port", "json"), "plain_http", "require_client_certs"}
     underscores = [
         part for name, value in flags.items() for part in ([f"--{name}"] if name in switches else [f"--{name}", value])
     ]
@@ -190,11 +208,15 @@ def test_a_master_flag_that_cannot_be_is_named_with_its_value(name: str, value: 
         ({"host": "192.0.2.1"}, "FEDTIER_VERIFY_KEYS"),
         ({"host": "::"}, "--host :: is not"),
         ({"host": "example.org"}, "--host example.org is not"),
+        (
+            {"revoked": "/nowhere/revoked"},
+            "--revoked /nowhere/revoked needs tokens, and FEDTIER_VERIFY_KEYS is not set",
+        ),
         ({"bucket_key": "no-extension"}, "'no-extension'"),
     ],
 )
 def test_a_master_that_cannot_start_says_why_in_one_sentence(changes: dict[str, str], words: str) -> None:
-    refused(master, MASTER | changes, words, status=1)
+    refused(master, MASTER | {"revoked": ""} | changes, words, status=1)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:5000", "ftp://127.0.0.1", "http://", "http://:80", "http://a:b", ""])
@@ -203,7 +225,15 @@ def test_a_worker_needs_the_address_of_its_master(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("batch_max", "0"), ("batch_age", "-1"), ("batch_age", "nan"), ("batch_age", "inf")]
+    ("name", "value"),
+    [
+        ("audience", "a b"),
+        ("audience", "a" * 129),
+        ("batch_max", "0"),
+        ("batch_age", "-1"),
+        ("batch_age", "nan"),
+        ("batch_age", "inf"),
+    ],
 )
 def test_a_worker_flag_that_cannot_be_is_named_with_its_value(name: str, value: str) -> None:
     refused(worker, WORKER | {name: value}, f"--{name.replace('_', '-')}", status=2)
@@ -211,7 +241,19 @@ def test_a_worker_flag_that_cannot_be_is_named_with_its_value(name: str, value: 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1"])
 def test_a_worker_without_keys_stays_on_loopback(host: str) -> None:
-    refused(worker, WORKER | {"host": host}, f"--host {host} is not a loopback address", status=1)
+    refused(worker, WORKER | {"host": host, "revoked": ""}, f"--host {host} is not a loopback address", status=1)
+
+
+def test_a_master_does_not_ask_s3_on_another_machine_by_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"ENDPOINT_URL_S3": "http://s3.invalid", "REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    refused(
+        master, MASTER | {"revoked": ""}, "the S3 endpoint http://s3.invalid is plain HTTP to another machine", status=1
+    )
+
+
+def test_a_worker_does_not_ask_a_master_on_another_machine_by_plain_http() -> None:
+    refused(worker, WORKER | {"master": "http://192.0.2.1:5000"}, "--master http://192.0.2.1:5000 is plain", status=1)
 
 
 @pytest.mark.parametrize("flags", [MASTER, WORKER])
@@ -242,18 +284,44 @@ def test_a_key_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | Non
         read_text(str(path), "SOME_KEY")
 
 
-def test_the_token_comes_from_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEDTIER_TOKEN", " abc \n")
-    assert bearer_token() == "abc"
-    monkeypatch.delenv("FEDTIER_TOKEN")
-    assert bearer_token() is None
-    for chosen in (master, worker):
+CLIENT = {"server": "http://127.0.0.1:1", "client_id": "a", "data": "/nowhere/data"}
+
+
+@pytest.mark.parametrize(("chosen", "flags"), [(worker, WORKER | {"revoked": ""}), (client, CLIENT)])
+@pytest.mark.parametrize(
+    ("places", "words"),
+    [
+        ({"token": "a", "token_file": "b"}, "FEDTIER_TOKEN and FEDTIER_TOKEN_FILE are both set"),
+        ({"token_file": "/nowhere/token"}, "the file /nowhere/token cannot be read (No such file or directory)"),
+    ],
+)
+def test_a_token_that_cannot_be_had_is_told_at_the_start(
+    chosen: click.Command, flags: dict[str, str], places: dict[str, str], words: str
+) -> None:
+    refused(chosen, flags | places, words, status=1)
+
+
+def test_a_client_without_a_token_of_its_own_is_named_at_the_start() -> None:
+    refused(client, CLIENT | {"client_id": "a b", "data": "x:y", "token": "one two"}, "no token of a", status=1)
+
+
+def test_no_flag_holds_a_token() -> None:
+    for chosen in (master, worker, client):
         assert not any("token" in option for parameter in chosen.params for option in parameter.opts)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:5000", "https://example.org", "http://[::1]:80/base"])
 def test_addresses_that_are_good(url: str) -> None:
-    require_address(url, "--server")
+    require_address(url, "--server", plain_http=True)
+
+
+@pytest.mark.parametrize("url", ["http://192.0.2.1:5000", "http://master", "http://127.0.0.1.example.org"])
+def test_plain_http_to_another_machine_has_to_be_meant(url: str) -> None:
+    with pytest.raises(StartupError, match=r"--master http://.* is plain HTTP .* write https://, or give --plain-http"):
+        require_address(url, "--master", plain_http=False)
+    require_address(url, "--master", plain_http=True)
+    require_address(url.replace("http://", "https://"), "--master", plain_http=False)
+    require_address("http://127.9.9.9:5000", "--master", plain_http=False)
 
 
 def test_the_console_script_and_the_module_are_the_same_command() -> None:

@@ -25,6 +25,7 @@ from fedtier.tensors import TensorFile, write_arrays
 from tests import reference
 from tests.fedtier.models import DTYPES
 from tests.hostile.make import GOOD, HERE, SUFFIX, entry, framed, hostile_files, one
+from tests.hostile.mutations import mutated
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = hostile_files()
@@ -333,26 +334,6 @@ SEED_FILES = [
     framed(json.dumps({"x": entry("F16", [0, 2], [0, 0]), "y": entry("BF16", [2, 1], [0, 4])}), b"\x01\x02\x03\x04"),
     framed('{"\\u0061":{"shape":[1] , "data_offsets":\n[0,1],"dtype":"BOOL"}}', b"\x01"),
 ]
-SNIPPETS = [
-    *(b"0", b"1", b"2", b"-", b"8", b"9" * 19, b".0", b"e1", b",", b"{", b"}", b"[", b"]", b'"', b"\\", b" ", b"\0"),
-    *(b"null", b"true", b"NaN", b'"a"', b'"F32"', b'"U8"', b"[0,0]", b'"__metadata__"', b"\\ud800", b"\xc3\xa9"),
-]
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> bytes:
-    data = bytearray(draw(st.sampled_from(SEED_FILES)))
-    length = struct.unpack("<Q", data[:8])[0]
-    for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(8, 8 + length))
-        removed = draw(st.integers(0, 3))
-        new = draw(st.one_of(st.sampled_from(SNIPPETS), st.binary(max_size=2)))
-        before = len(data)
-        data[at : at + removed] = new
-        length = max(0, length + len(data) - before)
-    if draw(st.integers(0, 4)):  # mostly a length that fits, so that the header is parsed
-        data[:8] = struct.pack("<Q", length)
-    return bytes(data)
 
 
 def accepted(data: bytes) -> Header | None:
@@ -364,7 +345,7 @@ def accepted(data: bytes) -> Header | None:
     return None
 
 
-@given(mutated())
+@given(mutated(SEED_FILES))
 @settings(max_examples=1500, deadline=None)
 def test_the_package_reads_every_mutation_that_is_accepted(data: bytes) -> None:
     header = accepted(data)

@@ -12,16 +12,30 @@ from typing import Any
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fedtier.claims import DEFAULT_AUDIENCE, unverified_claims
 from fedtier.problems import StartupError, Unauthenticated
-from fedtier.tokens import AUDIENCE, ROLES, Bearer, Role, TokenVerifier, generate_keys, make_token
+from fedtier.tokens import (
+    LEEWAY,
+    LONGEST,
+    ROLES,
+    Bearer,
+    Role,
+    TokenVerifier,
+    generate_keys,
+    key_id,
+    make_token,
+    public_key_of,
+)
 
 CLIENT = Bearer("client", "client-3")
 DAY = timedelta(days=1)
 SIGNING, PUBLIC = generate_keys()
+[KEY_ID] = TokenVerifier([PUBLIC]).key_ids
 OTHER_SIGNING, OTHER_PUBLIC = generate_keys()
 
 
@@ -31,8 +45,9 @@ def token(signing: bytes = SIGNING, bearer: Bearer = CLIENT, *, lifetime: timede
 
 def signed(key: bytes = SIGNING, **changes: Any) -> str:
     """Return a token with claims that `make_token` would not write; None leaves one out."""
-    claims = {"role": "client", "sub": "client-3", "aud": AUDIENCE, "exp": datetime.now(UTC) + DAY, **changes}
-    return jwt.encode({name: claim for name, claim in claims.items() if claim is not None}, key, algorithm="EdDSA")
+    claims = {"role": "client", "sub": "client-3", "aud": DEFAULT_AUDIENCE, "exp": datetime.now(UTC) + DAY, **changes}
+    kept = {name: claim for name, claim in claims.items() if claim is not None}
+    return jwt.encode(kept, key, algorithm="EdDSA", headers={"kid": KEY_ID})
 
 
 def refusal(text: str, *keys: bytes) -> str:
@@ -53,7 +68,55 @@ def test_a_token_says_who_its_bearer_is(role: Role) -> None:
 
 
 def test_an_expired_token_is_refused() -> None:
-    assert "expired" in refusal(token(lifetime=-timedelta(seconds=1)))
+    assert "has expired; sign another with fedtier token" in refusal(token(lifetime=-2 * LEEWAY))
+
+
+def test_clocks_may_differ_by_less_than_a_minute() -> None:
+    now, verifier = datetime.now(UTC), TokenVerifier([PUBLIC])
+    for signed_at in (now + LEEWAY / 2, now - DAY - LEEWAY / 2):
+        assert verifier.verify(make_token(SIGNING, CLIENT, now=signed_at, lifetime=DAY)) == CLIENT
+    early = make_token(SIGNING, CLIENT, now=now + 2 * LEEWAY, lifetime=DAY)
+    assert "compare the clocks" in refusal(early)
+
+
+def test_a_token_is_good_in_its_own_federation_alone() -> None:
+    of_one = make_token(SIGNING, CLIENT, now=datetime.now(UTC), lifetime=DAY, audience="hospitals")
+    assert TokenVerifier([PUBLIC], audience="hospitals").verify(of_one) == CLIENT
+    assert "it is for another federation; this server takes those for 'fedtier' (--audience)" in refusal(of_one)
+    with pytest.raises(Unauthenticated, match="takes those for 'hospitals'"):
+        TokenVerifier([PUBLIC], audience="hospitals").verify(token())
+
+
+def test_a_key_is_named_as_the_rfc_names_it() -> None:
+    # RFC 8037, appendix A.2 and A.3.
+    point = base64.urlsafe_b64decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo=")
+    assert key_id(Ed25519PublicKey.from_public_bytes(point)) == "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
+    assert jwt.get_unverified_header(token())["kid"] == KEY_ID
+
+
+def test_a_token_that_names_no_key_or_another_one_is_refused() -> None:
+    nameless = jwt.encode(unverified_claims(token()), SIGNING, algorithm="EdDSA")
+    assert "does not name its key" in refusal(nameless)
+    renamed = jwt.encode(unverified_claims(token()), SIGNING, algorithm="EdDSA", headers={"kid": "x"})
+    assert "does not know" in refusal(renamed)
+    borrowed = jwt.encode(unverified_claims(token()), OTHER_SIGNING, algorithm="EdDSA", headers={"kid": KEY_ID})
+    assert "Signature verification failed" in refusal(borrowed)
+
+
+def test_a_token_that_is_too_long_is_refused_though_it_is_signed() -> None:
+    long = signed(more="x" * LONGEST)
+    assert refusal(long).endswith(f"it has {len(long)} characters, more than {LONGEST}")
+    head, claims, signature = token().split(".")
+    assert "its header has 600 characters" in refusal(f"{head:A<600}.{claims}.{signature}")
+
+
+def test_a_public_key_comes_out_of_its_signing_key() -> None:
+    assert public_key_of(SIGNING) == PUBLIC
+
+
+@pytest.mark.parametrize("text", ["", "a.b", "a.b.c", "a..c", "a.W10.c", "a.é.c", "[" * 5000])
+def test_what_is_no_token_claims_nothing(text: str) -> None:
+    assert unverified_claims(text) == {}
 
 
 def test_a_token_of_an_unknown_key_is_refused() -> None:
@@ -91,23 +154,23 @@ def test_claims_that_are_missing_or_wrong_are_refused(changes: dict[str, Any]) -
 
 
 def test_a_token_without_signature_is_refused() -> None:
-    claims = {"role": "operator", "sub": "me", "aud": AUDIENCE, "exp": 1 << 40}
+    claims = {"role": "operator", "sub": "me", "aud": DEFAULT_AUDIENCE, "exp": 1 << 40}
     for algorithm in ("none", "None", "NONE"):
         for signature in ("", encoded(bytes(64))):
-            refusal(f"{encoded({'alg': algorithm, 'typ': 'JWT'})}.{encoded(claims)}.{signature}")
+            refusal(f"{encoded({'alg': algorithm, 'typ': 'JWT', 'kid': KEY_ID})}.{encoded(claims)}.{signature}")
 
 
 @pytest.mark.parametrize("secret", [PUBLIC, PUBLIC.strip(), b""])
 def test_the_public_key_is_no_shared_secret(secret: bytes) -> None:
-    claims = {"role": "operator", "sub": "me", "aud": AUDIENCE, "exp": 1 << 40}
-    text = f"{encoded({'alg': 'HS256', 'typ': 'JWT'})}.{encoded(claims)}"
+    claims = {"role": "operator", "sub": "me", "aud": DEFAULT_AUDIENCE, "exp": 1 << 40}
+    text = f"{encoded({'alg': 'HS256', 'typ': 'JWT', 'kid': KEY_ID})}.{encoded(claims)}"
     signature = hmac.new(secret, text.encode(), hashlib.sha256).digest()
     refusal(f"{text}.{encoded(signature)}")
 
 
 def test_a_changed_token_is_refused() -> None:
     header, claims, signature = token().split(".")
-    other = encoded({"role": "operator", "sub": "me", "aud": AUDIENCE, "exp": 1 << 40})
+    other = encoded({"role": "operator", "sub": "me", "aud": DEFAULT_AUDIENCE, "exp": 1 << 40})
     refusal(f"{header}.{other}.{signature}")
     refusal(f"{header}.{claims}.{signature[:-4]}")
     refusal(f"{header}.{claims}.")
@@ -115,7 +178,21 @@ def test_a_changed_token_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", ".", "..", "...", "a.b.c", "Bearer", "\ud800", "é", "e30.e30.e30", "[" * 5000, "a" * 10**5]
+    "text",
+    [
+        encoded(b'{"a":' + b"[" * 300),
+        "",
+        ".",
+        "..",
+        "...",
+        "a.b.c",
+        "Bearer",
+        "\ud800",
+        "é",
+        "e30.e30.e30",
+        "[" * 5000,
+        "a" * 10**5,
+    ],
 )
 def test_garbage_is_refused(text: str) -> None:
     refusal(text)
@@ -126,7 +203,7 @@ def test_garbage_is_refused(text: str) -> None:
 def test_no_header_field_brings_the_verifier_down(text: str) -> None:
     refusal(text)
     refusal(f"{encoded(text.encode())}.{encoded(text.encode())}.{encoded(bytes(64))}")
-    refusal(f"{encoded({'alg': 'EdDSA'})}.{encoded(text.encode())}.{encoded(bytes(64))}")
+    refusal(f"{encoded({'alg': 'EdDSA', 'kid': KEY_ID})}.{encoded(text.encode())}.{encoded(bytes(64))}")
 
 
 odd = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=3), lambda v: st.lists(v, max_size=2))
@@ -135,6 +212,7 @@ odd = st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=
 @given(st.dictionaries(st.sampled_from(["alg", "typ", "kid", "crit", "b64", "jwk", "zip"]), odd | st.just("EdDSA")))
 @settings(max_examples=100, deadline=None)
 def test_no_header_of_a_token_brings_the_verifier_down(header: dict[str, Any]) -> None:
+    refusal(f"{encoded({**header, 'kid': KEY_ID})}.{encoded({})}.{encoded(bytes(64))}")
     refusal(f"{encoded(header)}.{encoded({})}.{encoded(bytes(64))}")
 
 
@@ -182,3 +260,9 @@ def test_a_verify_key_of_another_kind_is_refused_at_start(key: bytes) -> None:
 def test_a_server_that_checks_tokens_needs_a_key(keys: list[bytes]) -> None:
     with pytest.raises(StartupError, match="no public key found"):
         TokenVerifier(keys)
+
+
+def test_a_header_that_is_nested_deeply_is_a_token_that_is_not_valid() -> None:
+    nested = base64.urlsafe_b64encode(b"[" * 6000).decode().rstrip("=")
+    with pytest.raises(Unauthenticated):
+        TokenVerifier([PUBLIC]).verify(f"{nested}.e30.c2ln")

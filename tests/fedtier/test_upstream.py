@@ -265,9 +265,17 @@ def test_a_model_that_is_not_there_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_every_request_to_the_server_carries_the_token() -> None:
-    with asking(lambda _: Reply(200, status().to_json()), token="secret") as (upstream, asked):
+    with asking(lambda _: Reply(200, status().to_json()), token=lambda: "secret") as (upstream, asked):
         upstream.round_status()
         assert asked[0].headers["Authorization"] == "Bearer secret"
+
+
+def test_a_token_that_is_renewed_is_presented_from_the_next_request_on() -> None:
+    tokens = iter(["old", "new", None])
+    with asking(lambda _: Reply(200, status().to_json()), token=lambda: next(tokens)) as (upstream, asked):
+        for _ in range(3):
+            upstream.round_status()
+    assert [request.headers.get("Authorization") for request in asked] == ["Bearer old", "Bearer new", None]
 
 
 def test_a_redirect_does_not_carry_the_token_elsewhere(tmp_path: Path) -> None:
@@ -279,7 +287,7 @@ def test_a_redirect_does_not_carry_the_token_elsewhere(tmp_path: Path) -> None:
 
     with (
         serve(serve_model) as other,
-        asking(lambda _: Reply(307, b"", {"Location": f"{other}/signed"}), token="secret") as (upstream, asked),
+        asking(lambda _: Reply(307, b"", {"Location": f"{other}/signed"}), token=lambda: "secret") as (upstream, asked),
     ):
         upstream.download_model(base_of(MODEL), tmp_path / "model")
         assert asked[0].headers["Authorization"] == "Bearer secret"
@@ -293,7 +301,7 @@ def test_a_model_named_by_another_servers_address_is_asked_for_without_the_token
         elsewhere.append(request)
         return Reply(200, MODEL)
 
-    with serve(serve_model) as other, asking(ranged, token="secret") as (upstream, _):
+    with serve(serve_model) as other, asking(ranged, token=lambda: "secret") as (upstream, _):
         upstream.download_model(base_of(MODEL, f"{other}/model"), tmp_path / "model")
     assert "Authorization" not in elsewhere[0].headers
 

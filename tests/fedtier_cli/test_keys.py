@@ -60,6 +60,48 @@ def test_a_key_may_be_given_as_text(tmp_path: Path) -> None:
     assert run("token", "--role", "worker", "--subject", "w", FEDTIER_SIGNING_KEY=pem).exit_code == 0
 
 
+def test_a_token_is_written_for_its_bearer_alone_and_replaced_when_it_is_renewed(tmp_path: Path) -> None:
+    keys = facts(run("keygen", str(tmp_path / "keys"), "--json"))
+    path = tmp_path / "client-3.token"
+    path.write_text("old")
+    flags = ["token", "--role", "client", "--subject", "client-3", "--out", str(path)]
+    done = run(*flags, FEDTIER_SIGNING_KEY=keys["signing_key"])
+    assert done.exit_code == 0
+    assert done.output.startswith(f"{path}  token of the client client-3 until ")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [child.name for child in tmp_path.iterdir() if child.is_file()] == [path.name]
+    signed = path.read_text().strip()
+    assert TokenVerifier([Path(keys["verify_key"]).read_bytes()]).verify(signed) == Bearer("client", "client-3")
+    told = facts(run(*flags, "--json", FEDTIER_SIGNING_KEY=keys["signing_key"]))
+    assert told["path"] == str(path)
+    assert path.read_text().strip() not in done.output + str(told)
+
+
+def test_a_token_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    keys = facts(run("keygen", str(tmp_path / "keys"), "--json"))
+    out = tmp_path / "nowhere" / "token"
+    done = run(
+        "token", "--role", "client", "--subject", "a", "--out", str(out), FEDTIER_SIGNING_KEY=keys["signing_key"]
+    )
+    assert (done.exit_code, done.output) == (1, f"Error: {out} cannot be written: No such file or directory\n")
+
+
+@pytest.mark.parametrize("way", ["flag", "variable"])
+def test_a_token_is_for_the_federation_that_is_named(tmp_path: Path, way: str) -> None:
+    keys = facts(run("keygen", str(tmp_path), "--json"))
+    flags = ["token", "--role", "client", "--subject", "a", "--json"]
+    variables = {"FEDTIER_SIGNING_KEY": keys["signing_key"]}
+    if way == "flag":
+        made = facts(run(*flags, "--audience", "hospitals", **variables))
+    else:
+        made = facts(run(*flags, FEDTIER_AUDIENCE="hospitals", **variables))
+    assert made["audience"] == "hospitals"
+    public = Path(keys["verify_key"]).read_bytes()
+    assert TokenVerifier([public], audience="hospitals").verify(made["token"]) == Bearer("client", "a")
+    with pytest.raises(Unauthenticated, match="for another federation"):
+        TokenVerifier([public]).verify(made["token"])
+
+
 def test_another_key_does_not_verify(tmp_path: Path) -> None:
     mine, other = (facts(run("keygen", str(tmp_path / name), "--json")) for name in ("mine", "other"))
     done = run("token", "--role", "worker", "--subject", "w", FEDTIER_SIGNING_KEY=other["signing_key"])
@@ -76,6 +118,7 @@ def test_another_key_does_not_verify(tmp_path: Path) -> None:
         (["--role", "client", "--subject", "a", "--days", "0"], "--days", 2),
         (["--role", "client", "--subject", "a", "--days", "nan"], "--days", 2),
         (["--role", "client", "--subject", "a", "--days", "99999"], "--days", 2),
+        (["--role", "client", "--subject", "a", "--audience", "a b"], "--audience", 2),
         (["--role", "client"], "--subject", 2),
     ],
 )

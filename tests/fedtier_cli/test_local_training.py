@@ -260,26 +260,51 @@ def test_clients_join_a_federation_that_is_up_by_the_line_it_prints(tmp_path: Pa
     flags += ["--weight-decay", "0.001", "--prox-mu", "0.01", "--workers", "1", "--run-dir", "up", "--port", "0"]
     with running(tmp_path, "up", *flags) as servers:
         serving = servers.await_fact("serving")
-        with Upstream(serving["master"]) as upstream:
+        operator = (tmp_path / "up" / "tokens" / "operator").read_text().strip()
+        with Upstream(serving["master"], token=lambda: operator) as upstream:
             status = upstream.round_status()
         assert status.client == told
         assert (status.cohort, status.threshold) == (("client-0", "client-1"), 1)
 
-        assert serving["a_client_joins_by"].startswith("fedtier client --server http://127.0.0.1:")
-        join = serving["a_client_joins_by"].split()[2:]
+        variable, *join = serving["a_client_joins_by"].split()
+        assert join[:3] == ["fedtier", "client", "--server"]
+        token = dict([variable.split("=")])
+        del join[:2]
         join[join.index("YOUR_DATA")] = str(data / "client-0.csv")
         federation = Federation.from_json((tmp_path / "up" / "federation.json").read_bytes())
         assert federation.master == serving["master"]
         assert serving["TensorBoard"] == "tensorboard --logdir up/state/master/tensorboard"
         assert serving["graphs"] == "fedtier graph --run-dir up"
-        client = call(tmp_path, "client", *join, "--rounds", "2")
+        stranger = call(tmp_path, "client", *join, "--rounds", "2")
+        assert stranger.returncode == 1
+        assert "this server asks for a token" in stranger.stderr
+        client = call(tmp_path, "client", *join, "--rounds", "2", **token)
         assert client.returncode == 0, client.stderr
+        _assert_operated_by_run_directory(tmp_path)
+        _assert_another_client_gets_a_token(tmp_path, serving["to_sign_a_token"])
+        seen = json.dumps(serving) + "".join(sessions_alive(list(servers.pids.values())))
+        for path in (tmp_path / "up" / "tokens").iterdir():
+            assert path.read_text().strip() not in seen
 
         servers.process.send_signal(signal.SIGINT)
         assert servers.end() == 0
         assert sessions_alive(list(servers.pids.values())) == []
     identities = json.loads((tmp_path / "up" / "s3" / "s3-identities.json").read_text())
     assert identities["identities"][0]["credentials"][0]["secretKey"] not in json.dumps(serving)
+
+
+def _assert_operated_by_run_directory(home: Path) -> None:
+    for command in ("pause", "resume", "status"):
+        result = call(home, command, "--run-dir", "up")
+        assert result.returncode == 0, result.stderr
+
+
+def _assert_another_client_gets_a_token(home: Path, line: str) -> None:
+    variable, program, *sign = line.split()
+    assert program == "fedtier"
+    result = call(home, *sign, **dict([variable.split("=")]))
+    assert result.returncode == 0, result.stderr
+    assert (home / "up" / "tokens" / "client-2").stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.timeout(900)

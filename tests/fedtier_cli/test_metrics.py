@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fedtier_cli.metrics import bounded, known_first, mean_metric, shown_metric
-from fedtier_cli.plain_text import printable
 from tests.fedtier_cli.histories import part
 
 VALUES = st.floats(allow_nan=False, allow_infinity=False)
@@ -50,9 +49,3 @@ def test_no_number_takes_more_room_than_a_column_has(name: str, value: float) ->
 
 def test_loss_and_accuracy_come_first() -> None:
     assert known_first(["f1", "accuracy", "auc", "loss", "f1"]) == ["loss", "accuracy", "auc", "f1"]
-
-
-@given(st.text())
-def test_nothing_that_a_terminal_would_obey_is_left(text: str) -> None:
-    assert printable(text).isprintable()
-    assert printable(text) == text or not text.isprintable()

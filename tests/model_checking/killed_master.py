@@ -20,6 +20,7 @@ from fedtier.store import RoundStore
 from master_aggregator.aggregator import MasterAggregator, Surroundings
 from master_aggregator.coordinator import Offered
 from master_aggregator.journal import Journal
+from master_aggregator.metrics import MasterMetrics
 from master_aggregator.opening import OpenRound
 from tests.model_checking.stored_rounds import StoredRounds
 from tests.model_checking.surroundings import rules_of
@@ -64,7 +65,7 @@ class KilledMaster:
         self.state = StateDirectory(folder)
         self.state.clear_spool()
         around = Surroundings(clock=clock, rng=random.Random(0), die=_die, finished=lambda: None)
-        self.tier = MasterAggregator(cast(RoundStore, store), self.state, rules_of(threshold), around)
+        self.tier = MasterAggregator(cast(RoundStore, store), self.state, rules_of(threshold), MasterMetrics(), around)
         try:
             with patch("threading.Thread.start"):
                 self.tier.start()

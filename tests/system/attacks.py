@@ -15,7 +15,7 @@ import requests
 from fedtier.rounds import UpdateReceipt
 from tests.system.attackers import Attack
 from tests.system.federation import PATIENCE, Aggregator
-from tests.system.keys import Keys
+from tests.system.guards import Guard
 from tests.system.updates import Update, send
 
 CONNECTIONS: Final = 200
@@ -40,10 +40,10 @@ class KindOfAttack:
     amount: int
     clients: int = 0
 
-    def on(self, worker: Aggregator, keys: Keys, round_number: int) -> Attack:
+    def on(self, worker: Aggregator, guard: Guard, round_number: int) -> Attack:
         """Return the attack on a worker and the round that is open, to be begun."""
         names = [f"greedy-{number}" for number in range(self.clients)]
-        tokens = [(name, keys.token("client", name)) for name in names]
+        tokens = [(name, guard.token("client", name)) for name in names]
         return Attack(self.kind, self.amount, worker.host, worker.port, worker.state_dir.parent, round_number, tokens)
 
 
@@ -56,11 +56,11 @@ ATTACKS: Final = {
 }
 
 
-def send_all(worker: Aggregator, updates: Sequence[Update], number: int, keys: Keys) -> list[UpdateReceipt]:
+def send_all(worker: Aggregator, updates: Sequence[Update], number: int, guard: Guard) -> list[UpdateReceipt]:
     """Send updates at the same time, each as the client that it is of."""
 
     def send_one(update: Update) -> UpdateReceipt:
-        return send(worker.url, update, number, token=keys.token("client", update.client_id))
+        return send(worker.url, update, number, guard)
 
     with ThreadPoolExecutor(len(updates)) as senders:
         receipts = list(senders.map(send_one, updates))

@@ -31,7 +31,7 @@ import requests
 from fedtier.rounds import RoundManifest, RoundStatus
 from tests.s3_servers import S3Server
 from tests.system.crashing import Orders
-from tests.system.keys import Keys
+from tests.system.guards import Guard
 
 PATIENCE: Final = 60.0
 """Seconds after which something that should have happened long ago is taken for broken."""
@@ -179,19 +179,28 @@ class Aggregator(Program):
     name, arguments, folder, variables
         See `Program`.
     host : str
+    asking : Mapping
+        What `requests` needs to be let in.
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], folder: Path, host: str, variables: Mapping[str, str]
+        self,
+        name: str,
+        arguments: Sequence[str],
+        folder: Path,
+        host: str,
+        variables: Mapping[str, str],
+        asking: Mapping[str, Any],
     ) -> None:
         super().__init__(name, arguments, folder, variables)
         self.host = host
         self.port = 0
-        self.headers: dict[str, str] = {}
+        self._scheme = "http"
+        self._asking = asking
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
+        return f"{self._scheme}://{self.host}:{self.port}"
 
     @property
     def serving_pid(self) -> int:
@@ -207,7 +216,8 @@ class Aggregator(Program):
         assert line, f"{self.name} ended with status {self.process.wait()}\n{self.process.log_end()}"
         fact = json.loads(line)
         assert fact["event"] == "listening"
-        self.port = urlsplit(fact["url"]).port or 0
+        address = urlsplit(fact["url"])
+        self._scheme, self.port = address.scheme, address.port or 0
         if ready:
             self.wait_until_ready()
 
@@ -253,7 +263,7 @@ class Aggregator(Program):
             os.kill(serving, signal.SIGCONT)
 
     def get(self, path: str) -> requests.Response:
-        return requests.get(self.url + path, headers=self.headers, timeout=PATIENCE)
+        return requests.get(self.url + path, timeout=PATIENCE, **self._asking)
 
     def status(self) -> RoundStatus:
         response = self.get("/v1/round")
@@ -292,18 +302,28 @@ class Federation:
         Where state directories and logs lie.
     s3 : S3Server
     bucket_key : str
-    keys : Keys or None
-        Of the tokens that its servers ask for; without them they take anyone.
+    guard : Guard, optional
+        Has every process show who it is; without it anyone may come.
+    variables : Mapping of str to str, optional
+        Of every aggregator's environment.
     """
 
-    def __init__(self, folder: Path, s3: S3Server, bucket_key: str, *, keys: Keys | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        s3: S3Server,
+        bucket_key: str,
+        guard: Guard | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.folder = folder
-        self._keys = keys
+        self._variables = variables
         self.bucket_key = bucket_key
         # No outgoing connection takes a port of such an address, and no federation beside this one does, so a stopped
         # aggregator finds its port free again.
         self.host: Final = ".".join(["127", *(str(random.SystemRandom().randrange(2, 255)) for _ in range(3))])
         self._s3 = s3
+        self._guard = guard
         self._aggregators: dict[str, Aggregator] = {}
         self._master_arguments: tuple[str, ...] = ()
         self._clients: list[Program] = []
@@ -348,7 +368,8 @@ class Federation:
         """Return a client that can be started, again and again on what it kept; a server may come with each start."""
         place = () if server is None else ("--server", server)
         arguments = ("client", *place, "--client-id", client_id, *flags)
-        client = Program(client_id, arguments, self.folder, environment(self._s3, variables))
+        shown = {} if self._guard is None else self._guard.caller("client", client_id)
+        client = Program(client_id, arguments, self.folder, environment(self._s3, {**shown, **(variables or {})}))
         self._clients.append(client)
         return client
 
@@ -358,9 +379,10 @@ class Federation:
             aggregator.wait_for_round(number)
 
     def _add(self, name: str, arguments: Sequence[str]) -> Aggregator:
-        variables = environment(self._s3, self._keys.variables if self._keys else None)
-        aggregator = Aggregator(name, arguments, self.folder, self.host, variables)
-        if self._keys:
-            aggregator.headers["Authorization"] = f"Bearer {self._keys.token('operator', 'test')}"
+        shown = {} if self._guard is None else self._guard.server(name, self.host)
+        asking = {} if self._guard is None else self._guard.asking()
+        aggregator = Aggregator(
+            name, arguments, self.folder, self.host, environment(self._s3, {**(self._variables or {}), **shown}), asking
+        )
         self._aggregators[name] = aggregator
         return aggregator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from tests.s3_servers import S3Server
 from tests.system.attacks import ATTACKS, health_asked, send_all
 from tests.system.chaos.leaks import Held, grown, held_by, left_on_disk
 from tests.system.federation import Aggregator, Federation
-from tests.system.keys import Keys
+from tests.system.guards import Guard
 from tests.system.updates import TenUpdates
 
 pytestmark = pytest.mark.system
@@ -28,19 +29,19 @@ class Besieged:
 
     master: Aggregator
     worker: Aggregator
-    keys: Keys
+    guard: Guard
 
 
 @pytest.fixture(scope="module")
 def besieged(
     s3_server: S3Server, ten_updates: TenUpdates, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Besieged]:
-    keys = Keys()
     folder = tmp_path_factory.mktemp("besieged")
-    with Federation(folder, s3_server, f"tests/{folder.name}-{id(keys)}/model.safetensors", keys=keys) as federation:
+    guard = Guard(folder / "keys", tls=False)
+    with Federation(folder, s3_server, f"tests/{uuid.uuid4().hex}/model.safetensors", guard=guard) as federation:
         master = federation.master(ten_updates.model, "--threshold", "10")
         worker = federation.worker("worker", "--threads", str(THREADS), upstream=master.url)
-        besieged = Besieged(master, worker, keys)
+        besieged = Besieged(master, worker, guard)
         play(besieged, ten_updates)
         yield besieged
 
@@ -49,7 +50,7 @@ def play(besieged: Besieged, ten_updates: TenUpdates) -> None:
     """Have ten clients complete the open round."""
     number = besieged.master.status().round
     besieged.worker.wait_for_round(number)
-    send_all(besieged.worker, ten_updates.updates, number, besieged.keys)
+    send_all(besieged.worker, ten_updates.updates, number, besieged.guard)
     assert ten_updates.are_exactly_in(besieged.master.published(number))
 
 
@@ -65,7 +66,7 @@ def test_ten_clients_complete_their_round_under_attack(name: str, besieged: Besi
     worker = besieged.worker
     before = held_by(worker.serving_pid)
     number = besieged.master.status().round
-    with ATTACKS[name].on(worker, besieged.keys, number) as attack, health_asked(worker) as statuses:
+    with ATTACKS[name].on(worker, besieged.guard, number) as attack, health_asked(worker) as statuses:
         for _ in range(ROUNDS):
             play(besieged, ten_updates)
         worker.process.wait_until(lambda: bool(statuses()), "a health check is answered")

@@ -24,6 +24,7 @@ from fedtier.upstream import Upstream
 from tests import reference
 from tests.reference import Tensor
 from tests.system.federation import PATIENCE
+from tests.system.guards import Guard
 
 NUM_EXAMPLES: Final = (1, 2, 3, 50, 60, 70, 600, 601, 999, 6000)
 _NO_BASE: Final = "0" * 64
@@ -144,8 +145,16 @@ def write_update(folder: Path, client_id: str, tensors: Mapping[str, Tensor], *,
     return Update(client_id, num_examples, path, hashlib.sha256(body).hexdigest())
 
 
-def send(url: str, update: Update, round_number: int, *, token: str | None = None) -> UpdateReceipt:
+def send(url: str, update: Update, round_number: int, guard: Guard | None = None) -> UpdateReceipt:
     """Send an update as a client does, again and again until it is answered.
+
+    Parameters
+    ----------
+    url : str
+    update : Update
+    round_number : int
+    guard : Guard, optional
+        Has the client show who it is.
 
     Raises
     ------
@@ -153,7 +162,7 @@ def send(url: str, update: Update, round_number: int, *, token: str | None = Non
         The answer is a refusal.
     """
     saved = SavedUpdate(round_number, _NO_BASE, update.sha256, update.num_examples, {})
-    with Upstream(url, token=token) as upstream:
+    with Upstream(url) if guard is None else guard.upstream(url, "client", update.client_id) as upstream:
         rng = random.Random(update.sha256)
         return Transport(upstream, update.client_id, rng=rng, retry_budget=PATIENCE).upload(saved, update.path)
 

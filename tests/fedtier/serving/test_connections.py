@@ -2,117 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import requests
 
 from fedtier.problems import RoundOver, TooLarge
 from fedtier.upstream import Upstream, file_sha256
-from tests.builders import model_arrays, safetensors, trained, update_bytes
+from tests.builders import trained, update_bytes
+from tests.fedtier.serving.served_master import (
+    THREADS,
+    Server,
+    command,
+    put_headers,
+    read_answer,
+    running,
+    with_limits,
+)
 from tests.masters import wait_until
 from tests.s3_servers import S3Server
 
 LARGE = 64 << 20
-PATIENT = """
-from gunicorn.workers import gthread
-gthread.STOP_KEEPALIVE_LINGER = 3600.0
-gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.0
-from master_aggregator.command import master
-master()
-"""
-"""A master that would wait an hour for idle connections, if gunicorn had a say, and knows at once which are idle."""
-THREADS = 9  # all but eight may be uploads: one
-
-
-@dataclass(frozen=True)
-class Server:
-    url: str
-    spool: Path
-    process: subprocess.Popen[str]
-
-    @property
-    def address(self) -> tuple[str, int]:
-        parts = urlsplit(self.url)
-        return str(parts.hostname), int(parts.port or 0)
-
-    def open(self) -> socket.socket:
-        return socket.create_connection(self.address, timeout=30)
-
-    def get(self, path: str) -> requests.Response:
-        return requests.get(self.url + path, timeout=30)
-
-    @property
-    def counted(self) -> int:
-        return int(self.get("/v1/round").json()["counted"])
-
-
-def command(
-    server: S3Server, folder: Path, *flags: str, program: tuple[str, str] = ("-m", "master_aggregator")
-) -> list[str]:
-    (folder / "model.safetensors").write_bytes(safetensors(model_arrays()))
-    return [
-        *(sys.executable, *program, "--bucket_name", server.bucket, "--json"),
-        *("--bucket_key", f"tests/{uuid.uuid4().hex}/model.safetensors", "--threshold", "50"),
-        *("--web_model", str(folder / "model.safetensors"), "--state-dir", str(folder / "state")),
-        *("--port", "0", "--threads", str(THREADS), *flags),
-    ]
-
-
-@contextmanager
-def running(
-    server: S3Server, folder: Path, *flags: str, program: tuple[str, str] = ("-m", "master_aggregator")
-) -> Iterator[Server]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FEDTIER_"))}
-    process = subprocess.Popen(
-        command(server, folder, *flags, program=program),
-        env=environment | dict(server.environment),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        announced = json.loads(process.stdout.readline())
-        assert (announced["event"], announced["program"]) == ("listening", "master")
-        yield Server(announced["url"], folder / "state" / "spool", process)
-    finally:
-        process.kill()
-        process.communicate()
 
 
 @pytest.fixture(scope="module")
 def server(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running(s3_server, tmp_path_factory.mktemp("connections")) as started:
         yield started
-
-
-def put_headers(path: str, length: int, **more: str) -> bytes:
-    fields = {"Host": "x", "Content_Length": str(length), "Content_Type": "application/octet-stream", **more}
-    lines = [f"{name.replace('_', '-')}: {value}" for name, value in fields.items()]
-    return "\r\n".join([f"PUT {path} HTTP/1.1", *lines, "", ""]).encode()
-
-
-def read_answer(connection: socket.socket) -> tuple[int, dict[str, object]]:
-    """Read one whole answer and return its status and document."""
-    with connection.makefile("rb") as stream:
-        status = int(stream.readline().split()[1])
-        length = 0
-        while (line := stream.readline().strip()) != b"":
-            name, _, value = line.partition(b":")
-            if name.lower() == b"content-length":
-                length = int(value)
-        return status, json.loads(stream.read(length))
 
 
 def test_a_refusal_that_headers_decide_comes_before_the_body(server: Server) -> None:
@@ -263,7 +186,9 @@ def test_sigterm_ends_the_server_with_status_0(s3_server: S3Server, tmp_path: Pa
 
 @pytest.fixture
 def patient(s3_server: S3Server, tmp_path: Path) -> Iterator[Server]:
-    with running(s3_server, tmp_path, "--grace", "3600", program=("-c", PATIENT)) as started:
+    """A master that would wait an hour for whoever is silent, were it not told to end."""
+    program = with_limits(head_seconds=3600.0, idle_seconds=3600.0)
+    with running(s3_server, tmp_path, "--grace", "3600", program=program) as started:
         yield started
 
 
@@ -276,11 +201,13 @@ def test_an_idle_connection_does_not_hold_up_the_end(patient: Server) -> None:
         assert connection.recv(1) == b""
 
 
-def test_connections_on_which_nothing_ever_came_do_not_hold_up_the_end(patient: Server) -> None:
+@pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHo"])
+def test_connections_without_a_whole_request_do_not_hold_up_the_end(patient: Server, begun: bytes) -> None:
     with ExitStack() as stack:
         silent = [stack.enter_context(patient.open()) for _ in range(3)]
-        for _ in range(3):  # who is answered now came after them, and with the last answer they are put aside
-            assert patient.get("/healthz").status_code == 200
+        for connection in silent:
+            connection.sendall(begun)
+        assert patient.get("/healthz").status_code == 200  # who is answered now came after them
         patient.process.send_signal(signal.SIGTERM)
         assert patient.process.wait(30) == 0
         assert [connection.recv(1) for connection in silent] == [b"", b"", b""]

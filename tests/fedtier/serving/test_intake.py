@@ -100,12 +100,19 @@ class Broken(io.BytesIO):
         io.BytesIO(BODY[:-1]),
         io.BytesIO(b""),
         Broken(BODY[:BLOCK], ConnectionResetError()),
-        Broken(BODY[:BLOCK], TimeoutError()),
         Broken(BODY[:BLOCK], ClientDisconnected()),
     ],
 )
 def test_a_body_that_breaks_off_leaves_nothing(state: StateDirectory, stream: io.BytesIO) -> None:
     with pytest.raises(BadRequest, match="the body ended after"):
+        receive_body(stream, BodyHeaders(len(BODY), None), state, nothing)
+    assert list(state.spool.iterdir()) == []
+    assert state.unready() is None
+
+
+def test_a_body_that_comes_too_slowly_is_503_and_leaves_nothing(state: StateDirectory) -> None:
+    stream = Broken(BODY[:BLOCK], TimeoutError("no byte for 60 s"))
+    with pytest.raises(Unavailable, match="the body came too slowly: no byte for 60 s; send it again"):
         receive_body(stream, BodyHeaders(len(BODY), None), state, nothing)
     assert list(state.spool.iterdir()) == []
     assert state.unready() is None

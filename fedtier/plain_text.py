@@ -10,3 +10,11 @@ def printable(text: str) -> str:
     and characters that change the direction of writing are not shown as they are.
     """
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def printable_lines(text: str) -> str:
+    """Return a text of several lines, such as a traceback that quotes what others sent, with each made harmless.
+
+    They are indented, so that none of them passes for a line of its own.
+    """
+    return "\n".join("  " + printable(line) for line in text.split("\n"))

@@ -1,0 +1,212 @@
+"""The bytes of a body and of an answer, moved by a thread that waits for them as long as they keep a rate.
+
+Sockets do not block: what cannot be done now is tried again when the socket is ready.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import selectors
+import socket
+import ssl
+import time
+from collections.abc import Callable
+from typing import IO, Final
+
+from gunicorn.http.unreader import SocketUnreader
+
+from fedtier.serving.limits import Limits
+from fedtier.serving.rates import LeastRate
+
+_BLOCK: Final = 1 << 20
+_TLS_RECORD: Final = 1 << 14
+"""TLS takes bytes and gives them by so many; it is not done with a larger block before all of it is under way."""
+
+
+class TooSlow(TimeoutError):
+    """The other end keeps a transfer waiting for longer than it may."""
+
+
+class Inflow(SocketUnreader):
+    """Where gunicorn's parser reads from. It takes what is there, until it is told to wait.
+
+    Parameters
+    ----------
+    sock : socket.socket
+    limits : Limits
+    """
+
+    max_body_chunk = _BLOCK
+
+    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+        super().__init__(sock)
+        self._limits = limits
+        self._patience: _Patience | None = None
+        if isinstance(sock, ssl.SSLSocket):
+            self.max_body_chunk = 4 * _TLS_RECORD
+
+    def wait(self, patiently: bool) -> None:
+        """Have the next reads wait for bytes that are still to come, or fail where there are none."""
+        self._patience = _Patience(self.sock, self._limits) if patiently else None
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        """Read once; gunicorn calls this until it has what it wants.
+
+        Raises
+        ------
+        TooSlow, OSError
+        """
+        size = max(self.mxchunk, min(size_hint or 0, self.max_body_chunk))
+        if self._patience is None:
+            return self.sock.recv(size)
+        block = b""
+
+        def receive() -> int:
+            nonlocal block
+            block = self.sock.recv(size)
+            return len(block)
+
+        self._patience.wait_for(receive, select.POLLIN)
+        return block
+
+
+class Outflow:
+    """Where gunicorn's response writes to. For the end of an answer no thread waits: it stays in `unsent`.
+
+    Parameters
+    ----------
+    sock : socket.socket
+    limits : Limits
+    """
+
+    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+        self._sock = sock
+        self._limits = limits
+        self._patience = _Patience(sock, limits)
+        self.unsent = bytearray()
+
+    def sendall(self, data: bytes) -> None:
+        """Send bytes, and keep the last ones where they would have to wait.
+
+        Raises
+        ------
+        TooSlow, OSError
+        """
+        self.unsent += data
+        send_now(self._sock, self.unsent)
+        self._send_down_to(self._limits.flush_bytes)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as `sendall` does; gunicorn's ``100 Continue`` comes this way."""
+        self.sendall(data)
+
+    def sendfile(self, file: IO[bytes], offset: int, count: int) -> None:
+        """Send a part of a file.
+
+        Raises
+        ------
+        TooSlow, OSError
+        """
+        self._send_down_to(0)
+        send = self._read_and_send if isinstance(self._sock, ssl.SSLSocket) else self._send_unread
+        end = offset + count
+        while offset < end:
+            at, left = offset, end - offset
+            sent = self._patience.wait_for(lambda: send(file, at, left), select.POLLOUT)  # noqa: B023 - called at once
+            if not sent:
+                raise ConnectionAbortedError("the file ended before its answer did")
+            offset += sent
+
+    def _send_down_to(self, kept: int) -> None:
+        while len(self.unsent) > kept:
+            del self.unsent[: self._patience.wait_for(lambda: send_once(self._sock, self.unsent), select.POLLOUT)]
+
+    def _read_and_send(self, file: IO[bytes], offset: int, count: int) -> int:
+        file.seek(offset)
+        block = file.read(min(count, _TLS_RECORD))
+        return self._sock.send(block) if block else 0
+
+    def _send_unread(self, file: IO[bytes], offset: int, count: int) -> int:
+        return os.sendfile(self._sock.fileno(), file.fileno(), offset, min(count, _BLOCK))
+
+
+def send_once(sock: socket.socket, data: bytearray) -> int:
+    """Send some of these bytes and return how many."""
+    with memoryview(data) as view:
+        return sock.send(view[:_TLS_RECORD] if isinstance(sock, ssl.SSLSocket) else view)
+
+
+def send_now(sock: socket.socket, unsent: bytearray) -> int:
+    """Send the bytes that there is room for, and take them away.
+
+    Parameters
+    ----------
+    sock : socket.socket
+        Does not block.
+    unsent : bytearray
+
+    Returns
+    -------
+    int
+        The event of `selectors` to wait for; 0 when all are sent.
+
+    Raises
+    ------
+    OSError
+    """
+    try:
+        while unsent:
+            del unsent[: send_once(sock, unsent)]
+    except ssl.SSLWantReadError:
+        return selectors.EVENT_READ
+    except (BlockingIOError, ssl.SSLWantWriteError):
+        return selectors.EVENT_WRITE
+    return 0
+
+
+class _Patience:
+    """How long a thread waits for one direction of a socket."""
+
+    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+        self._sock = sock
+        self._limits = limits
+        self._rate = LeastRate(limits.min_rate, limits.rate_seconds if limits.min_rate else limits.silence)
+        self._ready = select.poll()
+
+    def wait_for(self, move: Callable[[], int], event: int) -> int:
+        """Move some bytes as soon as that is possible, and return how many.
+
+        Parameters
+        ----------
+        move : callable
+        event : int
+            Of `select.poll`, that makes it possible; TLS may want another.
+        """
+        begun: float | None = None
+        while True:
+            try:
+                num_bytes = move()
+            except ssl.SSLWantReadError:
+                wanted = select.POLLIN
+            except ssl.SSLWantWriteError:
+                wanted = select.POLLOUT
+            except BlockingIOError:
+                wanted = event
+            else:
+                self._rate.moved(num_bytes, 0.0 if begun is None else time.monotonic() - begun)
+                return num_bytes
+            begun = begun or time.monotonic()
+            self._await(wanted, begun + self._rate.patience)
+
+    def _await(self, event: int, until: float) -> None:
+        self._ready.register(self._sock, event)
+        left = until - time.monotonic()
+        if left <= 0 or not self._ready.poll(left * 1000):
+            raise TooSlow(self._sentence())
+
+    def _sentence(self) -> str:
+        limits = self._limits
+        if limits.min_rate:
+            return f"slower than {limits.min_rate} bytes per second for {limits.rate_seconds:g} s (--min-rate)"
+        return f"no byte for {limits.silence:g} s"
