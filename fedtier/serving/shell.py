@@ -147,7 +147,7 @@ def create_app(
     _answer_errors(app)
     _answer_health(app, tier, state)
     downloads = Downloads(tier.model, slots)
-    _describe(app, operations, downloads)
+    _describe(app, operations)
     _show_round(app, tier, downloads)
     _serve_published(app, tier, downloads)
     _take_uploads(app, Uploads(tier, state, slots, UploadWatch(metrics, refusals)))
@@ -181,12 +181,12 @@ def _answer_health(app: Flask, tier: Tier, state: StateDirectory) -> None:
         return {"status": "ready"}
 
 
-def _describe(app: Flask, operations: Sequence[Operation], downloads: Downloads) -> None:
+def _describe(app: Flask, operations: Sequence[Operation]) -> None:
     document = openapi_json(operations)
 
     @app.get("/v1/openapi.json")
     def openapi() -> BaseResponse:
-        return downloads.small(_json(document), client_of(g.bearer))
+        return _json(document)
 
 
 def _show_round(app: Flask, tier: Tier, downloads: Downloads) -> None:
