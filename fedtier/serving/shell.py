@@ -37,7 +37,13 @@ from fedtier.problems import (
 )
 from fedtier.rounds import PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt
 from fedtier.serving.access import Gate, peer_certificate, require
-from fedtier.serving.answers import add_protection, answer_bug, answer_http_exception, answer_problem
+from fedtier.serving.answers import (
+    add_protection,
+    answer_bug,
+    answer_http_exception,
+    answer_problem,
+    forget_impossible_dates,
+)
 from fedtier.serving.buckets import TokenBuckets
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
 from fedtier.serving.intake import BodyHeaders, read_body_headers, receive_body
@@ -143,6 +149,7 @@ def create_app(
     observe_requests(app, metrics, refusals, quiet=OPEN_ENDPOINTS)
     app.before_request(lambda: _identify(gate))
     app.before_request(lambda: rate.count(client_of(g.get("bearer"))))
+    app.before_request(forget_impossible_dates)
     app.after_request(add_protection)
     _answer_errors(app)
     _answer_health(app, tier, state)
