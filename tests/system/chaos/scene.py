@@ -1,4 +1,7 @@
-"""The federation that faults befall: a master, workers one and two tiers deep, a load balancer, seven clients."""
+"""The federation that faults befall: a master, workers one and two tiers deep, a load balancer, seven clients.
+
+Each of them shows a token of its own. There is no TLS: the ways read what passes on them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from tests.relays import S3BehindRelay
 from tests.system import wanderer
 from tests.system.disks import SmallDisk, can_be_mounted
 from tests.system.federation import Federation
+from tests.system.guards import Guard
 from tests.system.lasting_s3 import LastingS3
 from tests.system.tree import Tree
 
@@ -34,7 +38,7 @@ def scene(folder: Path, seed: str) -> Iterator[Tree]:
         LastingS3(folder) as s3,
         S3BehindRelay(s3.server) as s3_way,
         _disks(folder) as disks,
-        Federation(folder, s3_way.server, KEY) as federation,
+        Federation(folder, s3_way.server, KEY, Guard(folder / "keys", tls=False)) as federation,
         Tree(federation, folder / "sent", s3=s3, s3_way=s3_way, disks=disks, seed=seed) as tree,
     ):
         _plant(tree, folder)
