@@ -23,6 +23,8 @@ KEY: Final = "jobs/chaos.safetensors"
 WORKERS: Final = ("middle", "edge-1", "edge-2", "side")
 CLIENTS: Final = tuple(f"client-{number}" for number in range(7))
 ON_SMALL_DISKS: Final = ("master", "middle", "edge-1")
+BALANCED: Final = ("edge-1", "edge-2", "side")
+"""The workers behind the entrance: each connection of a client is to any of them."""
 WAYS: Final = ("entrance", "middle", "master")
 THRESHOLD: Final = 5
 QUORUM: Final = 3
@@ -73,4 +75,4 @@ def _plant(tree: Tree, folder: Path) -> None:
     tree.worker("edge-1", *batches, upstream="middle")
     tree.worker("edge-2", *batches, upstream="middle")
     tree.worker("side", *batches, upstream="master")
-    tree.entrance("entrance", ["edge-1", "edge-2", "side"])
+    tree.entrance("entrance", BALANCED)
