@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, BinaryIO, Final, NoReturn
 
 from fedtier.dtypes import STORAGE, TensorSpec
@@ -45,6 +46,13 @@ class Header:
     specs: tuple[TensorSpec, ...]
     metadata: Mapping[str, str]
     offsets: Mapping[str, int]
+
+
+def header_length(path: Path) -> int:
+    """Return how long a file says that its header is, in bytes; no more than the file is."""
+    with path.open("rb") as file:
+        said = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+        return min(said, file.seek(0, os.SEEK_END))
 
 
 def read_header(file: BinaryIO, *, header_limit: int = DEFAULT_HEADER_LIMIT) -> Header:

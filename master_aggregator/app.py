@@ -45,6 +45,8 @@ class MasterOptions:
     rules : Rules
     redirect_models, exit_when_finished : bool
     threads : int
+    spool_max : int or None
+        Bytes that bodies may take in the spool; None is half of the disk.
     verifier : Verifier or None
     client_certs : bool
         Whether whoever comes needs a certificate beside the token.
@@ -67,6 +69,7 @@ class MasterOptions:
     tensorboard_dir: Path | None
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
+    spool_max: int | None = None
 
 
 def create_master(options: MasterOptions) -> Service:
@@ -77,7 +80,7 @@ def create_master(options: MasterOptions) -> Service:
     StartupError
     """
     check_arithmetic()
-    state = StateDirectory(options.state_dir, stop_at_once)
+    state = StateDirectory(options.state_dir, stop_at_once, spool_max=options.spool_max)
     state.clear_spool()
     ended = threading.Event()
 

@@ -118,6 +118,7 @@ def master(tls: Tls, **flags: Any) -> None:
         redirect_models=flags["model_delivery"] == "redirect",
         exit_when_finished=flags["exit_when_finished"],
         threads=flags["threads"],
+        spool_max=flags["spool_max"],
         verifier=verifier,
         client_certs=client_certs,
         tensorboard_dir=_tensorboard_dir(flags),

@@ -81,6 +81,9 @@ class Recorder:
             opened.journal.require_there()
             self._tell(NotRecorded(tickets, self._state.refuse(error, wanted=opened.plan.sums.nbytes)))
             return
+        finally:
+            for record in group:  # in the journal now, or gone
+                self._state.let_go(record.entry.body.path)
         reach(CrashPoint.ENTRIES_JOURNALED, opened.plan.round)
         try:
             for entry in entries:

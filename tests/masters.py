@@ -84,10 +84,11 @@ class Master:
         rng: random.Random | None = None,
         redirect_models: bool = False,
         scoreboard: Scoreboard | None = None,
+        spool_max: int | None = None,
     ) -> None:
         self.deaths: queue.Queue[str] = queue.Queue()
         self.finished = threading.Event()
-        self.state = StateDirectory(folder, self._die)
+        self.state = StateDirectory(folder, self._die, spool_max=spool_max)
         self.state.clear_spool()
         around = Surroundings(clock=clock, rng=rng or random.Random(0), die=self._die, finished=self.finished.set)
         self.metrics = MasterMetrics()

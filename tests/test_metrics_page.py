@@ -11,8 +11,8 @@ import yaml
 from client.metrics import ClientMetrics
 from fedtier.metrics import Metrics, RoundView
 from fedtier.serving.connection_metrics import FrontView
-from fedtier.serving.intake import TransferSlots
 from fedtier.serving.metrics import AggregatorMetrics
+from fedtier.serving.shares import TransferSlots
 from fedtier.serving.statedir import StateDirectory
 from master_aggregator.metrics import MasterMetrics
 from tests.scrapes import Scrape

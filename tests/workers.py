@@ -148,5 +148,5 @@ class Worker:
         return [path.name for path in self.state.spool.iterdir()]
 
     def await_empty_spool(self) -> None:
-        """Wait until the threads behind the answers have dropped what is settled."""
-        wait_until(lambda: not self.leftovers)
+        """Wait until the threads behind the answers have dropped what is settled, and it counts no more."""
+        wait_until(lambda: not self.leftovers and not self.state.spool_bytes)

@@ -39,6 +39,8 @@ class WorkerOptions:
     batch_age : float
         Seconds after which it is sent at the latest.
     threads : int
+    spool_max : int or None
+        Bytes that bodies may take in the spool; None is half of the disk.
     token : callable or None
         Returns the token to present to the upstream.
     verifier : Verifier or None
@@ -63,6 +65,7 @@ class WorkerOptions:
     client_certs: bool = False
     metrics_host: str = "127.0.0.1"
     metrics_port: int | None = None
+    spool_max: int | None = None
 
 
 def create_worker(options: WorkerOptions) -> Service:
@@ -73,7 +76,7 @@ def create_worker(options: WorkerOptions) -> Service:
     StartupError
     """
     check_arithmetic()
-    state = StateDirectory(options.state_dir, stop_at_once)
+    state = StateDirectory(options.state_dir, stop_at_once, spool_max=options.spool_max)
     state.clear_spool()
     batcher = Batcher(batch_max=options.batch_max, batch_age=options.batch_age, new_id=lambda: secrets.token_hex(16))
     metrics = WorkerMetrics(time.monotonic)

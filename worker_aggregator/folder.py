@@ -122,8 +122,8 @@ class Folder:
         try:
             if not entries:
                 raise Unavailable("no entry of the batch could be folded", retry_after=1)
-            with self._metrics.seal.time():
-                body = write_partial(self._sum, entries.values(), batch.plan.attempt, self._state.new_spool_file())
+            with self._metrics.seal.time(), self._state.own_file(batch.plan.sums.nbytes) as path:
+                body = write_partial(self._sum, entries.values(), batch.plan.attempt, path)
         except OSError as error:
             self._refuse(batch, self._state.refuse(error, wanted=batch.plan.sums.nbytes))
         except Problem as problem:

@@ -131,7 +131,8 @@ class Forwarder:
         )
         for entry in removed:
             remove_entry(total, entry)
-        return write_partial(total, batch.entries.values(), batch.plan.attempt, self._state.new_spool_file())
+        with self._state.own_file(batch.plan.sums.nbytes) as path:
+            return write_partial(total, batch.entries.values(), batch.plan.attempt, path)
 
     def _send(self, batch: Batch, body: Received) -> None:
         with self._metrics.forward.time():

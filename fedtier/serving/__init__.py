@@ -5,7 +5,8 @@ a tier, `observing` counts and logs what it does (`metrics`, and `refusal_log`, 
 and `tally` for what is refused), `answers` turns refusals into answers, `intake` brings bodies to disk and has them
 checked, `access` asks for tokens, `digests` reads digest fields, `models` keeps models on
 disk, `pacing` tells clients how often to ask, `waiting` is where uploads wait, `statedir`
-is the folder an aggregator owns, and `runner` runs it all under gunicorn.
+is the folder an aggregator owns, `quota` says what bodies may take of its disk, `shares` and
+`buckets` what one client may take of the server, and `runner` runs it all under gunicorn.
 
 Whoever connects meets the `front`: one poller for all who have not sent a request yet, or have not read
 its answer. `peers` are their connections, `heads` what they sent so far, `stages` what they wait for, `deadlines`

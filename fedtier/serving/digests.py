@@ -9,6 +9,8 @@ from typing import Final
 
 from fedtier.problems import BadRequest
 
+MAX_FIELD: Final = 1024
+"""Characters; a SHA-256 takes 55, and every other algorithm of RFC 9530 together some 300."""
 _MEMBER: Final = re.compile(r"\s*([a-z0-9*_.-]+)=:([A-Za-z0-9+/]*={0,2}):\s*")
 CONTENT_DIGEST: Final = f"{_MEMBER.pattern}(,{_MEMBER.pattern})*"
 """The form of the field, as a pattern."""
@@ -20,10 +22,12 @@ def parse_content_digest(field: str | None) -> str | None:
     Raises
     ------
     BadRequest
-        The field is malformed.
+        The field is malformed, or too long.
     """
     if field is None:
         return None
+    if len(field) > MAX_FIELD:
+        raise BadRequest(f"Content-Digest has {len(field)} characters; send no more than {MAX_FIELD}")
     found: str | None = None
     for member in field.split(","):
         match = _MEMBER.fullmatch(member)

@@ -1,4 +1,4 @@
-"""Models on their way out: from a file, with ranges and digests, or by a redirect."""
+"""Models and other large answers on their way out: never more at once than there are slots."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from flask import Response, send_file
 from werkzeug.wrappers import Response as BaseResponse
 
 from fedtier.problems import Unavailable
-from fedtier.serving.intake import TransferSlots
+from fedtier.serving.shares import TransferSlots
 from fedtier.upstream import content_digest
 
+SMALL_ANSWER: Final = 64 << 10
+"""Bytes up to which an answer needs no slot, however slowly it is read; so large is the plan of some 600 tensors."""
 _OPEN_TRIES: Final = 3
 _YEAR: Final = 31_536_000
 
@@ -34,7 +36,7 @@ class ModelElsewhere:
 
 
 class Downloads:
-    """Sends models, never more at once than there are slots.
+    """Sends what may take a slow reader long, never more at once than there are slots.
 
     Parameters
     ----------
@@ -48,24 +50,54 @@ class Downloads:
         self._find = find
         self._slots = slots
 
-    def model(self, round_number: int) -> BaseResponse:
-        """Return a round's model; its slot is free again once it was sent.
+    def model(self, round_number: int, client: str | None = None) -> BaseResponse:
+        """Return a round's model.
+
+        Parameters
+        ----------
+        round_number : int
+        client : str or None
+            Whose share of the slots it takes.
 
         Raises
         ------
-        Unavailable
-            All slots are taken.
+        SlowDown, Unavailable
+            There is no slot.
         Problem
             There is no such model, or it cannot be had now.
         """
-        release = self._slots.hold()
+        return self.document(lambda: self._answer(round_number), client)
+
+    def document(self, make: Callable[[], BaseResponse], client: str | None = None) -> BaseResponse:
+        """Return an answer that takes long to make or to send; its slot is free again once it was sent.
+
+        Raises
+        ------
+        SlowDown, Unavailable
+            There is no slot.
+        Problem
+            As `make` does.
+        """
+        release = self._slots.hold(client)
         try:
-            response = self._answer(round_number)
+            response = make()
         except BaseException:
             release()
             raise
         _free_when_closed(response, release)
         return response
+
+    def small(self, response: BaseResponse, client: str | None = None) -> BaseResponse:
+        """Return an answer that is made already and small as a rule: with a slot only where it is not.
+
+        Raises
+        ------
+        SlowDown, Unavailable
+            It is large, and there is no slot.
+        """
+        if response.status_code == 304 or (response.content_length or 0) <= SMALL_ANSWER:
+            return response
+        return self.document(lambda: response, client)
 
     def _answer(self, round_number: int) -> BaseResponse:
         for _ in range(_OPEN_TRIES):

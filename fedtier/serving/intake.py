@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,16 +96,13 @@ def receive_body(
         The body ended early.
     DigestMismatch
     Unavailable
-        The disk is full, or the body came too slowly.
+        The spool may not take so much, which is said before anything is read; or the disk is full, or the body came
+        too slowly.
     """
-    path = state.new_spool_file()
-    try:
+    with state.admitted_file(expected.length) as path:
         sha256 = _copy(stream, path, expected.length, state, on_bytes)
         if expected.sha256 is not None and expected.sha256 != sha256:
             raise DigestMismatch(f"the body's SHA-256 is {sha256}, but Content-Digest says {expected.sha256}")
-    except BaseException:
-        state.drop(path)
-        raise
     return Received(path.name, path, sha256)
 
 
@@ -143,49 +139,3 @@ def _read(stream: IO[bytes], size: int) -> bytes:
         ) from None
     except (ClientDisconnected, OSError):
         return b""
-
-
-class TransferSlots:
-    """Keeps threads free for everything but uploads and downloads.
-
-    Parameters
-    ----------
-    slots : int
-        How many bodies may be received, waited for or sent at once.
-    """
-
-    def __init__(self, slots: int) -> None:
-        self.total = slots
-        self._free = threading.BoundedSemaphore(slots)
-
-    @property
-    def used(self) -> int:
-        """How many are held now."""
-        return self.total - self._free._value
-
-    def hold(self) -> Callable[[], None]:
-        """Take a slot and return what frees it, to be called once.
-
-        Raises
-        ------
-        Unavailable
-            All are taken.
-        """
-        if not self._free.acquire(blocking=False):
-            raise Unavailable("every transfer slot of this server is taken", retry_after=1)
-        return self._free.release
-
-    @contextmanager
-    def take(self) -> Iterator[None]:
-        """Hold a slot while the block runs.
-
-        Raises
-        ------
-        Unavailable
-            All are taken.
-        """
-        release = self.hold()
-        try:
-            yield
-        finally:
-            release()

@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 
 from fedtier.metrics import NUMBERS, SECONDS, SIZES, Kind, Metrics, Tier
 from fedtier.serving.connection_metrics import ConnectionMetrics
-from fedtier.serving.intake import TransferSlots
+from fedtier.serving.shares import TransferSlots
 from fedtier.serving.statedir import StateDirectory
 
 UNMATCHED: Final = "unmatched"

@@ -16,7 +16,7 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
 def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
-    """Add ``--host --port --threads --grace --min-rate --require-client-certs --revoked --audience``."""
+    """Add ``--host --port --threads --spool-max --grace --min-rate --require-client-certs --revoked --audience``."""
     options = [
         click.option(
             "--host", default="127.0.0.1", help="Address to listen on; beyond loopback only with verify keys and TLS."
@@ -29,6 +29,11 @@ def server_flags(*, port: int) -> Callable[[_Decorated], _Decorated]:
             type=click.IntRange(min=SPARE_THREADS + 1),
             default=72,
             help=f"Requests served at once; all but {SPARE_THREADS} may be uploads.",
+        ),
+        click.option(
+            "--spool-max",
+            type=click.IntRange(min=1),
+            help="Bytes that bodies may take on the disk until they are counted. [default: half of the disk]",
         ),
         click.option("--grace", type=click.IntRange(min=0), default=30, help="Seconds for open requests at SIGTERM."),
         click.option(

@@ -18,6 +18,8 @@ from fedtier.problems import NAMES
 HEADER: Final = "Fedtier-Refused"
 """Of a worker's `GET /v1/round`: ``round-over=2, not-selected=1``, since its last poll that was answered."""
 MAX_REPORTED: Final = 1_000_000_000
+MAX_REPORT: Final = 2048
+"""Characters; all problems that there are take half of it."""
 _PART: Final = re.compile(r"([a-z][a-z-]{0,39})=([1-9][0-9]{0,9})")
 
 
@@ -54,8 +56,10 @@ def read_report(text: str | None) -> dict[str, int]:
     Parameters
     ----------
     text : str or None
-        None where there is no header.
+        None where there is no header. One of more than `MAX_REPORT` characters is malformed.
     """
+    if text is not None and len(text) > MAX_REPORT:
+        return {}
     parts = [_PART.fullmatch(part.strip()) for part in (text or "").split(",")]
     counts = {part[1]: int(part[2]) for part in parts if part}
     if len(counts) != len(parts) or max(counts.values()) > MAX_REPORTED:

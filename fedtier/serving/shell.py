@@ -11,7 +11,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Final, Protocol
 
 from flask import Flask, Response, g, request
@@ -28,6 +28,7 @@ from fedtier.entries import (
     update_size_limit,
 )
 from fedtier.fields import require_id, sha256_hex
+from fedtier.header import header_length
 from fedtier.problems import (
     BadRequest,
     Problem,
@@ -37,8 +38,9 @@ from fedtier.problems import (
 from fedtier.rounds import PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt
 from fedtier.serving.access import Gate, peer_certificate, require
 from fedtier.serving.answers import add_protection, answer_bug, answer_http_exception, answer_problem
+from fedtier.serving.buckets import TokenBuckets
 from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
-from fedtier.serving.intake import BodyHeaders, TransferSlots, read_body_headers, receive_body
+from fedtier.serving.intake import BodyHeaders, read_body_headers, receive_body
 from fedtier.serving.metrics import AggregatorMetrics
 from fedtier.serving.observing import UploadWatch, WatchedUpload, observe_requests, show_metrics
 from fedtier.serving.openapi import openapi_json
@@ -47,6 +49,7 @@ from fedtier.serving.pacing import PollPacer
 from fedtier.serving.refusal_log import RefusalLog
 from fedtier.serving.refusals import HEADER as REFUSED_HEADER
 from fedtier.serving.refusals import read_report
+from fedtier.serving.shares import ParsingRoom, RequestRate, TransferSlots, client_of
 from fedtier.serving.statedir import StateDirectory
 from fedtier.upstream import content_digest
 
@@ -134,16 +137,19 @@ def create_app(
     app = Flask(name, static_folder=None)
     app.url_map.merge_slashes = False  # a path has one spelling, and nobody is sent on to a Host of their own choice
     slots = TransferSlots(max(1, threads - SPARE_THREADS))
+    rate = RequestRate(TokenBuckets(), time.monotonic)
     refusals = RefusalLog(time.monotonic)
     metrics.watch(slots, state)
     observe_requests(app, metrics, refusals, quiet=OPEN_ENDPOINTS)
     app.before_request(lambda: _identify(gate))
+    app.before_request(lambda: rate.count(client_of(g.get("bearer"))))
     app.after_request(add_protection)
     _answer_errors(app)
     _answer_health(app, tier, state)
+    downloads = Downloads(tier.model, slots)
     _describe(app, operations)
-    _show_round(app, tier)
-    _serve_published(app, tier, Downloads(tier.model, slots))
+    _show_round(app, tier, downloads)
+    _serve_published(app, tier, downloads)
     _take_uploads(app, Uploads(tier, state, slots, UploadWatch(metrics, refusals)))
     show_metrics(app, metrics)
     return app
@@ -183,12 +189,14 @@ def _describe(app: Flask, operations: Sequence[Operation]) -> None:
         return _json(document)
 
 
-def _show_round(app: Flask, tier: Tier) -> None:
+def _show_round(app: Flask, tier: Tier, downloads: Downloads) -> None:
     documents = RoundDocuments(tier)
 
     @app.get("/v1/round")
     def current_round() -> BaseResponse:
         answer = documents.status()
+        if g.bearer is None or g.bearer.role == "client":  # a worker hears of it also while clients take every slot
+            answer = downloads.small(answer, client_of(g.bearer))
         if g.bearer is None or g.bearer.role == "worker":  # only now: who gets a problem for an answer reports again
             tier.note_refused(read_report(request.headers.get(REFUSED_HEADER)))
         return answer
@@ -197,11 +205,12 @@ def _show_round(app: Flask, tier: Tier) -> None:
 def _serve_published(app: Flask, tier: Tier, downloads: Downloads) -> None:
     @app.get("/v1/rounds/<number>/model")
     def model(number: str) -> BaseResponse:
-        return downloads.model(parse_round(number))
+        return downloads.model(parse_round(number), client_of(g.bearer))
 
     @app.get("/v1/rounds/<number>/manifest")
     def manifest(number: str) -> BaseResponse:
-        return _with_digests(_json(tier.manifest(parse_round(number))))
+        round_number = parse_round(number)
+        return downloads.document(lambda: _with_digests(_json(tier.manifest(round_number))), client_of(g.bearer))
 
 
 def _take_uploads(app: Flask, uploads: Uploads) -> None:
@@ -244,6 +253,7 @@ class Uploads:
         self._tier = tier
         self._state = state
         self._slots = slots
+        self._parsing = ParsingRoom()
         self._watch = watch
 
     def update(self, number: str, client_id: str) -> UpdateReceipt:
@@ -255,12 +265,14 @@ class Uploads:
         round_number, client_id = parse_round(number), require_id(client_id, "client")
         require(g.bearer, roles={"client"}, subject=client_id)
         seen.known(round=round_number, client_id=client_id)
-        with self._slots.take():
+        with self._slots.take(client_id):
             plan = self._tier.admit(round_number, client_id)
             seen.known(attempt=plan.attempt)
             expected = read_body_headers(request.headers, limit=update_size_limit(plan))
             with self._tier.receiving() as upload:
-                entry = self._receive(plan, expected, (upload, seen), lambda body: read_update(plan, client_id, body))
+                entry = self._receive(
+                    plan, expected, (upload, seen), lambda body: self._read_update(plan, client_id, body)
+                )
                 receipt = self._tier.settle_update(entry, upload)
             reach(CrashPoint.UPLOAD_SETTLED, plan.round)
             return receipt
@@ -274,15 +286,24 @@ class Uploads:
         round_number, batch_id = parse_round(number), require_id(batch_id, "batch")
         require(g.bearer, roles={"worker"})
         seen.known(round=round_number, batch=batch_id)
-        with self._slots.take():
+        with self._slots.take(client_of(g.bearer)), ExitStack() as held:
             plan = self._tier.admit(round_number, None)
             seen.known(attempt=plan.attempt)
             expected = read_body_headers(request.headers, limit=partial_size_limit(plan))
             with self._tier.receiving() as upload:
-                entry = self._receive(plan, expected, (upload, seen), lambda body: read_partial(plan, body))
+                entry = self._receive(plan, expected, (upload, seen), lambda body: self._read_partial(plan, body, held))
                 receipt = self._tier.settle_partial(entry, upload, batch_id)
             reach(CrashPoint.UPLOAD_SETTLED, plan.round)
             return receipt
+
+    def _read_update(self, plan: RoundPlan, client_id: str, body: Received) -> Entry:
+        with self._parsing.take(header_length(body.path)):
+            return read_update(plan, client_id, body)
+
+    def _read_partial(self, plan: RoundPlan, body: Received, held: ExitStack) -> Entry:
+        """Check a partial, whose contributors stay in memory while it waits to be counted."""
+        held.enter_context(self._parsing.take(header_length(body.path)))
+        return read_partial(plan, body)
 
     @contextmanager
     def _noting_refusal(self) -> Iterator[None]:

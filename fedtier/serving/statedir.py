@@ -9,12 +9,13 @@ import secrets
 import stat
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, NoReturn
 
 from fedtier.problems import StartupError, Unavailable
+from fedtier.serving.quota import SpoolQuota
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PROBE_BYTES: Final = 1 << 16
@@ -29,6 +30,9 @@ class StateDirectory:
         Made when missing, for the owner's eyes only.
     die : callable
         Ends the process with a sentence: what the folder held may be lost with it.
+    spool_max : int or None
+        Bytes that bodies from outside may take in the spool. None is half of the disk, whatever else lies on it: the
+        rest is for batches and the journal, without which no body would leave the spool again.
 
     Raises
     ------
@@ -36,7 +40,7 @@ class StateDirectory:
         It cannot be made or written, or another process holds it.
     """
 
-    def __init__(self, path: Path, die: Callable[[str], NoReturn] = sys.exit) -> None:
+    def __init__(self, path: Path, die: Callable[[str], NoReturn] = sys.exit, *, spool_max: int | None = None) -> None:
         # Flask reads a relative path from the place of the app's package.
         self.path = path = path.absolute()
         self.spool = path / "spool"
@@ -58,6 +62,7 @@ class StateDirectory:
             ) from None
         self._locked = os.fstat(self._lock)
         self._die = die
+        self._quota = SpoolQuota(half_of_disk(self.spool) if spool_max is None else spool_max)
         self._troubles = threading.Lock()
         self._trouble: str | None = "nothing was written yet"
         self._wanted = _PROBE_BYTES
@@ -72,14 +77,61 @@ class StateDirectory:
         for path in self.spool.iterdir():
             path.unlink()
 
+    @property
+    def spool_bytes(self) -> int:
+        """Bytes that lie in the spool, or were announced."""
+        return self._quota.taken
+
     def new_spool_file(self) -> Path:
         """Return a path in the spool that no request can choose."""
         return self.spool / secrets.token_hex(16)
+
+    @contextmanager
+    def admitted_file(self, size: int) -> Iterator[Path]:
+        """Give a path for a body from outside; what lies there is deleted when the block fails.
+
+        Raises
+        ------
+        Unavailable
+            The spool may not take so many bytes more.
+        """
+        path = self.new_spool_file()
+        self._quota.admit(path.name, size)
+        with self._dropped_on_failure(path):
+            yield path
+
+    @contextmanager
+    def own_file(self, size: int) -> Iterator[Path]:
+        """Give a path for a file of the aggregator's own, which counts, but is never refused.
+
+        Parameters
+        ----------
+        size : int
+            Bytes, or an upper bound; what the block wrote is looked at afterwards.
+        """
+        path = self.new_spool_file()
+        self._quota.count(path.name, size)
+        with self._dropped_on_failure(path):
+            yield path
+            self._quota.count(path.name, path.stat().st_size)
+
+    @contextmanager
+    def _dropped_on_failure(self, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.drop(path)
+            raise
 
     def drop(self, path: Path) -> None:
         """Delete a file that nobody needs any more; where the disk refuses even that, the next start clears it away."""
         with suppress(OSError):
             path.unlink(missing_ok=True)
+            self._quota.let_go(path.name)
+
+    def let_go(self, path: Path) -> None:
+        """Take note that a file has left the spool."""
+        self._quota.let_go(path.name)
 
     def refuse(self, error: OSError, *, wanted: int = 0) -> Unavailable:
         """Remember that a write failed, and return the answer to whoever sent it; without the folder, the process ends.
@@ -147,6 +199,12 @@ class StateDirectory:
         except OSError:  # a disk that cannot be read is another trouble
             return True
         return os.path.samestat(lock, self._locked) and all(stat.S_ISDIR(folder.st_mode) for folder in folders)
+
+
+def half_of_disk(folder: Path) -> int:
+    """Return half the size of the file system that a folder lies on, in bytes; the same at every start."""
+    disk = os.statvfs(folder)
+    return disk.f_blocks * disk.f_frsize // 2
 
 
 def _sentence(error: OSError) -> str:

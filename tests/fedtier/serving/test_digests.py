@@ -44,5 +44,5 @@ def test_a_field_without_sha_256_names_none(field: str | None) -> None:
     ],
 )
 def test_a_malformed_field_is_refused(field: str) -> None:
-    with pytest.raises(BadRequest, match="Content-Digest is"):
+    with pytest.raises(BadRequest, match=r"Content-Digest (is|has)"):
         parse_content_digest(field)

@@ -18,7 +18,7 @@ from fedtier.problems import (
     Unavailable,
     UnsupportedMediaType,
 )
-from fedtier.serving.intake import BLOCK, BodyHeaders, TransferSlots, read_body_headers, receive_body
+from fedtier.serving.intake import BLOCK, BodyHeaders, read_body_headers, receive_body
 from fedtier.serving.statedir import StateDirectory
 
 BODY = bytes(range(256)) * (BLOCK // 256) * 2 + b"end"
@@ -135,20 +135,22 @@ def test_a_full_disk_is_503_and_leaves_nothing(state: StateDirectory, monkeypatc
     assert list(state.spool.iterdir()) == []
 
 
-# Slots
+def test_a_body_beyond_the_quota_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    state, stream = StateDirectory(tmp_path, spool_max=len(BODY)), io.BytesIO(BODY)
+    first = receive_body(io.BytesIO(BODY), BodyHeaders(len(BODY), None), state, nothing)
+    with pytest.raises(Unavailable, match="the spool is full"):
+        receive_body(stream, BodyHeaders(len(BODY), None), state, nothing)
+    assert stream.tell() == 0
+    assert state.unready() is None, "it works, and has work to do"
+    state.drop(first.path)
+    receive_body(stream, BodyHeaders(len(BODY), None), state, nothing)
 
 
-def test_uploads_beyond_the_slots_are_refused_at_once() -> None:
-    slots = TransferSlots(2)
-    with slots.take(), slots.take(), pytest.raises(Unavailable, match="every transfer slot"), slots.take():
-        pass
-    with slots.take(), slots.take():
-        pass
-
-
-def test_a_slot_is_free_again_after_a_failure() -> None:
-    slots = TransferSlots(1)
-    with pytest.raises(ValueError, match="broken"), slots.take():
-        raise ValueError("broken")
-    with slots.take():
-        pass
+@pytest.mark.parametrize(
+    ("stream", "sha256"), [(io.BytesIO(BODY[:-1]), None), (io.BytesIO(BODY), "a" * 64)], ids=["broken off", "damaged"]
+)
+def test_a_body_that_fails_gives_its_room_back(tmp_path: Path, stream: io.BytesIO, sha256: str | None) -> None:
+    state = StateDirectory(tmp_path, spool_max=len(BODY))
+    with pytest.raises((BadRequest, DigestMismatch)):
+        receive_body(stream, BodyHeaders(len(BODY), sha256), state, nothing)
+    assert state.spool_bytes == 0

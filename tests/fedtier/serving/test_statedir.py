@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fedtier.problems import StartupError
+from fedtier.problems import StartupError, Unavailable
 from fedtier.serving.statedir import StateDirectory
 from tests.file_sizes import room_for
 from tests.system.disks import SmallDisk
@@ -157,3 +157,46 @@ def test_what_cannot_be_deleted_ends_nothing(tmp_path: Path) -> None:
     state.drop(in_the_way)
     state.drop(state.new_spool_file())
     assert in_the_way.exists()
+
+
+def test_the_spool_takes_half_of_the_disk_unless_told(tmp_path: Path) -> None:
+    with SmallDisk(tmp_path / "disk", size=1 << 20) as disk:
+        state = StateDirectory(disk.path)
+        with state.admitted_file(1 << 19), pytest.raises(Unavailable, match="524288 of 524288 bytes"):
+            state.admitted_file(1).__enter__()
+
+
+def test_a_batch_counts_with_what_it_takes_and_is_never_refused(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path, spool_max=10)
+    with state.own_file(100) as path:
+        assert state.spool_bytes == 100
+        path.write_bytes(b"batch")
+    assert state.spool_bytes == 5
+    state.drop(path)
+    assert state.spool_bytes == 0
+
+
+def test_a_batch_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    with pytest.raises(IsADirectoryError), state.own_file(100):
+        state.spool.write_bytes(b"")
+    assert (state.spool_bytes, list(state.spool.iterdir())) == (0, [])
+
+
+def test_what_could_not_be_deleted_still_counts(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    with state.admitted_file(100) as path:
+        path.mkdir()
+    state.drop(path)
+    assert state.spool_bytes == 100
+
+
+def test_after_a_restart_nothing_is_taken(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path, spool_max=100)
+    with state.admitted_file(100) as path:
+        path.write_bytes(bytes(100))
+    state.close()
+    again = StateDirectory(tmp_path, spool_max=100)
+    again.clear_spool()
+    with again.admitted_file(100):
+        assert again.spool_bytes == 100
