@@ -46,10 +46,14 @@ class Inflow(Unreader):
         self._limits = limits
         self._most = 4 * RECORD if isinstance(sock, SecureSocket) else _BLOCK
         self._patience: _Patience | None = None
+        self.too_slow: TooSlow | None = None
+        """Why the body of the last request was given up."""
 
     def wait(self, patiently: bool) -> None:
         """Have the next reads wait for bytes that are still to come, or fail where there are none."""
         self._patience = _Patience(self._sock, self._limits) if patiently else None
+        if patiently:
+            self.too_slow = None
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Read once; gunicorn calls this until it has what it wants.
@@ -68,7 +72,11 @@ class Inflow(Unreader):
             block = self._sock.recv(size)
             return len(block)
 
-        self._patience.wait_for(receive, select.POLLIN)
+        try:
+            self._patience.wait_for(receive, select.POLLIN)
+        except TooSlow as error:
+            self.too_slow = error
+            raise
         return block
 
 

@@ -123,7 +123,7 @@ class SecureSocket:
             return
         self._of_its_own += len(block)
         if self._of_its_own > _MOST_OF_ITS_OWN:
-            raise ConnectionAbortedError("nothing but messages of TLS itself comes")
+            raise ssl.SSLError("nothing but messages of TLS itself came")
         self._incoming.write(block)
 
     def _flush(self) -> None:

@@ -6,14 +6,16 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from fedtier.claims import DEFAULT_AUDIENCE
 from fedtier.tls import Tls
 from fedtier.tokens import Bearer, Role, generate_keys, make_token
 from fedtier.upstream import Upstream
 from tests.authorities import Authority
 
 OPERATOR = "olivia"
+_LONG: Final = timedelta(days=7)
 
 
 class Guard:
@@ -34,16 +36,18 @@ class Guard:
         self._verify_keys = folder / "verify-key.pem"
         self._verify_keys.write_bytes(verify_key)
         self._made: dict[str, Tls] = {}
-        self._signed: dict[tuple[Bearer, timedelta], str] = {}
+        self._signed: dict[tuple[Bearer, timedelta, str], str] = {}
         self._lock = threading.Lock()
 
-    def token(self, role: Role, subject: str, *, lifetime: timedelta = timedelta(hours=1)) -> str:
+    def token(self, role: Role, subject: str, *, lifetime: timedelta = _LONG, audience: str = DEFAULT_AUDIENCE) -> str:
         """Return somebody's token, the same each time; by default one that is good for as long as any test."""
-        whose = Bearer(role, subject), lifetime
+        bearer = Bearer(role, subject)
+        whose = bearer, lifetime, audience
         with self._lock:
             if whose not in self._signed:
                 now = datetime.now(UTC)
-                self._signed[whose] = make_token(self._signing_key, whose[0], now=now, lifetime=lifetime)
+                token = make_token(self._signing_key, bearer, now=now, lifetime=lifetime, audience=audience)
+                self._signed[whose] = token
             return self._signed[whose]
 
     def tls(self, subject: str, *hosts: str) -> Tls:
