@@ -228,7 +228,7 @@ class FrontWorker(ThreadWorker):
             self._observer.let_go("plain_http", peer.address, PLAIN_HTTP.detail)
             peer.answer_plainly(refusal(PLAIN_HTTP))
         elif not isinstance(error, ssl.SSLEOFError):  # who only goes away is no news
-            self._observer.let_go("tls_failed", peer.address, str(error.reason or error).replace("_", " ").lower())
+            self._observer.let_go("tls_failed", peer.address, str(error.reason).replace("_", " ").lower())
         peer.stays = False
         self._settle(peer)
 

@@ -19,6 +19,12 @@ _MOST_OF_ITS_OWN: Final = 4 * RECORD
 """Bytes in a row that hold nothing for the application. The longest record is a quarter of it, a handshake less."""
 
 
+class NothingButTls(ssl.SSLError):
+    """The other end sends messages of TLS itself, and nothing for the application."""
+
+    reason = "NOTHING_BUT_MESSAGES_OF_TLS"
+
+
 class SecureSocket:
     """One end of a connection that speaks TLS, as its server.
 
@@ -123,7 +129,7 @@ class SecureSocket:
             return
         self._of_its_own += len(block)
         if self._of_its_own > _MOST_OF_ITS_OWN:
-            raise ssl.SSLError("nothing but messages of TLS itself came")
+            raise NothingButTls
         self._incoming.write(block)
 
     def _flush(self) -> None:

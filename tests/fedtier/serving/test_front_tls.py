@@ -283,6 +283,7 @@ def test_who_sends_nothing_but_key_updates_is_let_go(server: Served, tmp_path: P
             plain.sendall(flood)
         rest(plain)
     assert server.ask().status_code == 200
+    assert server.events <= {"connections let go"}
 
 
 def test_a_key_may_be_updated(server: Served, tmp_path: Path) -> None:
