@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -24,11 +24,12 @@ from fedtier.serving.digests import MAX_FIELD
 from fedtier.serving.refusals import HEADER, MAX_REPORT
 from fedtier.serving.shares import PARSED_AT_ONCE, ParsingRoom
 from fedtier.store import RoundStore
-from fedtier.tokens import ROLES, Bearer, Role, TokenVerifier, generate_keys, make_token
+from fedtier.tokens import ROLES, Role, TokenVerifier, generate_keys
 from fedtier.upstream import content_digest
 from tests.builders import partial_bytes, trained, update_bytes
 from tests.masters import Master, publish_initial, put, rules, store_of
 from tests.s3_servers import S3Server
+from tests.tokens import presented
 
 BODY = update_bytes(trained(1), 10)
 
@@ -234,11 +235,7 @@ def test_tags_and_queries_are_no_more_than_text(lenient: Master) -> None:
 
 
 PRIVATE, PUBLIC = generate_keys()
-
-
-def bearer(role: Role, subject: str) -> dict[str, str]:
-    token = make_token(PRIVATE, Bearer(role, subject), now=datetime.now(UTC), lifetime=timedelta(hours=1))
-    return {"Authorization": f"Bearer {token}"}
+bearer = partial(presented, PRIVATE)
 
 
 @pytest.fixture

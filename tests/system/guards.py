@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from fedtier.tls import Tls
-from fedtier.tokens import Bearer, Role, generate_keys, make_token
+from fedtier.tokens import Bearer, Role, generate_keys
 from fedtier.upstream import Upstream
 from tests.authorities import Authority
+from tests.tokens import signed
 
 OPERATOR = "olivia"
 
@@ -42,8 +43,7 @@ class Guard:
         whose = Bearer(role, subject), lifetime
         with self._lock:
             if whose not in self._signed:
-                now = datetime.now(UTC)
-                self._signed[whose] = make_token(self._signing_key, whose[0], now=now, lifetime=lifetime)
+                self._signed[whose] = signed(self._signing_key, role, subject, lifetime=lifetime)
             return self._signed[whose]
 
     def tls(self, subject: str, *hosts: str) -> Tls:
