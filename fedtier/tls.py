@@ -121,6 +121,18 @@ def server_context(tls: Tls, *, client_certs: bool = False) -> ssl.SSLContext | 
     return context
 
 
+def certificate_end(context: ssl.SSLContext) -> float | None:
+    """Return until when the certificate is valid that a server shows now, in seconds since 1970.
+
+    Parameters
+    ----------
+    context : ssl.SSLContext
+        From `server_context`; of another it is not known, and None.
+    """
+    renewal = context.sni_callback
+    return renewal.not_after.timestamp() if isinstance(renewal, _Renewal) else None
+
+
 class _Renewal:
     """Gives every handshake the files as they are now; what is half renewed is left until it is whole."""
 
@@ -155,7 +167,7 @@ class _Renewal:
 
     def _read(self) -> ssl.SSLContext:
         assert self._tls.pair is not None, "a server has a certificate"
-        require_pair(*self._tls.pair)
+        not_after = require_pair(*self._tls.pair).not_valid_after_utc
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(_PROTOCOLS)
@@ -170,6 +182,7 @@ class _Renewal:
                 context.verify_mode = ssl.CERT_OPTIONAL
         except (OSError, ssl.SSLError) as error:
             raise StartupError(f"the files of {self._tls.certfile} cannot be used for TLS: {error}") from None
+        self.not_after = not_after
         return context
 
     def _stamps(self) -> tuple[tuple[int, int, int] | None, ...]:

@@ -6,6 +6,8 @@ import ssl
 from collections.abc import Iterator
 from typing import Final
 
+from fedtier.problems import Problem
+
 _BY_CODE: Final = {
     10: "has expired; have it renewed there",
     9: "is not valid yet; check the clock here, and the certificate there",
@@ -18,6 +20,9 @@ _BY_CODE: Final = {
     ),
 }
 """What OpenSSL finds in a certificate (X509_V_ERR_...), and what to do then."""
+TLS_SCHEME: Final = "https"
+"""The member ``scheme`` of the problem that a server with TLS answers plain HTTP with."""
+_SPEAKS_TLS: Final = "{server} speaks TLS; write its address with https://"
 _NO_TLS: Final = "{server} does not speak TLS; give that server a certificate, or write its address with http://"
 _REFUSED: Final = "{server} does not take this program's certificate ({reason}); have it renewed, for TLS clients too"
 _WANTED: Final = "{server} wants a certificate of whoever asks ({reason}); give one by --certfile and --keyfile"
@@ -58,8 +63,22 @@ def tls_failure(error: BaseException, server: str) -> str | None:
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):  # that is any broken connection
             return _refused(str(cause.reason), server)
     if server.startswith("http://") and any(alert in str(error) for alert in _TLS_ALERT):
-        return f"{server} speaks TLS; write its address with https://"
+        return _SPEAKS_TLS.format(server=server)
     return None
+
+
+def tls_refusal(problem: Problem, server: str) -> str | None:
+    """Return what is said of a server that answered plain HTTP only to say that it speaks TLS, else None.
+
+    Parameters
+    ----------
+    problem : Problem
+        The answer.
+    server : str
+        The address that was asked, ``http://host:port``.
+    """
+    wanted = problem.members.get("scheme") == TLS_SCHEME and server.startswith("http://")
+    return _SPEAKS_TLS.format(server=server) if wanted else None
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -23,7 +23,7 @@ from fedtier.problems import DigestMismatch, Problem, Unavailable, problem_from_
 from fedtier.rounds import BaseRound, RoundStatus
 from fedtier.sessions import NotSent, Session
 from fedtier.tls import NO_TLS, Tls
-from fedtier.tls_failures import tls_failure
+from fedtier.tls_failures import tls_failure, tls_refusal
 from fedtier.token_sources import TokenSource
 from fedtier.urls import innermost_cause, shown_server, shown_url
 
@@ -249,6 +249,9 @@ class Upstream:
             problem = _problem(response)
         except (requests.RequestException, ValueError) as error:  # a redirect may lead to what is no URL at all
             raise self._unreachable(error) from None
+        failure = tls_refusal(problem, shown_server(response.url))
+        if failure is not None:  # says nothing of what was sent, which may be good at the right address
+            raise NotTrusted(failure)
         raise problem
 
     def _unreachable(self, error: requests.RequestException | ValueError) -> Unreachable:

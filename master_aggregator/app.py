@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +18,9 @@ from fedtier.exact import check_arithmetic
 from fedtier.metrics_listener import metrics_served
 from fedtier.rounds import RoundStatus
 from fedtier.serving.access import Gate, require
+from fedtier.serving.connection_watch import ConnectionWatch
 from fedtier.serving.operations import OPERATOR, SHARED
-from fedtier.serving.runner import stop_at_once, stop_gracefully
+from fedtier.serving.runner import Service, stop_at_once, stop_gracefully
 from fedtier.serving.shell import create_app, parse_round
 from fedtier.serving.statedir import StateDirectory
 from fedtier.store import RoundStore
@@ -71,8 +72,8 @@ class MasterOptions:
     spool_max: int | None = None
 
 
-def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
-    """Start a master aggregator; returns its app and what ends it.
+def create_master(options: MasterOptions) -> Service:
+    """Start a master aggregator; returns what is to be served.
 
     Raises
     ------
@@ -101,12 +102,13 @@ def create_master(options: MasterOptions) -> tuple[Flask, Callable[[], None]]:
     )
     gate = Gate(options.verifier, client_certs=options.client_certs)
     app = master_app(tier, gate, state, metrics, threads=options.threads)
+    watch = ConnectionWatch(metrics.connections, time.monotonic)
     with ExitStack() as ending:
         ending.enter_context(metrics_served(metrics, options.metrics_host, options.metrics_port))
         tier.start()
         ending.callback(tier.close)
         ending.callback(ended.set)
-        return app, ending.pop_all().close
+        return Service(app, ending.pop_all().close, watch)
 
 
 def _exit_later(ended: threading.Event) -> None:

@@ -10,6 +10,7 @@ import yaml
 
 from client.metrics import ClientMetrics
 from fedtier.metrics import Metrics, RoundView
+from fedtier.serving.connection_metrics import FrontView
 from fedtier.serving.metrics import AggregatorMetrics
 from fedtier.serving.shares import TransferSlots
 from fedtier.serving.statedir import StateDirectory
@@ -39,6 +40,7 @@ def exposed(metrics: Metrics) -> dict[str, tuple[str, set[str]]]:
     metrics.retries.add("s3")
     if isinstance(metrics, AggregatorMetrics):
         metrics.answered("/metrics", "GET", 200, 0.1)
+        metrics.connections.look = lambda: FrontView(2, 1, {"head": 1}, 1)
     if isinstance(metrics, WorkerMetrics):
         metrics.batches.add("counted")
     found = {}

@@ -5,17 +5,15 @@ from __future__ import annotations
 import random
 import secrets
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from flask import Flask
-
 from fedtier.exact import check_arithmetic
 from fedtier.metrics_listener import metrics_served
 from fedtier.serving.access import Gate
-from fedtier.serving.runner import stop_at_once
+from fedtier.serving.connection_watch import ConnectionWatch
+from fedtier.serving.runner import Service, stop_at_once
 from fedtier.serving.shell import create_app
 from fedtier.serving.statedir import StateDirectory
 from fedtier.tls import NO_TLS, Tls
@@ -70,8 +68,8 @@ class WorkerOptions:
     spool_max: int | None = None
 
 
-def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
-    """Start a worker aggregator; returns its app and what ends it.
+def create_worker(options: WorkerOptions) -> Service:
+    """Start a worker aggregator; returns what is to be served.
 
     Raises
     ------
@@ -92,8 +90,9 @@ def create_worker(options: WorkerOptions) -> tuple[Flask, Callable[[], None]]:
     )
     gate = Gate(options.verifier, client_certs=options.client_certs)
     app = create_app(__name__, tier, gate, state, metrics, threads=options.threads)
+    watch = ConnectionWatch(metrics.connections, time.monotonic)
     with ExitStack() as ending:
         ending.enter_context(metrics_served(metrics, options.metrics_host, options.metrics_port))
         tier.start()
         ending.callback(tier.close)
-        return app, ending.pop_all().close
+        return Service(app, ending.pop_all().close, watch)

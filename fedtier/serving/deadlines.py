@@ -39,15 +39,15 @@ class Deadlines(Generic[Stage, Waiter]):
         if stage is not None:
             del self._until[stage][waiter]
 
-    def expired(self, now: float) -> list[Waiter]:
-        """Return those that are over their time, and have them wait no longer."""
-        over: list[Waiter] = []
-        for waiters in self._until.values():
+    def expired(self, now: float) -> list[tuple[Waiter, Stage]]:
+        """Return those that are over their time, with what for, and have them wait no longer."""
+        over: list[tuple[Waiter, Stage]] = []
+        for stage, waiters in self._until.items():
             for waiter, until in waiters.items():
                 if until > now:
                     break
-                over.append(waiter)
-        for waiter in over:
+                over.append((waiter, stage))
+        for waiter, _ in over:
             self.stop(waiter)
         return over
 
@@ -62,6 +62,10 @@ class Deadlines(Generic[Stage, Waiter]):
                 if wanted(waiter):
                     return waiter
         return None
+
+    def number(self, stage: Stage) -> int:
+        """Return how many wait in a stage."""
+        return len(self._until[stage])
 
     def waiting(self, stages: Iterable[Stage]) -> list[Waiter]:
         """Return who waits in these stages, longest first in each."""

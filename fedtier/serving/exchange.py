@@ -13,12 +13,15 @@ from gunicorn.http import Request, wsgi
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 
 from fedtier.problems import MEDIA_TYPE, BadRequest, Problem
-from fedtier.serving.flows import Outflow
+from fedtier.serving.connection_watch import ConnectionWatch
+from fedtier.serving.flows import Outflow, TooSlow
 from fedtier.serving.limits import Limits
 from fedtier.serving.peers import Peer
+from fedtier.tls_failures import TLS_SCHEME
 
 Application = Callable[[MutableMapping[str, Any], Callable[..., Any]], Iterable[bytes]]
 HEAD_TOO_LARGE: Final = BadRequest("the head of the request is larger than this server reads; send fewer headers")
+PLAIN_HTTP: Final = BadRequest("this port speaks TLS; write its address with https://", scheme=TLS_SCHEME)
 _READ_OVER: Final = 1 << 16
 """Bytes of a body nobody wanted that are dropped to keep a connection, if they came already."""
 
@@ -35,13 +38,23 @@ class Exchanges:
     limits : Limits
     goes_on : callable
         Says whether connections are kept for another request.
+    watch : ConnectionWatch
+        Is told of those that are cut off.
     """
 
-    def __init__(self, app: Application, config: Config, limits: Limits, goes_on: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        app: Application,
+        config: Config,
+        limits: Limits,
+        goes_on: Callable[[], bool],
+        watch: ConnectionWatch,
+    ) -> None:
         self._app = app
         self._config = config
         self._limits = limits
         self._goes_on = goes_on
+        self._watch = watch
 
     def answer(self, peer: Peer) -> None:
         """Answer a request whose head has come; `Peer.unsent` and `Peer.stays` say what is left to do.
@@ -57,17 +70,26 @@ class Exchanges:
         except StopIteration:
             return
         except ParseException as error:
-            peer.unsent += refusal(_unreadable(error))
+            problem = _unreadable(error)
+            is_too_large = problem is HEAD_TOO_LARGE
+            self._watch.let_go("head_too_large" if is_too_large else "malformed_head", peer.address, problem.detail)
+            peer.unsent += refusal(problem)
             return
         if peer.is_secure:
             request.scheme = "https"
         try:
             self._ask(peer, request)
+        except TooSlow as error:
+            self._watch.let_go("slow_download", peer.address, str(error))
+            raise
         except OSError:
             raise
         except Exception:
             structlog.get_logger().exception("an answer broke off")
             raise ConnectionAbortedError("an answer broke off") from None
+        finally:
+            if peer.inflow.too_slow is not None:  # the app took that for an answer
+                self._watch.let_go("slow_upload", peer.address, str(peer.inflow.too_slow))
 
     def _ask(self, peer: Peer, request: Request) -> None:
         flow = Outflow(peer.sock, self._limits)

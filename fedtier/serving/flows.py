@@ -43,12 +43,16 @@ class Inflow(SocketUnreader):
         super().__init__(sock)
         self._limits = limits
         self._patience: _Patience | None = None
+        self.too_slow: TooSlow | None = None
+        """Why the body of the last request was given up."""
         if isinstance(sock, ssl.SSLSocket):
             self.max_body_chunk = 4 * _TLS_RECORD
 
     def wait(self, patiently: bool) -> None:
         """Have the next reads wait for bytes that are still to come, or fail where there are none."""
         self._patience = _Patience(self.sock, self._limits) if patiently else None
+        if patiently:
+            self.too_slow = None
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         """Read once; gunicorn calls this until it has what it wants.
@@ -67,7 +71,11 @@ class Inflow(SocketUnreader):
             block = self.sock.recv(size)
             return len(block)
 
-        self._patience.wait_for(receive, select.POLLIN)
+        try:
+            self._patience.wait_for(receive, select.POLLIN)
+        except TooSlow as error:
+            self.too_slow = error
+            raise
         return block
 
 

@@ -7,9 +7,7 @@ none of them can keep another waiting. A thread of the pool is taken for a reque
 
 from __future__ import annotations
 
-import enum
 import errno
-import resource
 import selectors
 import socket
 import ssl
@@ -17,43 +15,27 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar, Final
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from fedtier.serving.connection_metrics import FrontView
+from fedtier.serving.connection_watch import ConnectionWatch
 from fedtier.serving.deadlines import Deadlines
-from fedtier.serving.exchange import HEAD_TOO_LARGE, Exchanges, refusal
+from fedtier.serving.descriptors import limits_that_fit
+from fedtier.serving.exchange import HEAD_TOO_LARGE, PLAIN_HTTP, Exchanges, refusal
 from fedtier.serving.limits import Limits
 from fedtier.serving.peers import DONE, Peer, address_of
+from fedtier.serving.stages import SILENT, TOO_LONG, Stage
 
 _ACCEPTED_AT_ONCE: Final = 32
-_OTHER_DESCRIPTORS: Final = 128
-"""Files and connections of the server's own; each thread may have two more."""
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _PAUSE: Final = 1.0
 """Seconds without new connections, where there is no descriptor for one and no one to take it from."""
 
 
-class Stage(enum.Enum):
-    """What a connection waits for."""
-
-    HEAD = enum.auto()
-    """The first request's head, or the rest of one that has begun."""
-    IDLE = enum.auto()
-    """Another request."""
-    FLUSH = enum.auto()
-    """Room at the reader for the end of an answer."""
-    DRAIN = enum.auto()
-    """The end of what its sender still sends."""
-
-
-_SILENT: Final = (Stage.HEAD, Stage.IDLE)
-"""Who is in these has nothing to lose: a client whose connection is closed asks again."""
-
-
-def front_worker(limits: Limits, tls: ssl.SSLContext | None) -> type[FrontWorker]:
+def front_worker(limits: Limits, tls: ssl.SSLContext | None, watch: Callable[[], ConnectionWatch]) -> type[FrontWorker]:
     """Return the worker class that gunicorn is to start.
 
     Parameters
@@ -61,6 +43,8 @@ def front_worker(limits: Limits, tls: ssl.SSLContext | None) -> type[FrontWorker
     limits : Limits
     tls : ssl.SSLContext or None
         Of the server; it learns to speak HTTP/1.1 only.
+    watch : callable
+        Returns who is told of connections, once the app is loaded.
     """
     if tls is not None:
         tls.set_alpn_protocols(["http/1.1"])
@@ -68,6 +52,7 @@ def front_worker(limits: Limits, tls: ssl.SSLContext | None) -> type[FrontWorker
     class Configured(FrontWorker):
         _limits = limits
         _tls = tls
+        _find_watch = staticmethod(watch)
 
     return Configured
 
@@ -80,10 +65,11 @@ class FrontWorker(ThreadWorker):
 
     _limits: ClassVar[Limits]
     _tls: ClassVar[ssl.SSLContext | None]
+    _find_watch: ClassVar[staticmethod[[], ConnectionWatch]]
 
     def init_process(self) -> None:
         """Serve until the end."""
-        limits = _that_fit(self._limits, self.cfg.threads)
+        limits = limits_that_fit(self._limits, self.cfg.threads)
         self._most, self._most_per_address = limits.connections, limits.per_address
         self._peers: set[Peer] = set()
         self._by_address: Counter[str] = Counter()
@@ -100,7 +86,9 @@ class FrontWorker(ThreadWorker):
 
     def run(self) -> None:
         """Take turns at waiting, until told to end and the last one is answered."""
-        self._exchanges = Exchanges(self.wsgi, self.cfg, self._limits, lambda: self.alive)
+        self._observer = self._find_watch()
+        self._observer.show(self._view)
+        self._exchanges = Exchanges(self.wsgi, self.cfg, self._limits, lambda: self.alive, self._observer)
         wakes = self.method_queue.fileno()
         assert wakes is not None
         self.poller.register(wakes, selectors.EVENT_READ, self.method_queue.run_callbacks)
@@ -133,19 +121,28 @@ class FrontWorker(ThreadWorker):
         for key, _ in self.poller.select(left):
             key.data(key.fileobj)
         now = time.monotonic()
-        for peer in self._deadlines.expired(now):
+        for peer, stage in self._deadlines.expired(now):
+            if stage in TOO_LONG:
+                reason, detail = TOO_LONG[stage]
+                self._observer.let_go(reason, peer.address, detail)
             self._close(peer, at_once=bool(peer.unsent))
         if now >= self._pulse_at:
             self._pulse_at = now + 1.0
             self.notify()
             self.alive = self.alive and self.is_parent_alive()
 
+    def _view(self) -> FrontView:
+        """Return how it stands; for other threads, so it may be of two moments."""
+        waiting = {stage.value: self._deadlines.number(stage) for stage in Stage}
+        requests = max(len(self._peers) - sum(waiting.values()), 0)
+        return FrontView(self._most, self.cfg.threads, waiting, requests)
+
     # Coming in
 
     def _has_room(self) -> bool:
         if time.monotonic() < self._accept_after:
             return False
-        return len(self._peers) < self._most or self._deadlines.longest(_SILENT) is not None
+        return len(self._peers) < self._most or self._deadlines.longest(SILENT) is not None
 
     def accept(self, listener: socket.socket) -> None:
         """Take in who waits at the door."""
@@ -153,13 +150,16 @@ class FrontWorker(ThreadWorker):
             try:
                 sock, client = listener.accept()
             except OSError as error:
-                if error.errno in _EXHAUSTED and not self._make_room():
+                if error.errno in _EXHAUSTED and not self._make_room("no descriptor is free"):
                     self._accept_after = time.monotonic() + _PAUSE
                 return
             self._welcome(sock, client, listener.getsockname())
 
     def _welcome(self, sock: socket.socket, client: Any, server: Any) -> None:
-        if not self._has_place_for(address_of(client)):
+        self._observer.accepted()
+        address = address_of(client)
+        if not self._has_place_for(address):
+            self._observer.let_go("turned_away", address, "all connections are taken, and none of them is silent")
             sock.close()
             return
         try:
@@ -174,14 +174,16 @@ class FrontWorker(ThreadWorker):
     def _has_place_for(self, address: str) -> bool:
         """Say whether one more may connect from there, and make room for it if need be."""
         if self._by_address[address] >= self._most_per_address:
-            return self._make_room(lambda peer: peer.address == address)
-        return len(self._peers) < self._most or self._make_room()
+            taken = f"its address has all of the {self._most_per_address} connections that it may"
+            return self._make_room(taken, lambda peer: peer.address == address)
+        return len(self._peers) < self._most or self._make_room(f"all {self._most} connections are taken")
 
-    def _make_room(self, wanted: Callable[[Peer], bool] = lambda _: True) -> bool:
+    def _make_room(self, why: str, wanted: Callable[[Peer], bool] = lambda _: True) -> bool:
         """Let go of who has been silent for longest; first those who never sent a whole request."""
-        longest = self._deadlines.longest(_SILENT, wanted)
+        longest = self._deadlines.longest(SILENT, wanted)
         if longest is None:
             return False
+        self._observer.let_go("evicted", longest.address, f"silent for longest, and {why}")
         self._close(longest)
         return True
 
@@ -204,8 +206,8 @@ class FrontWorker(ThreadWorker):
             return
         try:
             events = {Stage.FLUSH: peer.flush, Stage.DRAIN: peer.drop}.get(stage, peer.read_head)()
-        except ssl.SSLError:
-            self._end_talk(peer, stage)
+        except ssl.SSLError as error:
+            self._end_talk(peer, stage, error)
             return
         except (OSError, ValueError):
             self._close(peer)
@@ -217,13 +219,18 @@ class FrontWorker(ThreadWorker):
             self._deadlines.start(peer, Stage.HEAD, time.monotonic())
         self._watch(peer, events)
 
-    def _end_talk(self, peer: Peer, stage: Stage) -> None:
-        """Have the other end read what TLS told it of the error, where there was no request yet; then close."""
-        if stage in _SILENT:
-            peer.stays = False
-            self._settle(peer)
-        else:
+    def _end_talk(self, peer: Peer, stage: Stage, error: ssl.SSLError) -> None:
+        """Have the other end read what is wrong, from TLS or else from us, where there was no request; then close."""
+        if stage not in SILENT:
             self._close(peer)
+            return
+        if error.reason == "HTTP_REQUEST":
+            self._observer.let_go("plain_http", peer.address, PLAIN_HTTP.detail)
+            peer.answer_plainly(refusal(PLAIN_HTTP))
+        elif not isinstance(error, ssl.SSLEOFError):  # who only goes away is no news
+            self._observer.let_go("tls_failed", peer.address, str(error.reason).replace("_", " ").lower())
+        peer.stays = False
+        self._settle(peer)
 
     def _step_done(self, peer: Peer, stage: Stage) -> None:
         if stage is Stage.DRAIN:
@@ -231,6 +238,7 @@ class FrontWorker(ThreadWorker):
         elif stage is Stage.FLUSH:
             self._settle(peer)
         elif peer.head.is_too_large:
+            self._observer.let_go("head_too_large", peer.address, HEAD_TOO_LARGE.detail)
             peer.unsent += refusal(HEAD_TOO_LARGE)
             peer.stays = False
             self._settle(peer)
@@ -271,9 +279,9 @@ class FrontWorker(ThreadWorker):
 
     def _let_silent_go(self) -> None:
         """Close the connections on which there is no whole request; one whose request is there just now is answered."""
-        for peer in self._deadlines.waiting(_SILENT):
+        for peer in self._deadlines.waiting(SILENT):
             self._go_on(peer)
-            if self._deadlines.stage_of(peer) in _SILENT:
+            if self._deadlines.stage_of(peer) in SILENT:
                 self._close(peer)
 
     def _close(self, peer: Peer, *, at_once: bool = False) -> None:
@@ -286,16 +294,3 @@ class FrontWorker(ThreadWorker):
         if not self._by_address[peer.address]:
             del self._by_address[peer.address]
         peer.close(at_once=at_once)
-
-
-def _that_fit(limits: Limits, threads: int) -> Limits:
-    """Return limits with as many connections as the process may have descriptors for; it gets as many as it may."""
-    others = _OTHER_DESCRIPTORS + 2 * threads
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = limits.connections + others
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    if soft == resource.RLIM_INFINITY:
-        return limits
-    return replace(limits, connections=max(1, min(limits.connections, soft - others)))

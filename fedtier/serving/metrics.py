@@ -12,6 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fedtier.metrics import NUMBERS, SECONDS, SIZES, Kind, Metrics, Tier
+from fedtier.serving.connection_metrics import ConnectionMetrics
 from fedtier.serving.shares import TransferSlots
 from fedtier.serving.statedir import StateDirectory
 
@@ -31,6 +32,7 @@ class AggregatorMetrics(Metrics):
     def __init__(self, tier: Tier) -> None:
         super().__init__(tier)
         registry = self.registry
+        self.connections = ConnectionMetrics(registry)
         self._requests = Counter(
             "fedtier_requests",
             "Requests that were answered, by route, method and class of status.",

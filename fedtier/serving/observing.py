@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
 from typing import IO, Any
@@ -96,6 +96,7 @@ class WatchedUpload:
         self._length = 0
         self._came = 0
         self._at = 0.0
+        self._is_too_slow = False
         self.about: dict[str, object] = {}
         """Names it in log lines; empty before it is known to come from somebody who may send it."""
 
@@ -114,7 +115,7 @@ class WatchedUpload:
         """
         self._length = length
         self._at = perf_counter()
-        return _Metered(stream, self._add)
+        return _Metered(stream, self._add, self._gave_up)
 
     def received(self) -> None:
         """Say that it is here whole."""
@@ -127,6 +128,8 @@ class WatchedUpload:
 
     def outcome_of(self, problem: Problem) -> Outcome:
         """Return what a refusal means for it."""
+        if self._is_too_slow:  # also where the answer is that it may come again, over a faster way
+            return "broken_off"
         if isinstance(problem, Unavailable | SlowDown):
             return "unavailable"
         return "broken_off" if self._at and self._came < self._length else "refused"
@@ -135,15 +138,23 @@ class WatchedUpload:
         self._came += size
         self._metrics.traffic.received(self._kind, size)
 
+    def _gave_up(self) -> None:
+        self._is_too_slow = True
+
 
 class _Metered:
-    """A stream that tells how much is read of it."""
+    """A stream that tells how much is read of it, and when it was given up as too slow."""
 
-    def __init__(self, stream: IO[bytes], add: Any) -> None:
+    def __init__(self, stream: IO[bytes], add: Callable[[int], None], give_up: Callable[[], None]) -> None:
         self._stream = stream
         self._add = add
+        self._give_up = give_up
 
     def read(self, size: int = -1) -> bytes:
-        block = self._stream.read(size)
+        try:
+            block = self._stream.read(size)
+        except TimeoutError:
+            self._give_up()
+            raise
         self._add(len(block))
         return block

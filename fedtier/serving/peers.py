@@ -97,6 +97,11 @@ class Peer:
         """Send what is left of an answer."""
         return send_now(self.sock, self.unsent)
 
+    def answer_plainly(self, answer: bytes) -> None:
+        """Answer, before anything else was sent, one who does not speak TLS; a few bytes always have room by then."""
+        with contextlib.suppress(OSError):
+            socket.socket.send(self.sock, answer)
+
     def begin_next(self) -> None:
         """Make ready for the next request, of which there may be something already."""
         self.head.add(self.inflow.take_buffered())

@@ -25,8 +25,10 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from fedtier.problems import StartupError
+from fedtier.serving.connection_watch import ConnectionWatch
 from fedtier.serving.front import front_worker
 from fedtier.serving.limits import Limits
+from fedtier.tls import certificate_end
 
 _BOOT_FAILED: Final = 4
 """gunicorn's arbiter stops for good, with this status, when its process exits with it."""
@@ -74,14 +76,32 @@ class ServerOptions:
     limits: Limits = field(default_factory=Limits)
 
 
-def serve(options: ServerOptions, build: Callable[[], tuple[Flask, Callable[[], None]]]) -> NoReturn:
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What is served.
+
+    Parameters
+    ----------
+    app : Flask
+    close : callable
+        Ends it.
+    watch : ConnectionWatch
+        Sees what becomes of those who connect.
+    """
+
+    app: Flask
+    close: Callable[[], None]
+    watch: ConnectionWatch
+
+
+def serve(options: ServerOptions, build: Callable[[], Service]) -> NoReturn:
     """Listen and serve until SIGTERM; does not return.
 
     Parameters
     ----------
     options : ServerOptions
     build : callable
-        Makes the app and what ends it, in the process that serves it.
+        Makes what is served, in the process that serves it.
 
     Raises
     ------
@@ -145,16 +165,11 @@ class _Arbiter(Arbiter):
 
 
 class _Gunicorn(BaseApplication):
-    def __init__(
-        self,
-        options: ServerOptions,
-        listener: socket.socket,
-        build: Callable[[], tuple[Flask, Callable[[], None]]],
-    ) -> None:
+    def __init__(self, options: ServerOptions, listener: socket.socket, build: Callable[[], Service]) -> None:
         self._options = options
         self._listener = listener
         self._build = build
-        self._close: Callable[[], None] = lambda: None
+        self._service: Service | None = None
         self._url = _url(listener, "http" if options.tls is None else "https")
         super().__init__()
 
@@ -164,7 +179,7 @@ class _Gunicorn(BaseApplication):
     def load_config(self) -> None:
         settings = {
             "bind": f"fd://{self._listener.detach()}",
-            "worker_class": front_worker(self._options.limits, self._options.tls),
+            "worker_class": front_worker(self._options.limits, self._options.tls, self._watch),
             "workers": 1,
             "threads": self._options.threads,
             "http_parser": "python",  # it never reads on, once the end of a head is there
@@ -182,15 +197,26 @@ class _Gunicorn(BaseApplication):
     def load(self) -> Any:
         threading.excepthook = _end_with_thread
         try:
-            app, self._close = self._build()
+            service = self._service = self._build()
         except StartupError as error:
             print(f"Error: {error}", file=sys.stderr, flush=True)
             sys.exit(_BOOT_FAILED)
         except Exception:
             structlog.get_logger().exception("the program could not start")
             sys.exit(_BOOT_FAILED)
+        tls = self._options.tls
+        if tls is not None:
+            service.watch.show_certificate(lambda: certificate_end(tls))
         self._announce()
-        return app
+        return service.app
+
+    def _watch(self) -> ConnectionWatch:
+        assert self._service is not None, "the front runs only after load"
+        return self._service.watch
+
+    def _close(self) -> None:
+        if self._service is not None:
+            self._service.close()
 
     def _announce(self) -> None:
         """Say on standard output where the aggregator listens, now that it is about to."""

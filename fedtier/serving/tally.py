@@ -1,4 +1,4 @@
-"""What an aggregator says of refusals: enough to see an attack, too little to be one. Pure; the time is passed in."""
+"""What an aggregator says of what it refuses: enough to see an attack, too little to be one. Pure."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _DETAIL: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Requests that were refused for one reason since the last line.
+    """What was refused for one reason since the last line.
 
     Parameters
     ----------
     reason : str
-        The problem's name.
+        The problem's name, or that of another list as short.
     number : int
     addresses : int
         Different ones, at least; past `ADDRESSES` they are not told apart.
@@ -66,13 +66,13 @@ class _Window:
 
 
 class Tally:
-    """Counts refused requests by reason; each reason has a line at once, and then at most one in each `WINDOW`."""
+    """Counts by reason what is refused; each reason has a line at once, and then at most one in each `WINDOW`."""
 
     def __init__(self) -> None:
         self._windows: dict[str, _Window] = {}
 
-    def refused(self, reason: str, address: str, detail: str, now: float) -> Summary | None:
-        """Count a request, and return what is to be said now.
+    def add(self, reason: str, address: str, detail: str, now: float) -> Summary | None:
+        """Count one, and return what is to be said now.
 
         Parameters
         ----------

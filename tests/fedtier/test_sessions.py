@@ -13,6 +13,7 @@ import pytest
 
 from fedtier.problems import Problem
 from fedtier.rounds import BaseRound
+from fedtier.serving.exchange import PLAIN_HTTP, refusal
 from fedtier.tls import NO_TLS, Tls, server_context
 from fedtier.upstream import NotTrusted, Unreachable, Upstream
 from tests.authorities import HOST, Authority
@@ -202,6 +203,11 @@ def test_plain_http_to_a_server_with_tls_fails(ours: Authority) -> None:
 
 def test_an_alert_of_tls_in_answer_to_plain_http_is_understood() -> None:
     with raw_server(bytes.fromhex("15030100020246")) as url:
+        is_refused(url, NO_TLS, f"{url} speaks TLS; write its address with https://")
+
+
+def test_the_word_of_a_server_with_tls_for_plain_http_is_understood() -> None:
+    with raw_server(refusal(PLAIN_HTTP)) as url:
         is_refused(url, NO_TLS, f"{url} speaks TLS; write its address with https://")
 
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -111,15 +111,18 @@ def running(
     program: tuple[str, str] = PLAIN,
     model: Mapping[str, Array] | None = None,
     variables: Mapping[str, str] | None = None,
+    log: Path | None = None,
 ) -> Iterator[Server]:
-    """Run a master for the while, and yield what is known of it."""
+    """Run a master for the while, and yield what is known of it; it may log to a file."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "FEDTIER_"))}
-    process = subprocess.Popen(
-        command(server, folder, *flags, program=program, model=model),
-        env=environment | dict(server.environment) | dict(variables or {}),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    with nullcontext() if log is None else log.open("w") as stderr:
+        process = subprocess.Popen(
+            command(server, folder, *flags, program=program, model=model),
+            env=environment | dict(server.environment) | dict(variables or {}),
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        )
     try:
         assert process.stdout is not None
         announced = json.loads(process.stdout.readline())

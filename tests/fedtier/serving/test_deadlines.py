@@ -22,8 +22,8 @@ def test_everyone_who_is_over_time_is_found_and_nobody_else(steps: list[tuple[in
     now = 0.0
     for waiter, stage, pause in steps:
         now += pause
-        over = {one for one, (_, end) in until.items() if end <= now}
-        assert set(deadlines.expired(now)) == over
+        over = {one: stage for one, (stage, end) in until.items() if end <= now}
+        assert dict(deadlines.expired(now)) == over
         until = {one: rest for one, rest in until.items() if one not in over}
         if stage is None:
             deadlines.stop(waiter)
@@ -34,6 +34,7 @@ def test_everyone_who_is_over_time_is_found_and_nobody_else(steps: list[tuple[in
         assert deadlines.stage_of(waiter) == stage
         assert deadlines.next() == min((end for _, end in until.values()), default=None)
         assert set(deadlines.waiting(SECONDS)) == set(until)
+        assert sum(map(deadlines.number, SECONDS)) == len(until)
 
 
 def test_the_longest_waiter_of_the_first_stage_is_found_first() -> None:

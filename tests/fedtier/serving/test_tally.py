@@ -11,7 +11,7 @@ from fedtier.serving.tally import ADDRESSES, LINES, WINDOW, LineBudget, Summary,
 
 
 def test_the_first_refusal_of_a_reason_is_told_at_once() -> None:
-    said = Tally().refused("unauthenticated", "10.0.0.1", "no token", 5.0)
+    said = Tally().add("unauthenticated", "10.0.0.1", "no token", 5.0)
     assert said == Summary("unauthenticated", 1, 1, "10.0.0.1", 1, "no token")
 
 
@@ -20,7 +20,7 @@ def test_a_flood_is_one_line_in_ten_seconds_with_its_busiest_address() -> None:
     lines = []
     for number in range(20_000):  # 2,000 in a second
         address = "10.0.0.66" if number % 4 else f"10.0.1.{number % 8}"
-        lines.append(tally.refused("unauthenticated", address, f"token {number}", number / 2000))
+        lines.append(tally.add("unauthenticated", address, f"token {number}", number / 2000))
     said = [line for line in lines if line is not None]
     assert [line.number for line in said] == [1]
     (summary,) = tally.due(WINDOW)
@@ -30,17 +30,17 @@ def test_a_flood_is_one_line_in_ten_seconds_with_its_busiest_address() -> None:
 
 def test_reasons_do_not_wait_for_each_other() -> None:
     tally = Tally()
-    assert tally.refused("forbidden", "a", "", 0.0) is not None
-    assert tally.refused("too-large", "a", "", 1.0) is not None
-    assert tally.refused("forbidden", "a", "", 2.0) is None
+    assert tally.add("forbidden", "a", "", 0.0) is not None
+    assert tally.add("too-large", "a", "", 1.0) is not None
+    assert tally.add("forbidden", "a", "", 2.0) is None
     assert tally.next_due() == WINDOW
 
 
 def test_more_addresses_than_are_told_apart_take_no_more_room() -> None:
     tally = Tally()
-    tally.refused("forbidden", "first", "", 0.0)
+    tally.add("forbidden", "first", "", 0.0)
     for number in range(5 * ADDRESSES):
-        tally.refused("forbidden", str(number), "x" * 10_000, 1.0)
+        tally.add("forbidden", str(number), "x" * 10_000, 1.0)
     (summary,) = tally.due(WINDOW)
     assert (summary.number, summary.addresses, len(summary.example)) == (5 * ADDRESSES, ADDRESSES, 200)
 
@@ -52,7 +52,7 @@ def test_every_refusal_is_told_once_and_lines_keep_their_distance(steps: list[tu
     for reason, pause in steps:
         now += pause
         told += [(summary.reason, now, summary.number) for summary in tally.due(now)]
-        said = tally.refused(reason, "address", "", now)
+        said = tally.add(reason, "address", "", now)
         told += [(said.reason, now, said.number)] if said else []
     told += [(summary.reason, now + WINDOW, summary.number) for summary in tally.due(now + WINDOW)]
     assert tally.next_due() is None
