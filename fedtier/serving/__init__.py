@@ -6,9 +6,9 @@ In: requests. Out: documents, files and problems. What a request goes through, f
 |---|---|
 | `runner`, `options` | gunicorn with one process and many threads; the flags of every aggregator |
 | `front` | the poller in which all wait who have not sent a request yet, or have not read its answer |
-| `peers`, `heads`, `stages`, `deadlines` | their connections, what they sent so far, what they wait for and until when |
+| `peers`, `heads`, `stages`, `deadlines` | their connections: what came of a head, what they wait for, until when |
 | `limits`, `descriptors` | what is borne from them, as far as descriptors last |
-| `exchange`, `flows`, `rates` | a request and its answer in a thread; their bytes; the rate at which these have to move |
+| `exchange`, `flows`, `rates` | a request and its answer in a thread; their bytes, and how fast these have to move |
 | `connection_watch`, `connection_metrics` | counts and logs whom all these let go of |
 
 | what is asked | |
