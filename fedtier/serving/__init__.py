@@ -13,10 +13,11 @@ In: requests. Out: documents, files and problems. What a request goes through, f
 
 | what is asked | |
 |---|---|
-| `shell`, `answers` | the Flask app around a tier; refusals as answers |
+| `shell`, `tier`, `answers` | the Flask app around a tier; what it asks of one; refusals as answers |
 | `access`, `verify_keys` | who asks, by token and certificate; the keys that tokens are verified with |
 | `shares`, `buckets`, `quota` | what one client may take of the server, and bodies of its disk |
-| `intake`, `digests`, `waiting` | bodies on their way to disk, their digests; where uploads wait to be counted |
+| `uploads`, `intake`, `digests` | the way of an upload; its body on the way to disk, and its digest |
+| `waiting` | where uploads wait until they are counted |
 | `downloads`, `models`, `pacing` | large answers, the models on disk; how often clients are to ask |
 | `statedir` | the folder that an aggregator owns |
 

@@ -19,7 +19,7 @@ from werkzeug.wrappers import Response
 from fedtier.entries import PARTIAL_HEADER_LIMIT, partial_size_limit, update_size_limit
 from fedtier.fields import MAX_METRICS_BYTES, sha256_hex
 from fedtier.rounds import RoundPlan, RoundStatus
-from fedtier.serving import downloads, shell
+from fedtier.serving import downloads, uploads
 from fedtier.serving.digests import MAX_FIELD
 from fedtier.serving.refusals import HEADER, MAX_REPORT
 from fedtier.serving.shares import PARSED_AT_ONCE, ParsingRoom
@@ -150,7 +150,7 @@ def test_headers_that_are_parsed_at_once(
             with super().take(wanted):
                 yield
 
-    monkeypatch.setattr(shell, "ParsingRoom", Room)
+    monkeypatch.setattr(uploads, "ParsingRoom", Room)
     with Master(published, tmp_path / "state", rules(threshold=1000)) as master:
         partial = partial_bytes(plan_of(master), {"b": (trained(2), 5)})
         assert outcome(master.send_update("a", BODY)) == (200, "")
@@ -163,7 +163,7 @@ def test_headers_of_partials_that_wait_to_be_counted(
     published: RoundStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room, settled = ParsingRoom(), threading.Event()
-    monkeypatch.setattr(shell, "ParsingRoom", lambda: room)
+    monkeypatch.setattr(uploads, "ParsingRoom", lambda: room)
     with Master(published, tmp_path / "state", rules(threshold=1000)) as master, ThreadPoolExecutor(1) as senders:
         settle, waits = master.tier.settle_partial, threading.Event()
 
