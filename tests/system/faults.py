@@ -18,13 +18,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-import requests
-
 from fedtier.crash_points import CrashPoint
 from tests.relays import Loss
 from tests.system.crashing import Order
-from tests.system.federation import PATIENCE, Aggregator
+from tests.system.federation import Aggregator
 from tests.system.mishaps import Gathered
+from tests.system.strangers import Stranger, put_update
 from tests.system.tree import Fault, Tree
 from tests.system.ways import Kind, Mishap
 
@@ -208,7 +207,7 @@ class S3ReplyLost:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Somebody else sends another update as a client that takes part."""
+    """Somebody else sends another update as a client that takes part, with its token where there are tokens."""
 
     client_id: str
     to: str
@@ -216,17 +215,12 @@ class Rival:
 
     def prepare(self, tree: Tree) -> Callable[[], bool]:
         def send() -> bool:
-            others = [d for c, d in tree.ledger.digests(self.round).items() if c != self.client_id]
-            if not others:
+            body = tree.ledger.update_of_another(self.round, self.client_id)
+            if body is None:
                 return False
-            body = tree.ledger.body(next(iter(others[0])))
-            path = f"/v1/rounds/{self.round}/updates/{self.client_id}"
-            url = tree.ways[self.to].url + path
-            headers = {"Content-Type": "application/octet-stream"}
-            with contextlib.suppress(requests.RequestException):
-                requests.put(url, data=body, headers=headers, timeout=PATIENCE)
-                return True
-            return False
+            guard = tree.federation.guard
+            token = None if guard is None else guard.token("client", self.client_id)
+            return put_update(tree.ways[self.to].url, self.round, self.client_id, body, token) is not None
 
         return tree.during(self.round, send)
 
@@ -298,6 +292,8 @@ def kind_of(fault: Fault) -> str:
             return f"kill -9 of a {who} at {'any time' if at is None else 'a crash point'}"
         case OnTheWay(mishap):
             return f"upload: {_words(mishap)}"
+        case Stranger(shows):
+            return f"stranger with {shows}"
     return _words(fault)
 
 

@@ -323,7 +323,7 @@ class Federation:
         # aggregator finds its port free again.
         self.host: Final = ".".join(["127", *(str(random.SystemRandom().randrange(2, 255)) for _ in range(3))])
         self._s3 = s3
-        self._guard = guard
+        self.guard = guard
         self._aggregators: dict[str, Aggregator] = {}
         self._master_arguments: tuple[str, ...] = ()
         self._clients: list[Program] = []
@@ -368,7 +368,7 @@ class Federation:
         """Return a client that can be started, again and again on what it kept; a server may come with each start."""
         place = () if server is None else ("--server", server)
         arguments = ("client", *place, "--client-id", client_id, *flags)
-        shown = {} if self._guard is None else self._guard.caller("client", client_id)
+        shown = {} if self.guard is None else self.guard.caller("client", client_id)
         client = Program(client_id, arguments, self.folder, environment(self._s3, {**shown, **(variables or {})}))
         self._clients.append(client)
         return client
@@ -379,8 +379,8 @@ class Federation:
             aggregator.wait_for_round(number)
 
     def _add(self, name: str, arguments: Sequence[str]) -> Aggregator:
-        shown = {} if self._guard is None else self._guard.server(name, self.host)
-        asking = {} if self._guard is None else self._guard.asking()
+        shown = {} if self.guard is None else self.guard.server(name, self.host)
+        asking = {} if self.guard is None else self.guard.asking()
         aggregator = Aggregator(
             name, arguments, self.folder, self.host, environment(self._s3, {**(self._variables or {}), **shown}), asking
         )

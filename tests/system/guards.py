@@ -6,8 +6,9 @@ import threading
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from fedtier.claims import DEFAULT_AUDIENCE
 from fedtier.tls import Tls
 from fedtier.tokens import Bearer, Role, generate_keys
 from fedtier.upstream import Upstream
@@ -15,6 +16,7 @@ from tests.authorities import Authority
 from tests.tokens import signed
 
 OPERATOR = "olivia"
+_LONG: Final = timedelta(days=7)
 
 
 class Guard:
@@ -35,15 +37,16 @@ class Guard:
         self._verify_keys = folder / "verify-key.pem"
         self._verify_keys.write_bytes(verify_key)
         self._made: dict[str, Tls] = {}
-        self._signed: dict[tuple[Bearer, timedelta], str] = {}
+        self._signed: dict[tuple[Bearer, timedelta, str], str] = {}
         self._lock = threading.Lock()
 
-    def token(self, role: Role, subject: str, *, lifetime: timedelta = timedelta(hours=1)) -> str:
+    def token(self, role: Role, subject: str, *, lifetime: timedelta = _LONG, audience: str = DEFAULT_AUDIENCE) -> str:
         """Return somebody's token, the same each time; by default one that is good for as long as any test."""
-        whose = Bearer(role, subject), lifetime
+        whose = Bearer(role, subject), lifetime, audience
         with self._lock:
             if whose not in self._signed:
-                self._signed[whose] = signed(self._signing_key, role, subject, lifetime=lifetime)
+                key = self._signing_key
+                self._signed[whose] = signed(key, role, subject, lifetime=lifetime, audience=audience)
             return self._signed[whose]
 
     def tls(self, subject: str, *hosts: str) -> Tls:

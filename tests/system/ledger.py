@@ -73,6 +73,12 @@ class Ledger:
             sent = set(self._sent[round_number])
         return {client: {sha256 for other, sha256 in sent if other == client} for client, _ in sent}
 
+    def update_of_another(self, round_number: int, client_id: str) -> bytes | None:
+        """Return what some other client sent for a round, if one did by now and nobody looked at the round."""
+        with self._lock:
+            others = sorted(item for item in self._sent[round_number] if item[0] != client_id)
+            return self._path(others[0][1]).read_bytes() if others else None
+
     def body(self, sha256: str) -> bytes:
         return self._path(sha256).read_bytes()
 

@@ -58,6 +58,15 @@ class Withheld:
 
 
 @dataclass(frozen=True, slots=True)
+class Stalled:
+    """The aggregator gets half of the body, then nothing, until it has enough of that and says so."""
+
+    def befall(self, way: Way, upload: Upload, request: Request) -> Reply | None:
+        body = request.body()
+        return way.stall(request, body[: len(body) // 2])
+
+
+@dataclass(frozen=True, slots=True)
 class Doubled:
     """The upload comes twice: both at the same time, or the second so many seconds later."""
 

@@ -37,4 +37,16 @@ def test_a_seed_draws_the_same_faults_again() -> None:
     assert drawn == [str(fault) for number in range(1, 200) for fault in faults_of("a seed", number)]
     assert drawn != [str(fault) for number in range(1, 200) for fault in faults_of("another", number)]
     kinds = {line.partition("(")[0] for line in drawn}
-    assert kinds >= {"Killed", "OnTheWay", "S3Stopped", "S3Frozen", "DiskLost", "SecondMaster", "Rival", "WayCut"}
+    expected = {
+        "Killed",
+        "OnTheWay",
+        "S3Stopped",
+        "S3Frozen",
+        "DiskLost",
+        "SecondMaster",
+        "Rival",
+        "Stranger",
+        "WayCut",
+    }
+    assert kinds >= expected
+    assert any("Stalled" in line for line in drawn)

@@ -103,7 +103,7 @@ def test_a_master_killed_between_its_claim_and_its_journal_claims_once_more(
     faults: list[Fault] = [DiskLost(round=number), Killed("master", round=number, at=CrashPoint.ATTEMPT_CLAIMED)]
     tree.expect(*faults)
 
-    first = send(tree.ways["edge-1"].url, ten_updates.updates[0], number)
+    first = send(tree.ways["edge-1"].url, ten_updates.updates[0], number, tree.federation.guard)
     answers = send_all(tree, ten_updates, number)
 
     assert_round_is_exact(tree, ten_updates, number)
@@ -115,15 +115,15 @@ def test_a_worker_killed_after_it_took_out_what_counted_already_takes_it_out_aga
     tree: Tree, ten_updates: TenUpdates
 ) -> None:
     number = tree.open_round()
-    edge, other = tree.federation["edge-1"], tree.ways["edge-2"].url
+    edge, other, guard = tree.federation["edge-1"], tree.ways["edge-2"].url, tree.federation.guard
     fault = Killed("edge-1", round=number, at=CrashPoint.BATCH_SHRUNK)
     tree.expect(fault)
-    send_at_once([(other, update) for update in ten_updates.updates[:5]], number)
+    send_at_once([(other, update) for update in ten_updates.updates[:5]], number, guard)
 
     with ThreadPoolExecutor(1) as senders:
         with tree.federation["master"].frozen():  # so that one batch of the edge holds counted and new ones
             deliveries = [(tree.ways["edge-1"].url, update) for update in ten_updates.updates]
-            sending = senders.submit(send_at_once, deliveries, number)
+            sending = senders.submit(send_at_once, deliveries, number, guard)
             spool = edge.state_dir / "spool"
             edge.process.wait_until(lambda: len(list(spool.iterdir())) > len(deliveries), "all wait at the edge")
         answers = sending.result()

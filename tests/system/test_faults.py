@@ -23,10 +23,11 @@ from tests.system.faults import (
     WayCut,
 )
 from tests.system.lasting_s3 import LastingS3
-from tests.system.mishaps import BodyTruncated, Delayed, Doubled, HeldBack, ReplyLost
+from tests.system.mishaps import BodyTruncated, Delayed, Doubled, HeldBack, ReplyLost, Stalled
+from tests.system.strangers import SHOWN, Shown, Stranger
 from tests.system.three_tiers import EDGES, assert_round_is_exact, send_all, three_tiers
 from tests.system.tree import Fault, Tree
-from tests.system.updates import TenUpdates
+from tests.system.updates import TenUpdates, send
 from tests.system.ways import Mishap
 
 pytestmark = pytest.mark.system
@@ -53,6 +54,36 @@ def test_an_upload_to_which_something_happens_on_its_way_counts_once(
 
     assert_round_is_exact(tree, ten_updates, number)
     assert tree.happened() == [fault], answers
+
+
+@pytest.mark.parametrize("to", ["edge-1", "middle"])
+def test_a_body_that_stops_midway_is_cut_off_and_its_sender_sends_again(
+    to: str, tree: Tree, ten_updates: TenUpdates
+) -> None:
+    number = tree.open_round()
+    fault = OnTheWay(Stalled(), to=to, round=number)
+    tree.expect(fault)
+
+    answers = send_all(tree, ten_updates, number)
+
+    assert_round_is_exact(tree, ten_updates, number)
+    assert tree.happened() == [fault], answers
+    assert any("came too slowly" in line for line in tree.federation[to].process.log.read_text().splitlines())
+
+
+@pytest.mark.parametrize("shows", SHOWN)
+def test_a_stranger_is_turned_away_by_every_tier_and_changes_nothing(
+    shows: Shown, tree: Tree, ten_updates: TenUpdates
+) -> None:
+    number = tree.open_round()
+    faults = [Stranger(shows, "client-9", to=tier, round=number) for tier in ("edge-1", "middle", "master")]
+    tree.expect(*faults)
+
+    send(tree.ways["edge-1"].url, ten_updates.updates[0], number, tree.federation.guard)
+    assert tree.happened() == faults
+    send_all(tree, ten_updates, number)
+
+    assert_round_is_exact(tree, ten_updates, number)
 
 
 @pytest.mark.parametrize("tier", ["edge-1", "middle", "master"])

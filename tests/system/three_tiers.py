@@ -10,6 +10,7 @@ from fedtier.problems import Problem
 from fedtier.rounds import UpdateReceipt
 from tests.s3_servers import S3Server
 from tests.system.federation import Federation
+from tests.system.guards import Guard
 from tests.system.lasting_s3 import LastingS3
 from tests.system.tree import Tree
 from tests.system.updates import TenUpdates, send_at_once
@@ -21,8 +22,9 @@ EDGES = ("edge-1", "edge-2")
 def three_tiers(
     folder: Path, s3_server: S3Server, key: str, ten_updates: TenUpdates, *, s3: LastingS3 | None = None
 ) -> Iterator[Tree]:
-    """Start them, and end them; a round closes when all ten have come."""
-    with Federation(folder, s3_server, key) as federation, Tree(federation, folder / "sent", s3=s3) as tree:
+    """Start them, and end them; everyone shows a token, and a round closes when all ten have come."""
+    guard = Guard(folder / "keys", tls=False)
+    with Federation(folder, s3_server, key, guard) as federation, Tree(federation, folder / "sent", s3=s3) as tree:
         tree.master(ten_updates.model, "--threshold", "10")
         tree.worker("middle", upstream="master")
         for edge in EDGES:
@@ -33,7 +35,8 @@ def three_tiers(
 def send_all(tree: Tree, ten_updates: TenUpdates, round_number: int) -> list[UpdateReceipt | Problem]:
     """Send five updates through either edge, again and again until they are answered."""
     urls = [tree.ways[edge].url for edge in EDGES]
-    return send_at_once([(urls[i % 2], update) for i, update in enumerate(ten_updates.updates)], round_number)
+    deliveries = [(urls[i % 2], update) for i, update in enumerate(ten_updates.updates)]
+    return send_at_once(deliveries, round_number, tree.federation.guard)
 
 
 def assert_round_is_exact(tree: Tree, ten_updates: TenUpdates, round_number: int) -> None:

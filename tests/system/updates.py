@@ -167,13 +167,15 @@ def send(url: str, update: Update, round_number: int, guard: Guard | None = None
         return Transport(upstream, update.client_id, rng=rng, retry_budget=PATIENCE).upload(saved, update.path)
 
 
-def send_at_once(deliveries: Sequence[tuple[str, Update]], round_number: int) -> list[UpdateReceipt | Problem]:
-    """Send updates to addresses, all at the same time, and return the answers in their order."""
+def send_at_once(
+    deliveries: Sequence[tuple[str, Update]], round_number: int, guard: Guard | None = None
+) -> list[UpdateReceipt | Problem]:
+    """Send updates to addresses, all at the same time, and return the answers in their order; see `send`."""
 
     def answer(delivery: tuple[str, Update]) -> UpdateReceipt | Problem:
         url, update = delivery
         try:
-            return send(url, update, round_number)
+            return send(url, update, round_number, guard)
         except Problem as problem:
             return problem
 

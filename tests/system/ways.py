@@ -192,6 +192,15 @@ class Way:
             server.sendall(request.head + part)
             after()
 
+    def stall(self, request: Request, part: bytes) -> Reply | None:
+        """Send the aggregator a part of a body and nothing more; return what it says to that in the end."""
+        try:
+            with socket.create_connection(self._target(), timeout=_SILENCE) as server:
+                server.sendall(request.head + part)
+                return _reply(server.makefile("rb"), request.head)
+        except OSError:
+            return None
+
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:

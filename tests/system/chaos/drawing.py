@@ -23,8 +23,9 @@ from tests.system.faults import (
     ToldToStop,
     WayCut,
 )
-from tests.system.mishaps import BodyTruncated, Delayed, Doubled, HeldBack, ReplyLost
+from tests.system.mishaps import BodyTruncated, Delayed, Doubled, HeldBack, ReplyLost, Stalled
 from tests.system.points import COUNTING, PUBLISHING, SHRINKING, SUMMING, TAKING_PART, UPLOADING
+from tests.system.strangers import SHOWN, Stranger
 from tests.system.tree import Fault
 from tests.system.ways import Mishap
 
@@ -76,6 +77,10 @@ def _on_the_way(rng: random.Random, number: int) -> Fault:
     return OnTheWay(rng.choice(mishaps), to=rng.choice(WAYS), round=number)
 
 
+def _stalled(rng: random.Random, number: int) -> Fault:
+    return OnTheWay(Stalled(), to=rng.choice(WAYS), round=number)
+
+
 def _herd(rng: random.Random, number: int) -> Fault:
     return Herd("entrance", number, size=rng.randint(2, THRESHOLD))
 
@@ -116,6 +121,10 @@ def _rival(rng: random.Random, number: int) -> Fault:
     return Rival(rng.choice(CLIENTS), "entrance", number)
 
 
+def _stranger(rng: random.Random, number: int) -> Fault:
+    return Stranger(rng.choice(SHOWN), rng.choice(CLIENTS), rng.choice(["master", *WORKERS]), number)
+
+
 _DRAWS: Final[list[tuple[Draw, float]]] = [
     (_on_the_way, 9),
     (_herd, 4),
@@ -125,6 +134,8 @@ _DRAWS: Final[list[tuple[Draw, float]]] = [
     (_killed_anywhere, 2),
     (_told_to_stop, 2),
     (_rival, 2),
+    (_stranger, 2),
+    (_stalled, 0.5),
     (_s3_reply_lost, 1),
     (_serving_process_killed, 1),
     (_way_cut, 1),

@@ -1,4 +1,7 @@
-"""The federation that faults befall: a master, workers one and two tiers deep, a load balancer, seven clients."""
+"""The federation that faults befall: a master, workers one and two tiers deep, a load balancer, seven clients.
+
+Each of them shows a token of its own. There is no TLS: the ways read what passes on them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from tests.relays import S3BehindRelay
 from tests.system import wanderer
 from tests.system.disks import SmallDisk, can_be_mounted
 from tests.system.federation import Federation
+from tests.system.guards import Guard
 from tests.system.lasting_s3 import LastingS3
 from tests.system.tree import Tree
 
@@ -19,6 +23,8 @@ KEY: Final = "jobs/chaos.safetensors"
 WORKERS: Final = ("middle", "edge-1", "edge-2", "side")
 CLIENTS: Final = tuple(f"client-{number}" for number in range(7))
 ON_SMALL_DISKS: Final = ("master", "middle", "edge-1")
+BALANCED: Final = ("edge-1", "edge-2", "side")
+"""The workers behind the entrance: each connection of a client is to any of them."""
 WAYS: Final = ("entrance", "middle", "master")
 THRESHOLD: Final = 5
 QUORUM: Final = 3
@@ -34,7 +40,7 @@ def scene(folder: Path, seed: str) -> Iterator[Tree]:
         LastingS3(folder) as s3,
         S3BehindRelay(s3.server) as s3_way,
         _disks(folder) as disks,
-        Federation(folder, s3_way.server, KEY) as federation,
+        Federation(folder, s3_way.server, KEY, Guard(folder / "keys", tls=False)) as federation,
         Tree(federation, folder / "sent", s3=s3, s3_way=s3_way, disks=disks, seed=seed) as tree,
     ):
         _plant(tree, folder)
@@ -69,4 +75,4 @@ def _plant(tree: Tree, folder: Path) -> None:
     tree.worker("edge-1", *batches, upstream="middle")
     tree.worker("edge-2", *batches, upstream="middle")
     tree.worker("side", *batches, upstream="master")
-    tree.entrance("entrance", ["edge-1", "edge-2", "side"])
+    tree.entrance("entrance", BALANCED)
