@@ -66,7 +66,11 @@ _STATE: Final = Path(".fedtier")
 @metrics_flags
 @json_flag
 def client(tls: Tls, **flags: Any) -> None:
-    """Train on data that stays here, and upload the update of every round."""
+    """Train on data that stays here, and upload the update of every round.
+
+    FEDTIER_TOKEN_FILE names the file of the client's token, which the federation's operator hands out, or FEDTIER_TOKEN
+    holds it; with several clients, all of their tokens.
+    """
     configure_logging("client")
     stamina.instrumentation.set_on_retry_hooks([])  # the transport's own lines say what is waited for
     client_ids, data = flags["client_id"], flags["data"]

@@ -30,14 +30,14 @@ _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 
 
 def metrics_flags(function: _Decorated) -> _Decorated:
-    """Add ``--metrics-host --metrics-port``."""
+    """Add ``--metrics-port --metrics-host``."""
     port = click.option(
         "--metrics-port",
         type=click.IntRange(0, 65535),
         help="Serve Prometheus metrics on a port of their own, without a token; 0 takes a free one. None by default.",
     )
-    host = click.option("--metrics-host", default="127.0.0.1", help="Loopback address of that port.")
-    return host(port(function))
+    host = click.option("--metrics-host", default="127.0.0.1", help="Loopback address of --metrics-port.")
+    return port(host(function))
 
 
 @contextlib.contextmanager

@@ -154,6 +154,11 @@ class TokenVerifier:
         """The names of the keys."""
         return sorted(self._keys)
 
+    @property
+    def revoked_subjects(self) -> int:
+        """How many subjects have tokens that are refused."""
+        return len(self._revoked)
+
     def verify(self, token: str) -> Bearer:
         """Return who the bearer of a token is.
 

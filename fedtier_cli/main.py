@@ -13,6 +13,7 @@ from typing import Final
 
 import click
 
+_OURS: Final = frozenset({"fedtier", "client", "worker_aggregator", "master_aggregator", "fedtier_cli"})
 _COMMANDS: Final = {
     "master": "master_aggregator.command:master",
     "worker": "worker_aggregator.command:worker",
@@ -65,7 +66,15 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _, name = _COMMANDS[cmd_name].partition(":")
-        found: click.Command = getattr(importlib.import_module(module), name)
+        try:
+            found: click.Command = getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] in _OURS:
+                raise  # a bug, and no package that was left out
+            raise click.ClickException(
+                f"fedtier {cmd_name} needs the package {error.name}, which is not installed; "
+                "pip install 'fedtier[server]' brings what servers need, and commands that look at them"
+            ) from None
         return found
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -24,7 +24,7 @@ from fedtier_cli.workplace import keep_to_this_machine
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _TIMEOUTS: Final = Timeouts(connect=5.0, read=15.0)
-_HOW_TO_SIGN: Final = "set FEDTIER_TOKEN to what fedtier token --role {role} --subject NAME prints"
+_HOW_TO_SIGN: Final = "fedtier token --role {role} --subject NAME signs one for FEDTIER_TOKEN or FEDTIER_TOKEN_FILE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Server:
 
 def server_flag(function: _Decorated) -> _Decorated:
     """Add ``--server``, and what it takes to trust it: see `fedtier.tls.tls_flags`."""
-    return click.option("--server", metavar="URL", help="Address of the master, or of a worker that only reads.")(
+    return click.option("--server", metavar="URL", help="Address of the master; a worker can be asked to read.")(
         tls_flags(function)
     )
 
@@ -128,11 +128,14 @@ def refusal(server: Server, problem: Problem, role: str) -> str:
     """Return what a server's refusal means for whoever called the command, as one sentence."""
     url, make_token, detail = server.url, _HOW_TO_SIGN.format(role=role), printable(problem.detail)
     if isinstance(problem, Unauthenticated) and server.token is None:
-        return f"{url} asks for a token, and FEDTIER_TOKEN is not set; {make_token}, or name a local run by --run-dir"
+        return (
+            f"{url} asks for a token, and neither FEDTIER_TOKEN nor FEDTIER_TOKEN_FILE is set; {make_token}, "
+            "or name a local run by --run-dir"
+        )
     if isinstance(problem, Unauthenticated) and server.token is not None:
         return f"{url} does not take the token in {server.token.name}: {detail}; {make_token}"
     if isinstance(problem, Forbidden):
-        return f"{url} does not allow this: {detail}; {make_token}"
+        return f"{url} does not allow this: {detail}"
     if isinstance(problem, NotFound | MethodNotAllowed):
         return f"{url} does not have what was asked: {detail}; name a fedtier master by --server"
     return f"{url} refuses: {detail}"

@@ -6,6 +6,7 @@ the round closes), `journal` makes what was counted durable (`records` are its J
 files), `recorder` is the thread that journals and adds, `server_update` turns the sum
 into a model, `publisher` is the thread that closes and publishes rounds, `recovery`
 finds out at start where an earlier process stopped, `stillness` tells when to warn of a
-round that nobody joins, `aggregator` ties them together, `metrics` is what they count,
+round that nobody joins, `history` finds published rounds, `aggregator` ties them together, `metrics` is what they
+count,
 and `app` is the HTTP side.
 """

@@ -16,11 +16,10 @@ import structlog
 from fedtier.admission import refuse_by_address
 from fedtier.entries import Counted, Entry
 from fedtier.metrics import RoundView, view_of
-from fedtier.problems import NotFound, Problem, RoundNotOpen, RoundOver, StartupError, Unavailable
+from fedtier.problems import Problem, RoundNotOpen, RoundOver, StartupError, Unavailable
 from fedtier.rounds import (
     BaseRound,
     Contributor,
-    ModelDigest,
     PartialReceipt,
     RoundManifest,
     RoundPlan,
@@ -31,8 +30,8 @@ from fedtier.serving.downloads import ModelElsewhere, ModelFile
 from fedtier.serving.models import ModelShelf
 from fedtier.serving.pacing import FASTEST
 from fedtier.serving.refusals import Refusals
-from fedtier.serving.shell import Upload
 from fedtier.serving.statedir import StateDirectory
+from fedtier.serving.tier import Upload
 from fedtier.serving.waiting import WaitingRoom
 from fedtier.store import RoundStore, StoreCorrupt, StoreUnavailable
 from master_aggregator.coordinator import (
@@ -52,6 +51,7 @@ from master_aggregator.coordinator import (
     StayOpen,
     Tick,
 )
+from master_aggregator.history import History
 from master_aggregator.metrics import MasterMetrics
 from master_aggregator.opening import OpenRound, Workshop, base_round
 from master_aggregator.overdue import OverdueMark
@@ -96,7 +96,7 @@ class Surroundings:
 
 
 class MasterAggregator:
-    """The master's side of `fedtier.serving.shell.Tier`.
+    """The master's side of `fedtier.serving.tier.Tier`.
 
     Parameters
     ----------
@@ -149,8 +149,7 @@ class MasterAggregator:
         self._timer: threading.Timer | None = None
         self._opened: OpenRound | None = None
         self._status: RoundStatus | None = None
-        self._history = threading.Lock()
-        self._published: dict[int, tuple[str, ModelDigest]] = {}
+        self._history = History(store)
         self._stillness = Stillness()
         self._ended = threading.Event()
         metrics.round.look = self._round_view
@@ -253,7 +252,7 @@ class MasterAggregator:
         """Return the file of a published round's model."""
         base = self.status().base
         if round_number != base.round:
-            _, model = self._find(round_number)
+            _, model = self._history.find(round_number, base.round)
             base = base_round(round_number, model)
         try:
             if self._redirect_models:
@@ -266,7 +265,7 @@ class MasterAggregator:
 
     def manifest(self, round_number: int) -> bytes:
         """Return a published round's manifest."""
-        manifest_sha256, _ = self._find(round_number)
+        manifest_sha256, _ = self._history.find(round_number, self.status().base.round)
         try:
             return self._store.read_manifest(round_number, manifest_sha256)
         except (StoreUnavailable, StoreCorrupt) as error:
@@ -413,28 +412,6 @@ class MasterAggregator:
         if status is None or opened is None:
             return None
         return view_of(status, (self._outside.clock() - opened.journal.opened_at).total_seconds())
-
-    def _find(self, round_number: int) -> tuple[str, ModelDigest]:
-        """Return the digests of a published round's manifest and model."""
-        newest = self.status().base.round
-        if round_number > newest:
-            raise NotFound(f"round {round_number} is not published; the newest is {newest}")
-        with self._history:
-            if round_number not in self._published:
-                try:
-                    self._published.update(self._published_since())
-                except (StoreUnavailable, StoreCorrupt) as error:
-                    raise Unavailable(str(error), retry_after=2) from error
-            return self._published[round_number]
-
-    def _published_since(self) -> dict[int, tuple[str, ModelDigest]]:
-        """Follow the manifests from the newest back to one that is known, all the way or not at all."""
-        found: dict[int, tuple[str, ModelDigest]] = {}
-        for published in self._store.history():
-            if published.round in self._published:
-                break
-            found[published.round] = published.manifest_sha256, published.manifest.model
-        return found
 
 
 class _Unwatched:

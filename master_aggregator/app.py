@@ -21,8 +21,9 @@ from fedtier.serving.access import Gate, require
 from fedtier.serving.connection_watch import ConnectionWatch
 from fedtier.serving.operations import OPERATOR, SHARED
 from fedtier.serving.runner import Service, stop_at_once, stop_gracefully
-from fedtier.serving.shell import create_app, parse_round
+from fedtier.serving.shell import create_app
 from fedtier.serving.statedir import StateDirectory
+from fedtier.serving.uploads import parse_round
 from fedtier.store import RoundStore
 from fedtier.tokens import Verifier
 from master_aggregator.aggregator import MasterAggregator, Surroundings

@@ -98,7 +98,11 @@ _HIGHEST_WEIGHT_LIMIT = 1 << 48
 @metrics_flags
 @json_flag
 def master(tls: Tls, **flags: Any) -> None:
-    """Count clients, close rounds, average, and publish the round models to S3."""
+    """Count clients, close rounds, average, and publish the round models to S3.
+
+    S3 is found by the AWS variables. FEDTIER_VERIFY_KEYS names the public keys that tokens are verified with (fedtier
+    keygen makes a pair); without it whoever is on this machine may take part, and nobody else.
+    """
     configure_logging("master")
     rules = _rules(flags)
     verifier = token_verifier(TokenRules(audience=flags["audience"], revoked=flags["revoked"]))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator, Mapping
 
 import hypothesis
 import pytest
+import structlog
 
 from tests.s3_servers import S3Server, running_server
 
@@ -35,6 +37,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "s3_server" in getattr(item, "fixturenames", ()):
             item.add_marker("system")
+
+
+@pytest.fixture(autouse=True)
+def logs_to_standard_error() -> None:
+    """Keep what servers in this process log out of the output of commands that a test calls in it."""
+    structlog.reset_defaults()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
 
 
 @pytest.fixture(scope="session")

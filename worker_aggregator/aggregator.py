@@ -26,8 +26,8 @@ from fedtier.rounds import BaseRound, PartialReceipt, RoundPlan, RoundStatus, Up
 from fedtier.serving.downloads import ModelElsewhere, ModelFile
 from fedtier.serving.models import ModelShelf
 from fedtier.serving.refusals import Refusals
-from fedtier.serving.shell import Upload
 from fedtier.serving.statedir import StateDirectory
+from fedtier.serving.tier import Upload
 from fedtier.serving.waiting import WaitingRoom
 from fedtier.upstream import Unreachable, Upstream
 from worker_aggregator.batch import Batcher
@@ -74,7 +74,7 @@ class _Incoming:
 
 
 class WorkerAggregator:
-    """The worker's side of `fedtier.serving.shell.Tier`.
+    """The worker's side of `fedtier.serving.tier.Tier`.
 
     Parameters
     ----------

@@ -54,7 +54,12 @@ def worker(
     metrics_port: int | None,
     as_json: bool,
 ) -> None:
-    """Check updates, add them up, and forward one partial sum per batch."""
+    """Check updates, add them up, and forward one partial sum per batch.
+
+    FEDTIER_VERIFY_KEYS names the public keys that tokens are verified with (fedtier keygen makes a pair); without it
+    whoever is on this machine may take part, and nobody else. FEDTIER_TOKEN_FILE names the file of the worker's own
+    token (fedtier token makes one), or FEDTIER_TOKEN holds it.
+    """
     configure_logging("worker")
     require_address(master, "--master", plain_http=tls.plain_http)
     verifier = token_verifier(TokenRules(audience=audience, revoked=revoked))

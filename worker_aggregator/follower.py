@@ -80,7 +80,8 @@ class Follower:
             try:
                 status = self._ask()
             except (Unreachable, Problem) as error:
-                self._lose(f"upstream {self._upstream.url}: {error}")
+                said = str(error) if isinstance(error, Unreachable) else f"{self._upstream.url}: {error}"
+                self._lose(f"upstream {said}")  # what is unreachable is named by the error
                 wait, pause = pause, min(2 * pause, _LONGEST_PAUSE)
             else:
                 self._find()

@@ -1,16 +1,29 @@
 """The one room with Flask and gunicorn: what every aggregator's HTTP side shares.
 
-In: requests. Out: documents, files and problems. `shell` builds the Flask app around
-a tier, `observing` counts and logs what it does (`metrics`, and `refusal_log`, `summary_log`
-and `tally` for what is refused), `answers` turns refusals into answers, `intake` brings bodies to disk and has them
-checked, `access` asks for tokens, `digests` reads digest fields, `models` keeps models on
-disk, `pacing` tells clients how often to ask, `waiting` is where uploads wait, `statedir`
-is the folder an aggregator owns, `quota` says what bodies may take of its disk, `shares` and
-`buckets` what one client may take of the server, and `runner` runs it all under gunicorn.
+In: requests. Out: documents, files and problems. What a request goes through, from the socket inwards:
 
-Whoever connects meets the `front`: one poller for all who have not sent a request yet, or have not read
-its answer. `peers` are their connections, `heads` what they sent so far, `stages` what they wait for, `deadlines`
-until when they may, and `limits` what is borne from them, as far as `descriptors` last. `exchange` answers a request in
-a thread; `flows` move its bytes, at a rate that `rates` watches. `connection_watch` counts (`connection_metrics`) and
-logs whom all these let go of.
+| who connects | |
+|---|---|
+| `runner`, `options` | gunicorn with one process and many threads; the flags of every aggregator |
+| `front` | the poller in which all wait who have not sent a request yet, or have not read its answer |
+| `peers`, `heads`, `stages`, `deadlines` | their connections: what came of a head, what they wait for, until when |
+| `limits`, `descriptors` | what is borne from them, as far as descriptors last |
+| `exchange`, `flows`, `rates` | a request and its answer in a thread; their bytes, and how fast these have to move |
+| `connection_watch`, `connection_metrics` | counts and logs whom all these let go of |
+
+| what is asked | |
+|---|---|
+| `shell`, `tier`, `answers` | the Flask app around a tier; what it asks of one; refusals as answers |
+| `access`, `verify_keys` | who asks, by token and certificate; the keys that tokens are verified with |
+| `shares`, `buckets`, `quota` | what one client may take of the server, and bodies of its disk |
+| `uploads`, `intake`, `digests` | the way of an upload; its body on the way to disk, and its digest |
+| `waiting` | where uploads wait until they are counted |
+| `downloads`, `models`, `pacing` | large answers, the models on disk; how often clients are to ask |
+| `statedir` | the folder that an aggregator owns |
+
+| what is told | |
+|---|---|
+| `observing`, `metrics` | what is counted and logged of requests |
+| `refusals`, `refusal_log`, `summary_log`, `tally` | refused updates, told upstream; refused requests, in the log |
+| `openapi`, `operations`, `schemas` | the OpenAPI document, and what it is made of |
 """

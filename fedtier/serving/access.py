@@ -101,9 +101,12 @@ def require(bearer: Bearer | None, *, roles: Collection[Role], subject: str | No
     if bearer is None:
         return
     if bearer.role not in roles:
-        raise Forbidden(f"the token's role is {bearer.role!r}; this needs {' or '.join(sorted(roles))}")
+        wanted = " or ".join(sorted(roles))
+        raise Forbidden(f"the token's role is {bearer.role!r}, and this needs {wanted}; present a token of that role")
     if subject is not None and bearer.subject != subject:
-        raise Forbidden(f"the token is for {bearer.subject!r}, not for {subject!r}")
+        raise Forbidden(
+            f"the token is for {bearer.subject!r}, not for {subject!r}; ask the operator for one of its own"
+        )
 
 
 def require_guard(host: str, *, has_keys: bool, tls: Tls, client_certs: bool) -> None:

@@ -68,7 +68,7 @@ class Peer:
         self._raw = sock
         sock.setblocking(False)
         self._is_known = False
-        self.sock: Wire = sock if tls is None else SecureSocket(sock, tls)
+        self.sock: Wire = sock if tls is None else SecureSocket(sock, tls, most_of_its_own=limits.tls_bytes)
         self.inflow = Inflow(self.sock, limits)
         self.parser = RequestParser(config, sock, client)
         self.parser.unreader = self.inflow

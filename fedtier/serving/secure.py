@@ -15,8 +15,6 @@ from typing import Any, Final, TypeVar
 _Result = TypeVar("_Result")
 RECORD: Final = 1 << 14
 """Bytes of an application that a record of TLS holds at most."""
-_MOST_OF_ITS_OWN: Final = 4 * RECORD
-"""Bytes in a row that hold nothing for the application. The longest record is a quarter of it, a handshake less."""
 
 
 class NothingButTls(ssl.SSLError):
@@ -36,14 +34,17 @@ class SecureSocket:
     sock : socket.socket
         Does not block; whose it is, closes it.
     tls : ssl.SSLContext
+    most_of_its_own : int
+        Bytes in a row that may come with nothing in them for the application.
     """
 
-    def __init__(self, sock: socket.socket, tls: ssl.SSLContext) -> None:
+    def __init__(self, sock: socket.socket, tls: ssl.SSLContext, *, most_of_its_own: int) -> None:
         self._sock = sock
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = tls.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._unsent = bytearray()
         self._under_way = 0
+        self._most_of_its_own = most_of_its_own
         self._of_its_own = 0
 
     def fileno(self) -> int:
@@ -128,7 +129,7 @@ class SecureSocket:
             self._incoming.write_eof()
             return
         self._of_its_own += len(block)
-        if self._of_its_own > _MOST_OF_ITS_OWN:
+        if self._of_its_own > self._most_of_its_own:
             raise NothingButTls
         self._incoming.write(block)
 

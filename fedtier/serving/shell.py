@@ -7,36 +7,22 @@ entries to count. Everything it refuses is a `Problem`, and becomes an answer in
 from __future__ import annotations
 
 import hashlib
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Final, Protocol
+from collections.abc import Sequence
+from typing import Final
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from fedtier.crash_points import CrashPoint, reach
-from fedtier.entries import (
-    Entry,
-    Received,
-    partial_size_limit,
-    read_partial,
-    read_update,
-    update_size_limit,
-)
-from fedtier.fields import require_id, sha256_hex
-from fedtier.header import header_length
+from fedtier.fields import sha256_hex
 from fedtier.problems import (
-    BadRequest,
     Problem,
-    SlowDown,
     Unavailable,
 )
-from fedtier.rounds import PartialReceipt, RoundPlan, RoundStatus, UpdateReceipt
-from fedtier.serving.access import Gate, peer_certificate, require
+from fedtier.rounds import RoundStatus
+from fedtier.serving.access import Gate, peer_certificate
 from fedtier.serving.answers import (
     add_protection,
     answer_bug,
@@ -45,72 +31,24 @@ from fedtier.serving.answers import (
     forget_impossible_dates,
 )
 from fedtier.serving.buckets import TokenBuckets
-from fedtier.serving.downloads import Downloads, ModelElsewhere, ModelFile
-from fedtier.serving.intake import BodyHeaders, read_body_headers, receive_body
+from fedtier.serving.downloads import Downloads
 from fedtier.serving.metrics import AggregatorMetrics
-from fedtier.serving.observing import UploadWatch, WatchedUpload, observe_requests, show_metrics
+from fedtier.serving.observing import UploadWatch, observe_requests, show_metrics
 from fedtier.serving.openapi import openapi_json
 from fedtier.serving.operations import SHARED, Operation
 from fedtier.serving.pacing import PollPacer
 from fedtier.serving.refusal_log import RefusalLog
 from fedtier.serving.refusals import HEADER as REFUSED_HEADER
 from fedtier.serving.refusals import read_report
-from fedtier.serving.shares import ParsingRoom, RequestRate, TransferSlots, client_of
+from fedtier.serving.shares import RequestRate, TransferSlots, client_of
 from fedtier.serving.statedir import StateDirectory
+from fedtier.serving.tier import Tier
+from fedtier.serving.uploads import Uploads, parse_round
 from fedtier.upstream import content_digest
 
 SPARE_THREADS: Final = 8
 OPEN_ENDPOINTS: Final = frozenset({"healthz", "readyz"})
 """Answered without a token, for load balancers and orchestrators."""
-_ROUND: Final = re.compile(r"[0-9]{1,9}")
-
-
-class Upload(Protocol):
-    """An upload that is coming in."""
-
-    def bytes_came(self) -> None:
-        """Say that it does not stand still."""
-        ...
-
-
-class Tier(Protocol):
-    """What the app asks of an aggregator. Every call may raise a `Problem`."""
-
-    def unready(self) -> str | None:
-        """Return why the tier cannot take work, or None."""
-        ...
-
-    def status(self) -> RoundStatus:
-        """Return the round as this tier knows it."""
-        ...
-
-    def admit(self, round_number: int, client_id: str | None) -> RoundPlan:
-        """Return the plan that an upload for a round is checked against, or refuse it by its address alone."""
-        ...
-
-    def receiving(self) -> AbstractContextManager[Upload]:
-        """Tell the tier that an upload is coming in, until its entry is given to be settled or it breaks off."""
-        ...
-
-    def settle_update(self, entry: Entry, upload: Upload) -> UpdateReceipt:
-        """Count an update; returns when it is counted."""
-        ...
-
-    def settle_partial(self, entry: Entry, upload: Upload, batch_id: str) -> PartialReceipt:
-        """Count a partial; returns when it is counted."""
-        ...
-
-    def note_refused(self, refused: Mapping[str, int]) -> None:
-        """Take note of updates that were refused here or further down, by the names of their problems."""
-        ...
-
-    def model(self, round_number: int) -> ModelFile | ModelElsewhere:
-        """Return the model of a published round."""
-        ...
-
-    def manifest(self, round_number: int) -> bytes:
-        """Return the manifest of a published round."""
-        ...
 
 
 def create_app(
@@ -251,117 +189,6 @@ class RoundDocuments:
         response = _json(body)
         response.set_etag(etag)
         return response.make_conditional(request.environ)
-
-
-class Uploads:
-    """The way of an upload: address, role, headers, body, content, count."""
-
-    def __init__(self, tier: Tier, state: StateDirectory, slots: TransferSlots, watch: UploadWatch) -> None:
-        self._tier = tier
-        self._state = state
-        self._slots = slots
-        self._parsing = ParsingRoom()
-        self._watch = watch
-
-    def update(self, number: str, client_id: str) -> UpdateReceipt:
-        """Take a client's update."""
-        with self._watch.upload("update") as seen, self._noting_refusal():
-            return self._update(number, client_id, seen)
-
-    def _update(self, number: str, client_id: str, seen: WatchedUpload) -> UpdateReceipt:
-        round_number, client_id = parse_round(number), require_id(client_id, "client")
-        require(g.bearer, roles={"client"}, subject=client_id)
-        seen.known(round=round_number, client_id=client_id)
-        with self._slots.take(client_id):
-            plan = self._tier.admit(round_number, client_id)
-            seen.known(attempt=plan.attempt)
-            expected = read_body_headers(request.headers, limit=update_size_limit(plan))
-            with self._tier.receiving() as upload:
-                entry = self._receive(
-                    plan, expected, (upload, seen), lambda body: self._read_update(plan, client_id, body)
-                )
-                receipt = self._tier.settle_update(entry, upload)
-            reach(CrashPoint.UPLOAD_SETTLED, plan.round)
-            return receipt
-
-    def partial(self, number: str, batch_id: str) -> PartialReceipt:
-        """Take a worker's partial."""
-        with self._watch.upload("partial") as seen:
-            return self._partial(number, batch_id, seen)
-
-    def _partial(self, number: str, batch_id: str, seen: WatchedUpload) -> PartialReceipt:
-        round_number, batch_id = parse_round(number), require_id(batch_id, "batch")
-        require(g.bearer, roles={"worker"})
-        seen.known(round=round_number, batch=batch_id)
-        with self._slots.take(client_of(g.bearer)), ExitStack() as held:
-            plan = self._tier.admit(round_number, None)
-            seen.known(attempt=plan.attempt)
-            expected = read_body_headers(request.headers, limit=partial_size_limit(plan))
-            with self._tier.receiving() as upload:
-                entry = self._receive(plan, expected, (upload, seen), lambda body: self._read_partial(plan, body, held))
-                receipt = self._tier.settle_partial(entry, upload, batch_id)
-            reach(CrashPoint.UPLOAD_SETTLED, plan.round)
-            return receipt
-
-    def _read_update(self, plan: RoundPlan, client_id: str, body: Received) -> Entry:
-        with self._parsing.take(header_length(body.path)):
-            return read_update(plan, client_id, body)
-
-    def _read_partial(self, plan: RoundPlan, body: Received, held: ExitStack) -> Entry:
-        """Check a partial, whose contributors stay in memory while it waits to be counted."""
-        held.enter_context(self._parsing.take(header_length(body.path)))
-        return read_partial(plan, body)
-
-    @contextmanager
-    def _noting_refusal(self) -> Iterator[None]:
-        try:
-            yield
-        except (Unavailable, SlowDown):  # no refusal: the update comes again
-            raise
-        except Problem as problem:
-            self._tier.note_refused({problem.name: 1})
-            raise
-
-    def _receive(
-        self,
-        plan: RoundPlan,
-        expected: BodyHeaders,
-        watchers: tuple[Upload, WatchedUpload],
-        check: Callable[[Received], Entry],
-    ) -> Entry:
-        """Bring the body to disk and check it; a tier owns the file from the entry on."""
-        upload, seen = watchers
-
-        def bytes_came() -> None:
-            upload.bytes_came()
-            reach(CrashPoint.UPLOAD_UNDER_WAY, plan.round)
-
-        reach(CrashPoint.UPLOAD_BEGUN, plan.round)
-        body = receive_body(seen.body(request.stream, expected.length), expected, self._state, bytes_came)
-        seen.received()
-        reach(CrashPoint.UPLOAD_SPOOLED, plan.round)
-        try:
-            entry = check(body)
-        except BaseException as error:
-            self._state.drop(body.path)
-            if isinstance(error, OSError):
-                raise self._state.refuse(error) from error
-            raise
-        seen.checked()
-        reach(CrashPoint.UPLOAD_CHECKED, plan.round)
-        return entry
-
-
-def parse_round(number: str) -> int:
-    """Return a round number from a path.
-
-    Raises
-    ------
-    BadRequest
-    """
-    if not _ROUND.fullmatch(number):
-        raise BadRequest(f"the round {number[:40]!r} is not a number of at most nine digits")
-    return int(number)
 
 
 def _json(body: bytes) -> Response:

@@ -116,10 +116,20 @@ class FileVerifier:
         except StartupError as error:
             self._log.error("changed keys or revocations cannot be used; those before are kept", reason=str(error))
         else:
-            self._log.info("changed keys or revocations are used from now on", keys=self._verifier.key_ids)
+            self._log.info(
+                "changed keys or revocations are used from now on",
+                keys=self._verifier.key_ids,
+                revoked=self._verifier.revoked_subjects,
+            )
 
     def _read(self) -> TokenVerifier:
-        texts = [_public(read_text(source, VERIFY_KEYS), source) for source in _spread(self._keys)]
+        sources = _spread(self._keys)
+        if not sources:
+            raise StartupError(
+                f"no public key found: no file in {os.pathsep.join(self._keys)} ends with .pem; "
+                f"put a verify key there, or name its file in {VERIFY_KEYS}"
+            )
+        texts = [_public(read_text(source, VERIFY_KEYS), source) for source in sources]
         revoked, path = {}, self._rules.revoked
         if path is not None:
             revoked = dict(read_revocations(_text(path), f"--revoked {path}"))
@@ -132,12 +142,17 @@ class FileVerifier:
 
 
 def _public(text: str, source: str) -> bytes:
+    where = VERIFY_KEYS if _is_pem(source) else source
     if "PRIVATE KEY" in text:
-        where = VERIFY_KEYS if _is_pem(source) else source
         raise StartupError(
             f"{where} holds a private key, which no server needs; give it the verify key that fedtier keygen made"
         )
-    return text.encode()
+    pem = text.encode()
+    try:
+        TokenVerifier([pem])
+    except StartupError as error:
+        raise StartupError(f"{where}: {error}") from None
+    return pem
 
 
 def _is_pem(source: str) -> bool:
@@ -161,7 +176,8 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")  # as some editors begin a file
     except (OSError, UnicodeDecodeError) as error:
-        raise StartupError(f"--revoked {path} cannot be read ({error})") from None
+        reason = getattr(error, "strerror", None) or "it is no text"
+        raise StartupError(f"--revoked {path} cannot be read: {reason}; an empty file revokes nobody") from None
 
 
 def _mark(file: str) -> tuple[str, int, int, int]:

@@ -299,7 +299,8 @@ def test_a_body_goes_through_tls_within_the_tls_of_a_proxy(
 
     with spoken_to(receive) as url, monkeypatch.context() as variables:
         variables.setenv("https_proxy", url.replace("http://", "https://"))
-        variables.setenv("no_proxy", "")
+        for name in ("no_proxy", "NO_PROXY"):
+            variables.setenv(name, "")
         with Upstream("https://127.0.0.1:9") as upstream:
             assert upstream.put_file("/v1/rounds/1/updates/a", body, sha256=NO_DIGEST) == {}
 

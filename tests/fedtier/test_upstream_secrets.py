@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-import structlog
 
 from fedtier.logs import configure_logging
 from fedtier.problems import Problem, StartupError
@@ -129,5 +128,4 @@ def test_a_redirect_on_the_same_server_still_has_the_token(tmp_path: Path) -> No
 
 def test_the_http_library_writes_no_url_into_a_program_s_log() -> None:
     configure_logging("client")
-    structlog.reset_defaults()
     assert not logging.getLogger("urllib3.connection").isEnabledFor(logging.WARNING)

@@ -40,6 +40,15 @@ def test_an_unknown_command_is_refused() -> None:
     assert "conquer" in done.output
 
 
+@pytest.mark.parametrize(("name", "package"), [("master", "flask"), ("status", "botocore"), ("worker", "flask")])
+def test_a_command_of_an_extra_that_is_not_installed_says_which(name: str, package: str) -> None:
+    script = f"import sys; sys.modules[{package!r}] = None; from fedtier_cli.main import main; main()"
+    done = subprocess.run([sys.executable, "-c", script, name], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"Error: fedtier {name} needs the package {package}")
+    assert "pip install 'fedtier[server]'" in done.stderr
+
+
 @pytest.mark.parametrize("module", ["master_aggregator", "worker_aggregator"])
 def test_a_tier_can_be_started_as_a_module(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True, check=True)

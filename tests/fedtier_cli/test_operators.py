@@ -1,23 +1,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from fedtier.tokens import Bearer, Role, TokenVerifier, generate_keys, make_token
+from fedtier.tokens import Role, TokenVerifier, generate_keys
 from tests.builders import trained, update_bytes
 from tests.fedtier_cli.federations import call, json_lines, send
 from tests.masters import Master, publish_initial, rules, store_of
 from tests.s3_servers import S3Server
+from tests.tokens import signed
 from tests.workers import Worker, served
 
 PRIVATE, PUBLIC = generate_keys()
 
 
 def token(role: Role, key: bytes = PRIVATE) -> str:
-    return make_token(key, Bearer(role, "somebody"), now=datetime.now(UTC), lifetime=timedelta(hours=1))
+    return signed(key, role, "somebody")
 
 
 @pytest.fixture(autouse=True)
@@ -112,13 +112,11 @@ def test_programs_get_the_state_afterwards_as_one_object(served_master: tuple[Ma
 
 @pytest.mark.parametrize("command", [["pause"], ["resume"], ["close", "1"]])
 def test_operators_need_their_token(guarded_url: str, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    advice = "set FEDTIER_TOKEN to what fedtier token --role operator --subject NAME prints"
+    advice = "fedtier token --role operator --subject NAME signs one for FEDTIER_TOKEN or FEDTIER_TOKEN_FILE"
     foreign, _ = generate_keys()
     wrong = {
-        None: f"{guarded_url} asks for a token, and FEDTIER_TOKEN is not set; {advice}",
-        token(
-            "client"
-        ): f"{guarded_url} does not allow this: the token's role is 'client'; this needs operator; {advice}",
+        None: f"{guarded_url} asks for a token, and neither FEDTIER_TOKEN nor FEDTIER_TOKEN_FILE is set; {advice}",
+        token("client"): f"{guarded_url} does not allow this: the token's role is 'client', and this needs operator",
         token("operator", foreign): f"{guarded_url} does not take the token in FEDTIER_TOKEN: ",
     }
     for presented, sentence in wrong.items():

@@ -210,7 +210,7 @@ def test_a_watch_without_the_token_that_is_needed_ends_with_a_sentence(s3_server
     ):
         output, error = watch.communicate(timeout=END_SECONDS)
     assert (watch.returncode, output) == (1, "")
-    assert "asks for a token, and FEDTIER_TOKEN is not set; set FEDTIER_TOKEN to what fedtier token" in error
+    assert "asks for a token, and neither FEDTIER_TOKEN nor FEDTIER_TOKEN_FILE is set; fedtier token" in error
     assert error.count("\n") == 1
 
 

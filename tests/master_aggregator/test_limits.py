@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,16 +19,17 @@ from werkzeug.wrappers import Response
 from fedtier.entries import PARTIAL_HEADER_LIMIT, partial_size_limit, update_size_limit
 from fedtier.fields import MAX_METRICS_BYTES, sha256_hex
 from fedtier.rounds import RoundPlan, RoundStatus
-from fedtier.serving import downloads, shell
+from fedtier.serving import downloads, uploads
 from fedtier.serving.digests import MAX_FIELD
 from fedtier.serving.refusals import HEADER, MAX_REPORT
 from fedtier.serving.shares import PARSED_AT_ONCE, ParsingRoom
 from fedtier.store import RoundStore
-from fedtier.tokens import ROLES, Bearer, Role, TokenVerifier, generate_keys, make_token
+from fedtier.tokens import ROLES, Role, TokenVerifier, generate_keys
 from fedtier.upstream import content_digest
 from tests.builders import partial_bytes, trained, update_bytes
 from tests.masters import Master, publish_initial, put, rules, store_of
 from tests.s3_servers import S3Server
+from tests.tokens import presented
 
 BODY = update_bytes(trained(1), 10)
 
@@ -149,7 +150,7 @@ def test_headers_that_are_parsed_at_once(
             with super().take(wanted):
                 yield
 
-    monkeypatch.setattr(shell, "ParsingRoom", Room)
+    monkeypatch.setattr(uploads, "ParsingRoom", Room)
     with Master(published, tmp_path / "state", rules(threshold=1000)) as master:
         partial = partial_bytes(plan_of(master), {"b": (trained(2), 5)})
         assert outcome(master.send_update("a", BODY)) == (200, "")
@@ -162,7 +163,7 @@ def test_headers_of_partials_that_wait_to_be_counted(
     published: RoundStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     room, settled = ParsingRoom(), threading.Event()
-    monkeypatch.setattr(shell, "ParsingRoom", lambda: room)
+    monkeypatch.setattr(uploads, "ParsingRoom", lambda: room)
     with Master(published, tmp_path / "state", rules(threshold=1000)) as master, ThreadPoolExecutor(1) as senders:
         settle, waits = master.tier.settle_partial, threading.Event()
 
@@ -234,11 +235,7 @@ def test_tags_and_queries_are_no_more_than_text(lenient: Master) -> None:
 
 
 PRIVATE, PUBLIC = generate_keys()
-
-
-def bearer(role: Role, subject: str) -> dict[str, str]:
-    token = make_token(PRIVATE, Bearer(role, subject), now=datetime.now(UTC), lifetime=timedelta(hours=1))
-    return {"Authorization": f"Bearer {token}"}
+bearer = partial(presented, PRIVATE)
 
 
 @pytest.fixture

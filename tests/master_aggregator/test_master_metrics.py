@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,16 @@ from structlog.testing import capture_logs
 
 from fedtier.rounds import RoundStatus
 from fedtier.store import RoundStore, StoreUnavailable
-from fedtier.tokens import Bearer, Role, TokenVerifier, generate_keys, make_token
+from fedtier.tokens import Role, TokenVerifier, generate_keys
 from tests.builders import partial_bytes, trained, update_bytes
 from tests.masters import Master, publish_initial, put, rules, store_of, wait_until
 from tests.s3_servers import S3Server
 from tests.scrapes import Scrape
+from tests.tokens import presented
 
 BODY = update_bytes(trained(1))
 PRIVATE, PUBLIC = generate_keys()
+token = partial(presented, PRIVATE)
 
 
 @pytest.fixture
@@ -34,11 +37,6 @@ def store(s3_server: S3Server, tmp_path: Path) -> RoundStore:
 def counting(store: RoundStore, tmp_path: Path) -> Iterator[Master]:
     with Master(store, tmp_path / "state", rules(threshold=50)) as master:
         yield master
-
-
-def token(role: Role, subject: str) -> dict[str, str]:
-    bearer = Bearer(role, subject)
-    return {"Authorization": "Bearer " + make_token(PRIVATE, bearer, now=datetime.now(UTC), lifetime=timedelta(1))}
 
 
 def scrape(master: Master) -> Scrape:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
 from fedtier.claims import DEFAULT_AUDIENCE
 from fedtier.tls import Tls
-from fedtier.tokens import Bearer, Role, generate_keys, make_token
+from fedtier.tokens import Bearer, Role, generate_keys
 from fedtier.upstream import Upstream
 from tests.authorities import Authority
+from tests.tokens import signed
 
 OPERATOR = "olivia"
 _LONG: Final = timedelta(days=7)
@@ -41,13 +42,11 @@ class Guard:
 
     def token(self, role: Role, subject: str, *, lifetime: timedelta = _LONG, audience: str = DEFAULT_AUDIENCE) -> str:
         """Return somebody's token, the same each time; by default one that is good for as long as any test."""
-        bearer = Bearer(role, subject)
-        whose = bearer, lifetime, audience
+        whose = Bearer(role, subject), lifetime, audience
         with self._lock:
             if whose not in self._signed:
-                now = datetime.now(UTC)
-                token = make_token(self._signing_key, bearer, now=now, lifetime=lifetime, audience=audience)
-                self._signed[whose] = token
+                key = self._signing_key
+                self._signed[whose] = signed(key, role, subject, lifetime=lifetime, audience=audience)
             return self._signed[whose]
 
     def tls(self, subject: str, *hosts: str) -> Tls:

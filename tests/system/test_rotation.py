@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 import requests
 
-from fedtier.tokens import Bearer, generate_keys, make_token
+from fedtier.tokens import Bearer, generate_keys
 from tests.builders import model_arrays, safetensors, trained, update_bytes
 from tests.s3_servers import S3Server
 from tests.system.federation import PATIENCE, Aggregator, Federation
+from tests.tokens import signed
 
 pytestmark = pytest.mark.system
 
@@ -21,7 +21,7 @@ OLD, NEW = generate_keys(), generate_keys()
 
 
 def token(keys: tuple[bytes, bytes], bearer: Bearer) -> str:
-    return make_token(keys[0], bearer, now=datetime.now(UTC), lifetime=timedelta(hours=1))
+    return signed(keys[0], bearer.role, bearer.subject)
 
 
 def replace(path: Path, text: str) -> None:

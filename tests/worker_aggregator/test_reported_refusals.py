@@ -6,32 +6,25 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
-import pytest
 from flask import Flask, request
 
 from fedtier.rounds import RoundPlan
 from fedtier.serving.refusals import HEADER, read_report
 from fedtier.store import RoundStore
-from fedtier.tokens import Bearer, Role, TokenVerifier, generate_keys, make_token
+from fedtier.tokens import TokenVerifier, generate_keys
 from master_aggregator.scoreboard import Pauses, Scoreboard
 from tests.builders import trained, update_bytes
-from tests.masters import PATIENCE, Master, publish_initial, rules, store_of, wait_until
-from tests.s3_servers import S3Server
+from tests.masters import PATIENCE, Master, rules, wait_until
 from tests.scalars import Point, read_scalars
+from tests.tokens import presented
 from tests.workers import Worker, served
 
 BODY = update_bytes(trained(1))
 PRIVATE, PUBLIC = generate_keys()
-
-
-@pytest.fixture
-def store(s3_server: S3Server, tmp_path: Path) -> RoundStore:
-    store = store_of(s3_server)
-    publish_initial(store, tmp_path)
-    return store
+token = partial(presented, PRIVATE)
 
 
 @contextmanager
@@ -46,11 +39,6 @@ def scored_master(store: RoundStore, folder: Path, verifier: TokenVerifier | Non
 def unstarted_master(store: RoundStore, folder: Path, verifier: TokenVerifier | None = None) -> Master:
     scoreboard = Scoreboard(store, folder / "scores", Pauses(3600, 3600))
     return Master(store, folder / "master", rules(threshold=2, clients=5), verifier=verifier, scoreboard=scoreboard)
-
-
-def token(role: Role, subject: str) -> dict[str, str]:
-    bearer = Bearer(role, subject)
-    return {"Authorization": "Bearer " + make_token(PRIVATE, bearer, now=datetime.now(UTC), lifetime=timedelta(1))}
 
 
 def publish_round(master: Master, number: int) -> None:

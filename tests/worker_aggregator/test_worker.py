@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from werkzeug.test import TestResponse
 
 from fedtier.rounds import RoundManifest, RoundPlan, RoundStatus
 from fedtier.store import RoundStore
-from fedtier.tokens import Bearer, Role, TokenVerifier, generate_keys, make_token
+from fedtier.tokens import Role, TokenVerifier, generate_keys
 from tests.builders import partial_bytes, sum_of, trained, update_bytes
 from tests.hostile.make import hostile_files
 from tests.masters import PATIENCE, Hasty, Master, publish_initial, put, rules, store_of, wait_until
 from tests.s3_servers import S3Server
+from tests.tokens import signed
 from tests.workers import Way, Worker, served
 from worker_aggregator import aggregator
 
@@ -65,13 +66,6 @@ class Federation:
         manifest = self.master.http.get(f"/v1/rounds/{number}/manifest").json
         assert manifest is not None
         return {c["client_id"]: c["sha256"] for c in manifest["contributors"]}
-
-
-@pytest.fixture
-def store(s3_server: S3Server, tmp_path: Path) -> RoundStore:
-    store = store_of(s3_server)
-    publish_initial(store, tmp_path)
-    return store
 
 
 @pytest.fixture
@@ -449,7 +443,7 @@ OPERATOR_KEY, PUBLIC = generate_keys()
 
 
 def bearer(role: Role, subject: str, *, key: bytes = OPERATOR_KEY, days: float = 1) -> str:
-    return make_token(key, Bearer(role, subject), now=datetime.now(UTC), lifetime=timedelta(days=days))
+    return signed(key, role, subject, lifetime=timedelta(days=days))
 
 
 def auth(role: Role, subject: str, **options: Any) -> dict[str, Any]:

@@ -10,19 +10,11 @@ from structlog.testing import capture_logs
 
 from fedtier.store import RoundStore
 from tests.builders import trained, update_bytes
-from tests.masters import Hasty, Master, publish_initial, rules, store_of, wait_until
-from tests.s3_servers import S3Server
+from tests.masters import Hasty, Master, rules, wait_until
 from tests.scrapes import Scrape
 from tests.workers import Way, Worker, served
 
 BODY = update_bytes(trained(1))
-
-
-@pytest.fixture
-def store(s3_server: S3Server, tmp_path: Path) -> RoundStore:
-    store = store_of(s3_server)
-    publish_initial(store, tmp_path)
-    return store
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ import pytest
 from fedtier.problems import Forbidden, StartupError, Unauthenticated
 from fedtier.serving.access import Gate, require, require_guard
 from fedtier.tls import NO_TLS, Tls
-from fedtier.tokens import Bearer, Role, TokenVerifier, generate_keys, make_token
+from fedtier.tokens import Bearer, Role, TokenVerifier, generate_keys
+from tests.tokens import signed
 
 PRIVATE, PUBLIC = generate_keys()
 GATE = Gate(TokenVerifier([PUBLIC]))
@@ -18,8 +19,7 @@ WITH_TLS = Tls(certfile=Path("certificate.pem"))
 
 
 def header(role: Role = "client", subject: str = "client-3", *, key: bytes = PRIVATE, days: float = 1) -> str:
-    signed = make_token(key, Bearer(role, subject), now=datetime.now(UTC), lifetime=timedelta(days=days))
-    return f"Bearer {signed}"
+    return f"Bearer {signed(key, role, subject, lifetime=timedelta(days=days))}"
 
 
 def test_without_keys_anyone_may() -> None:
@@ -47,7 +47,7 @@ def test_an_expired_token_and_one_of_another_key_are_unauthenticated() -> None:
 
 def test_a_token_for_something_else_is_forbidden() -> None:
     require(Bearer("client", "client-3"), roles={"client"}, subject="client-3")
-    with pytest.raises(Forbidden, match="'client'; this needs operator"):
+    with pytest.raises(Forbidden, match="'client', and this needs operator"):
         require(Bearer("client", "client-3"), roles={"operator"})
     with pytest.raises(Forbidden, match="'client-3', not for 'client-4'"):
         require(Bearer("client", "client-3"), roles={"client"}, subject="client-4")

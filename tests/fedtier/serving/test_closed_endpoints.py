@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -12,10 +11,11 @@ from flask import Flask
 from werkzeug.routing import Rule
 from werkzeug.test import TestResponse
 
-from fedtier.tokens import ROLES, Bearer, Role, TokenVerifier, generate_keys, make_token
+from fedtier.tokens import ROLES, Role, TokenVerifier, generate_keys
 from tests.builders import trained, update_bytes
 from tests.masters import Master, publish_initial, rules, store_of
 from tests.s3_servers import S3Server
+from tests.tokens import signed
 from tests.workers import Worker, served
 
 SIGNING, PUBLIC = generate_keys()
@@ -39,7 +39,7 @@ ALLOWED: Final[dict[tuple[str, str], frozenset[Role]]] = {
 
 
 def token(role: Role, subject: str = ME) -> str:
-    return make_token(SIGNING, Bearer(role, subject), now=datetime.now(UTC), lifetime=timedelta(hours=1))
+    return signed(SIGNING, role, subject)
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-import structlog
 
 from fedtier.logs import configure_logging
-from fedtier.tokens import Bearer, TokenVerifier, generate_keys, make_token
+from fedtier.tokens import TokenVerifier, generate_keys
+from tests.tokens import signed
 from tests.workers import Worker
 
 
@@ -22,17 +20,10 @@ def broken() -> NoReturn:
     raise ZeroDivisionError(f"a bug, {len(password)}")
 
 
-@pytest.fixture
-def logging_restored() -> Iterator[None]:
-    yield
-    structlog.reset_defaults()
-
-
-@pytest.mark.usefixtures("logging_restored")
 def test_a_traceback_shows_no_variable_and_no_header(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging("master")
     private, public = generate_keys()
-    token = make_token(private, Bearer("client", "a"), now=datetime.now(UTC), lifetime=timedelta(hours=1))
+    token = signed(private, "client", "a")
     worker = Worker("http://127.0.0.1:9", tmp_path, verifier=TokenVerifier([public]))
     worker.app.add_url_rule("/v1/broken", view_func=broken)
 

@@ -26,7 +26,7 @@ def pair() -> Iterator[Pair]:
     with ExitStack() as stack:
         near, far = (stack.enter_context(sock) for sock in socket.socketpair())
         near.setblocking(False)
-        server = SecureSocket(near, ours)
+        server = SecureSocket(near, ours, most_of_its_own=1 << 16)
         far.setblocking(False)
         client = theirs.wrap_socket(far, server_hostname="server.example", do_handshake_on_connect=False)
         stack.enter_context(client)
