@@ -121,6 +121,8 @@ class SecureSocket:
             return act()
 
     def _pull(self, size: int) -> None:
+        if self._of_its_own > self._most_of_its_own:
+            raise NothingButTls
         try:
             block = self._sock.recv(size)
         except BlockingIOError:
@@ -129,8 +131,6 @@ class SecureSocket:
             self._incoming.write_eof()
             return
         self._of_its_own += len(block)
-        if self._of_its_own > self._most_of_its_own:
-            raise NothingButTls
         self._incoming.write(block)
 
     def _flush(self) -> None:

@@ -13,6 +13,7 @@ import trustme
 from fedtier.serving.secure import RECORD, SecureSocket
 
 MORE_THAN_BUFFERS = 16 << 20
+MOST_OF_ITS_OWN = 4 * RECORD
 Pair = tuple[SecureSocket, ssl.SSLSocket]
 
 
@@ -26,7 +27,7 @@ def pair() -> Iterator[Pair]:
     with ExitStack() as stack:
         near, far = (stack.enter_context(sock) for sock in socket.socketpair())
         near.setblocking(False)
-        server = SecureSocket(near, ours, most_of_its_own=1 << 16)
+        server = SecureSocket(near, ours, most_of_its_own=MOST_OF_ITS_OWN)
         far.setblocking(False)
         client = theirs.wrap_socket(far, server_hostname="server.example", do_handshake_on_connect=False)
         stack.enter_context(client)
@@ -71,6 +72,15 @@ def test_no_more_is_taken_off_the_socket_than_was_asked_for(pair: Pair) -> None:
         server.recv(500)
     assert server.pending() == 0
     assert server.recv(2000) == bytes(1000)
+
+
+def test_many_bytes_after_a_part_of_a_record_are_taken(pair: Pair) -> None:
+    server, client = pair
+    for _ in range(6):
+        assert client.send(bytes(RECORD)) == RECORD
+    with pytest.raises(ssl.SSLWantReadError):
+        server.recv(RECORD - 1)
+    assert server.recv(MOST_OF_ITS_OWN) == bytes(RECORD)
 
 
 def test_what_finds_no_room_is_sent_again_and_comes_once(pair: Pair) -> None:
