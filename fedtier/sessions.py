@@ -37,7 +37,8 @@ class Session(requests.Session):
 
     def __init__(self, server: str, *, token: TokenSource | None, tls: Tls, silence: float) -> None:
         super().__init__()
-        self._server = server
+        scheme, separator, rest = server.partition("://")
+        self._server = server = scheme.lower() + separator + rest
         self._tls = tls
         self.auth = _BearerToken(token, server + "/")
         self.mount("http://", AttentiveAdapter(silence))
@@ -63,6 +64,8 @@ class Session(requests.Session):
                 "have it use TLS, or give --plain-http where the network between is trusted",
                 request=request,
             )
+        if url.startswith("http://") and not leaves_in_plain(url):
+            options["proxies"] = {}  # a proxy has a loopback of its own, and the way to it may be long
         return super().send(request, **options)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:

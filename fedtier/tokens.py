@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,8 @@ LONGEST: Final = 4096
 """Characters of a token; those that are made here have about 300."""
 _LONGEST_HEADER: Final = 512
 _ALGORITHM: Final = "EdDSA"
+_SUBJECT: Final = re.compile(r'[!"$-~]{1,255}')
+"""Names that a line of `fedtier.revocations` can hold, and that look like themselves in a log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +175,8 @@ class TokenVerifier:
         claims = self._claims(token, key)
         if claims["role"] not in ROLES:
             raise _invalid("its role is unknown")
-        if not isinstance(claims["sub"], str):
-            raise _invalid("its subject is no text")
+        if not _SUBJECT.fullmatch(claims["sub"]):
+            raise _invalid("its subject is no name of 1 to 255 ASCII characters without white space and #")
         if claims["sub"] in self._revoked and not _signed_at(claims) >= self._revoked[claims["sub"]]:
             raise _invalid(f"the tokens of {claims['sub']!r} are revoked; ask the federation's operator for another")
         return Bearer(claims["role"], claims["sub"])

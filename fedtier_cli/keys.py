@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import click
 
+from fedtier.fields import CLIENT_ID
 from fedtier.flags import FiniteRange, audience_flag, command, json_flag, read_text
 from fedtier.problems import StartupError
 from fedtier.tokens import ROLES, Bearer, Role, make_token
 from fedtier_cli.key_files import SIGNING_KEY, VERIFY_KEY, make_key_pair, write_secret
-
-_SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @command("keygen")
@@ -49,8 +47,8 @@ def token(role: Role, subject: str, days: float, out: Path | None, audience: str
     source = os.environ.get("FEDTIER_SIGNING_KEY", "").strip()
     if not source:
         raise StartupError("FEDTIER_SIGNING_KEY is not set; name the signing key that fedtier keygen made")
-    if not _SUBJECT.fullmatch(subject):
-        raise StartupError(f"--subject {subject[:140]!r} does not match {_SUBJECT.pattern}")
+    if not CLIENT_ID.fullmatch(subject):
+        raise StartupError(f"--subject {subject[:140]!r} does not match {CLIENT_ID.pattern}")
     key = read_text(source, "FEDTIER_SIGNING_KEY", secret=True).encode()
     now, lifetime = datetime.now(UTC), timedelta(days=days)
     signed = make_token(key, Bearer(role, subject), now=now, lifetime=lifetime, audience=audience)

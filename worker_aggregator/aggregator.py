@@ -58,6 +58,8 @@ LOST_AFTER: Final = 5.0
 """Seconds without the upstream after which uploads are refused before their bodies are read."""
 NEWS_WITHIN: Final = 1.0
 """Seconds a request waits for news of the first or the next round."""
+_WAIT_FOR_FIRST: Final = 4
+"""Requests that wait for the first round at once: they have no slots, and half the threads without one stay free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +107,7 @@ class WorkerAggregator:
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._timer = threading.Condition(self._lock)
+        self._first_round = threading.Semaphore(_WAIT_FOR_FIRST)
         self._uploads = itertools.count(1)
         self._waiting = WaitingRoom()
         self._status: RoundStatus | None = None
@@ -141,9 +144,12 @@ class WorkerAggregator:
     def status(self) -> RoundStatus:
         """Return the upstream's round as last seen."""
         status = self._status
-        if status is None:
-            with self._lock:
-                self._news.wait_for(lambda: self._status is not None, NEWS_WITHIN)
+        if status is None and self._first_round.acquire(blocking=False):
+            try:
+                with self._lock:
+                    self._news.wait_for(lambda: self._status is not None, NEWS_WITHIN)
+            finally:
+                self._first_round.release()
             status = self._status
         if status is None:
             raise Unavailable(self.unready() or "the upstream's round is not known yet", retry_after=1)

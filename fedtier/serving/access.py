@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from fedtier.certificates import certificate_names
 from fedtier.problems import Forbidden, StartupError, Unauthenticated
+from fedtier.serving.secure import SecureSocket
 from fedtier.tls import Tls
 from fedtier.tokens import Bearer, Role, Verifier
 from fedtier.urls import is_loopback
@@ -80,7 +80,7 @@ def peer_certificate(environ: Mapping[str, Any]) -> Mapping[str, Any] | None:
         Of the WSGI request.
     """
     connection = environ.get("gunicorn.socket")
-    return connection.getpeercert() if isinstance(connection, ssl.SSLSocket) else None
+    return connection.getpeercert() if isinstance(connection, SecureSocket) else None
 
 
 def require(bearer: Bearer | None, *, roles: Collection[Role], subject: str | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import Final
 import structlog
 from flask import Response, g, request
 from werkzeug.exceptions import HTTPException
+from werkzeug.http import parse_date
 from werkzeug.wrappers import Response as BaseResponse
 
 from fedtier.problems import (
@@ -21,6 +22,18 @@ from fedtier.problems import (
 
 _KEPT_HEADERS: Final = ("Allow", "Content-Range")
 """What Flask's own refusals say besides, and whoever asks is told: which methods there are, how long the file is."""
+_CONDITIONS: Final = {"HTTP_IF_MODIFIED_SINCE": "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE": "HTTP_RANGE"}
+"""Headers that may hold a date, and what is asked for on that condition; by their names in WSGI."""
+
+
+def forget_impossible_dates() -> None:
+    """Take conditions out of a request that are no date, as RFC 9110 has it; werkzeug fails at the largest years."""
+    for condition, what in _CONDITIONS.items():
+        try:
+            parse_date(request.environ.get(condition))
+        except OverflowError:
+            request.environ.pop(condition)
+            request.environ.pop(what, None)
 
 
 def answer_problem(problem: Problem) -> Response:

@@ -12,45 +12,46 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
-from typing import IO, Final
+from typing import IO, Final, TypeAlias
 
-from gunicorn.http.unreader import SocketUnreader
+from gunicorn.http.unreader import Unreader
 
 from fedtier.serving.limits import Limits
 from fedtier.serving.rates import LeastRate
+from fedtier.serving.secure import RECORD, SecureSocket
 
+AT_LEAST: Final = 1 << 13
+"""Bytes that are asked for at once where less is wanted: what follows is on its way too."""
 _BLOCK: Final = 1 << 20
-_TLS_RECORD: Final = 1 << 14
-"""TLS takes bytes and gives them by so many; it is not done with a larger block before all of it is under way."""
+Wire: TypeAlias = socket.socket | SecureSocket
+"""What bytes of the application go through."""
 
 
 class TooSlow(TimeoutError):
     """The other end keeps a transfer waiting for longer than it may."""
 
 
-class Inflow(SocketUnreader):
+class Inflow(Unreader):
     """Where gunicorn's parser reads from. It takes what is there, until it is told to wait.
 
     Parameters
     ----------
-    sock : socket.socket
+    sock : socket.socket or SecureSocket
     limits : Limits
     """
 
-    max_body_chunk = _BLOCK
-
-    def __init__(self, sock: socket.socket, limits: Limits) -> None:
-        super().__init__(sock)
+    def __init__(self, sock: Wire, limits: Limits) -> None:
+        super().__init__()
+        self._sock = sock
         self._limits = limits
+        self._most = 4 * RECORD if isinstance(sock, SecureSocket) else _BLOCK
         self._patience: _Patience | None = None
         self.too_slow: TooSlow | None = None
         """Why the body of the last request was given up."""
-        if isinstance(sock, ssl.SSLSocket):
-            self.max_body_chunk = 4 * _TLS_RECORD
 
     def wait(self, patiently: bool) -> None:
         """Have the next reads wait for bytes that are still to come, or fail where there are none."""
-        self._patience = _Patience(self.sock, self._limits) if patiently else None
+        self._patience = _Patience(self._sock, self._limits) if patiently else None
         if patiently:
             self.too_slow = None
 
@@ -61,14 +62,14 @@ class Inflow(SocketUnreader):
         ------
         TooSlow, OSError
         """
-        size = max(self.mxchunk, min(size_hint or 0, self.max_body_chunk))
+        size = max(AT_LEAST, min(size_hint or 0, self._most))
         if self._patience is None:
-            return self.sock.recv(size)
+            return self._sock.recv(size)
         block = b""
 
         def receive() -> int:
             nonlocal block
-            block = self.sock.recv(size)
+            block = self._sock.recv(size)
             return len(block)
 
         try:
@@ -84,11 +85,11 @@ class Outflow:
 
     Parameters
     ----------
-    sock : socket.socket
+    sock : socket.socket or SecureSocket
     limits : Limits
     """
 
-    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+    def __init__(self, sock: Wire, limits: Limits) -> None:
         self._sock = sock
         self._limits = limits
         self._patience = _Patience(sock, limits)
@@ -117,7 +118,7 @@ class Outflow:
         TooSlow, OSError
         """
         self._send_down_to(0)
-        send = self._read_and_send if isinstance(self._sock, ssl.SSLSocket) else self._send_unread
+        send = self._read_and_send if isinstance(self._sock, SecureSocket) else self._send_unread
         end = offset + count
         while offset < end:
             at, left = offset, end - offset
@@ -132,25 +133,25 @@ class Outflow:
 
     def _read_and_send(self, file: IO[bytes], offset: int, count: int) -> int:
         file.seek(offset)
-        block = file.read(min(count, _TLS_RECORD))
+        block = file.read(min(count, RECORD))
         return self._sock.send(block) if block else 0
 
     def _send_unread(self, file: IO[bytes], offset: int, count: int) -> int:
         return os.sendfile(self._sock.fileno(), file.fileno(), offset, min(count, _BLOCK))
 
 
-def send_once(sock: socket.socket, data: bytearray) -> int:
+def send_once(sock: Wire, data: bytearray) -> int:
     """Send some of these bytes and return how many."""
     with memoryview(data) as view:
-        return sock.send(view[:_TLS_RECORD] if isinstance(sock, ssl.SSLSocket) else view)
+        return sock.send(view)
 
 
-def send_now(sock: socket.socket, unsent: bytearray) -> int:
+def send_now(sock: Wire, unsent: bytearray) -> int:
     """Send the bytes that there is room for, and take them away.
 
     Parameters
     ----------
-    sock : socket.socket
+    sock : socket.socket or SecureSocket
         Does not block.
     unsent : bytearray
 
@@ -176,7 +177,7 @@ def send_now(sock: socket.socket, unsent: bytearray) -> int:
 class _Patience:
     """How long a thread waits for one direction of a socket."""
 
-    def __init__(self, sock: socket.socket, limits: Limits) -> None:
+    def __init__(self, sock: Wire, limits: Limits) -> None:
         self._sock = sock
         self._limits = limits
         self._rate = LeastRate(limits.min_rate, limits.rate_seconds if limits.min_rate else limits.silence)

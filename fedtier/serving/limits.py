@@ -25,6 +25,8 @@ class Limits:
         Of a request line with its headers; a client's token and digest take a tenth.
     head_seconds : float
         For the TLS handshake and the first head of a connection, or for a later head from its first byte on.
+    tls_bytes : int
+        In a row that are of TLS itself; four of its longest records, each of which has to be there whole to be read.
     idle_seconds : float
         Between an answer and the next request.
     drain_bytes, drain_seconds : int, float
@@ -45,6 +47,7 @@ class Limits:
     share: float = 0.25
     head_bytes: int = 16 << 10
     head_seconds: float = 10.0
+    tls_bytes: int = 1 << 16
     idle_seconds: float = 75.0
     drain_bytes: int = 1 << 20
     drain_seconds: float = 2.0

@@ -13,9 +13,10 @@ from typing import Any, Final
 from gunicorn.config import Config
 from gunicorn.http import RequestParser
 
-from fedtier.serving.flows import Inflow, send_now
+from fedtier.serving.flows import Inflow, Wire, send_now
 from fedtier.serving.heads import Head
 from fedtier.serving.limits import Limits
+from fedtier.serving.secure import SecureSocket
 
 DONE: Final = 0
 """There is no event to wait for."""
@@ -64,23 +65,24 @@ class Peer:
         """What the poller waits for; 0 for nothing."""
         self._limits = limits
         self._dropped = 0
-        self._is_known = tls is None
-        self.sock = sock if tls is None else _secured(sock, tls)
-        self.sock.setblocking(False)
+        self._raw = sock
+        sock.setblocking(False)
+        self._is_known = False
+        self.sock: Wire = sock if tls is None else SecureSocket(sock, tls, most_of_its_own=limits.tls_bytes)
         self.inflow = Inflow(self.sock, limits)
-        self.parser = RequestParser(config, self.sock, client)
+        self.parser = RequestParser(config, sock, client)
         self.parser.unreader = self.inflow
 
     @property
     def is_secure(self) -> bool:
         """Whether it is TLS."""
-        return isinstance(self.sock, ssl.SSLSocket)
+        return isinstance(self.sock, SecureSocket)
 
     def read_head(self) -> int:
         """Take what there is of a request's head, after TLS is agreed on."""
         try:
-            if not self._is_known:
-                self.sock.do_handshake()  # type: ignore[attr-defined]
+            if isinstance(self.sock, SecureSocket) and not self._is_known:
+                self.sock.do_handshake()
                 self._is_known = True
             while not (self.head.is_complete or self.head.is_too_large):
                 block = self.sock.recv(_BLOCK)
@@ -100,7 +102,7 @@ class Peer:
     def answer_plainly(self, answer: bytes) -> None:
         """Answer, before anything else was sent, one who does not speak TLS; a few bytes always have room by then."""
         with contextlib.suppress(OSError):
-            socket.socket.send(self.sock, answer)
+            self._raw.send(answer)
 
     def begin_next(self) -> None:
         """Make ready for the next request, of which there may be something already."""
@@ -109,21 +111,20 @@ class Peer:
     @property
     def has_unseen_bytes(self) -> bool:
         """Whether there are bytes that make no socket ready: they were taken off it before."""
-        return self.head.is_begun or (isinstance(self.sock, ssl.SSLSocket) and self.sock.pending() > 0)
+        return self.head.is_begun or (isinstance(self.sock, SecureSocket) and self.sock.pending() > 0)
 
     def part(self) -> None:
         """Say that no more is sent. What still comes is only dropped, and is not even deciphered."""
-        if isinstance(self.sock, ssl.SSLSocket):
-            with contextlib.suppress(OSError, ValueError):
-                self.sock.unwrap()  # says so within TLS, and then would wait for the other end to say it
-        self.sock.shutdown(socket.SHUT_WR)
+        if isinstance(self.sock, SecureSocket):
+            self.sock.end()
+        self._raw.shutdown(socket.SHUT_WR)
 
     def drop(self) -> int:
         """Drop what came, so that its sender sees the answer and no reset; up to a limit."""
         upto = min(self._dropped + _DROPPED_AT_ONCE, self._limits.drain_bytes)
         try:
             while self._dropped < upto:
-                block = self.sock.recv(4 * _BLOCK)
+                block = self._raw.recv(4 * _BLOCK)
                 if not block:
                     return DONE
                 self._dropped += len(block)
@@ -135,21 +136,13 @@ class Peer:
         """Close the connection; at once drops also what the kernel still has to send."""
         with contextlib.suppress(OSError):
             if at_once:
-                self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-            self.sock.close()
+                self._raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self._raw.close()
 
     def break_off(self) -> None:
         """Have whatever a thread still does with the connection fail."""
         with contextlib.suppress(OSError):
-            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
-
-
-def _secured(sock: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
-    sock.setblocking(False)
-    with contextlib.ExitStack() as stack:
-        stack.callback(sock.close)  # does nothing once its descriptor is the other's
-        secured = tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-    return secured
+            self._raw.shutdown(socket.SHUT_RDWR)
 
 
 def address_of(client: Any) -> str:

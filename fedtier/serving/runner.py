@@ -185,6 +185,7 @@ class _Gunicorn(BaseApplication):
             "http_parser": "python",  # it never reads on, once the end of a head is there
             "timeout": 0,  # a long replay of the journal is no reason to be killed
             "graceful_timeout": self._options.grace,
+            "forwarded_allow_ips": "",  # nobody says in headers who asks, over what, or for which path
             "loglevel": "critical",  # what happens is in our own log, structured
             "control_socket_disable": True,
             "post_fork": lambda _arbiter, _worker: _end_with_parent(),

@@ -23,7 +23,13 @@ from fedtier.problems import (
 )
 from fedtier.rounds import RoundStatus
 from fedtier.serving.access import Gate, peer_certificate
-from fedtier.serving.answers import add_protection, answer_bug, answer_http_exception, answer_problem
+from fedtier.serving.answers import (
+    add_protection,
+    answer_bug,
+    answer_http_exception,
+    answer_problem,
+    forget_impossible_dates,
+)
 from fedtier.serving.buckets import TokenBuckets
 from fedtier.serving.downloads import Downloads
 from fedtier.serving.metrics import AggregatorMetrics
@@ -81,6 +87,7 @@ def create_app(
     observe_requests(app, metrics, refusals, quiet=OPEN_ENDPOINTS)
     app.before_request(lambda: _identify(gate))
     app.before_request(lambda: rate.count(client_of(g.get("bearer"))))
+    app.before_request(forget_impossible_dates)
     app.after_request(add_protection)
     _answer_errors(app)
     _answer_health(app, tier, state)

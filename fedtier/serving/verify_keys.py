@@ -165,7 +165,7 @@ def _spread(sources: Sequence[str]) -> list[str]:
 
 
 def _is_folder(source: str) -> bool:
-    return not _is_pem(source) and Path(source).is_dir()
+    return not _is_pem(source) and os.path.isdir(source)
 
 
 def _keys_in(folder: str) -> list[str]:
@@ -174,7 +174,7 @@ def _keys_in(folder: str) -> list[str]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # as some editors begin a file
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no text"
         raise StartupError(f"--revoked {path} cannot be read: {reason}; an empty file revokes nobody") from None

@@ -128,6 +128,24 @@ def test_authorities_that_are_named_go_before_those_of_the_environment(
         is_refused(url, ours.believed, "not signed by an authority that is trusted here")
 
 
+def test_what_is_asked_of_this_machine_goes_through_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take the token beyond this machine, in plain, and has a loopback of its own."""
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.2:9")
+    with serve(ready) as url:
+        asks(url, NO_TLS)
+        with serve(lambda _: Reply(307, b"", {"Location": url + "/elsewhere"})) as first:
+            asks(first, NO_TLS)
+
+
+def test_an_address_in_capitals_is_the_same_address(
+    ours: Authority, theirs: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(theirs.certificate))
+    with serve(ready, tls=server_context(theirs.tls(HOST))) as url:
+        is_refused(url.replace("https", "HTTPS"), ours.believed, "not signed by an authority that is trusted here")
+
+
 @pytest.mark.parametrize("value", ["", "0", "false"])
 def test_the_environment_cannot_turn_verification_off(
     ours: Authority, value: str, monkeypatch: pytest.MonkeyPatch

@@ -142,6 +142,10 @@ def test_a_key_that_was_removed_is_no_longer_good() -> None:
     [
         *({"aud": aud} for aud in ("another", "", ["another"], None, 5)),
         *({"role": role} for role in ("root", "", None, 5, ["client"], {"client": 1})),
+        *(
+            {"sub": name}
+            for name in ("", " ", "a b", "a#b", "a\n", "\N{LATIN SMALL LETTER U WITH DIAERESIS}", "a" * 256)
+        ),
         *({"sub": None}, {"sub": 5}, {"sub": ["client-3"]}),
         *({"exp": None}, {"exp": "tomorrow"}, {"exp": -1}),
         {"nbf": 1 << 40},

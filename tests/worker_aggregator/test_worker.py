@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from datetime import timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from fedtier.store import RoundStore
 from fedtier.tokens import Role, TokenVerifier, generate_keys
 from tests.builders import partial_bytes, sum_of, trained, update_bytes
 from tests.hostile.make import hostile_files
-from tests.masters import Hasty, Master, publish_initial, put, rules, store_of, wait_until
+from tests.masters import PATIENCE, Hasty, Master, publish_initial, put, rules, store_of, wait_until
 from tests.s3_servers import S3Server
 from tests.tokens import signed
 from tests.workers import Way, Worker, served
@@ -328,6 +329,19 @@ def test_a_worker_that_never_heard_of_a_round_says_so(federation: Federation, mo
         worker.send_update("client-1", BODIES["client-1"]),
     ):
         problem(answer, 503, "unavailable")
+
+
+def test_while_no_round_is_known_few_wait_for_it_and_the_others_are_told_at_once(
+    federation: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aggregator, "NEWS_WITHIN", PATIENCE)
+    worker = federation.worker()  # whose upstream is not asked before it is started
+    with ThreadPoolExecutor(20) as pool:
+        answers = [pool.submit(worker.http.get, "/v1/round") for _ in range(20)]
+        told = [answer.result().status_code for answer in islice(as_completed(answers), 16)]
+        assert told == 16 * [503]
+        worker.tier.start()
+        assert sorted(answer.result().status_code for answer in answers) == 4 * [200] + 16 * [503]
 
 
 def test_an_answer_that_is_no_receipt_counts_nobody(federation: Federation) -> None:

@@ -123,8 +123,18 @@ def test_each_role_may_do_what_is_its_own(app: Flask, role: Role) -> None:
         assert (status == 403) == (not allowed), (method, rule.rule, status)
 
 
+@pytest.mark.parametrize("year", ["99999", "9" * 12, "9" * 30, "-1", "0"])
+@pytest.mark.parametrize("name", ["If-Modified-Since", "If-Range"])
+def test_a_date_that_is_none_is_no_condition(app: Flask, name: str, year: str) -> None:
+    headers = {name: f"Sun, 06 Nov {year} 08:49:37 GMT", "Range": "bytes=0-1"}
+    headers["Authorization"] = f"Bearer {token('client', f'{name}.{year}')}"
+    for path in ("/v1/round", "/v1/rounds/0/model", "/v1/rounds/0/manifest"):
+        with app.test_client().get(path, headers=headers) as answer:
+            assert answer.status_code in {200, 206}, path
+
+
 def test_a_client_uploads_only_as_itself(app: Flask) -> None:
-    for subject in ("client-2", "client", "client-10", "Client-1", "", " client-1"):
+    for subject in ("client-2", "client", "client-10", "Client-1", "client-1/", "client-1%20"):
         answer = ask(
             app, "PUT", "/v1/rounds/<number>/updates/<client_id>", Authorization=f"Bearer {token('client', subject)}"
         )

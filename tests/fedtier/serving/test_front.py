@@ -150,6 +150,14 @@ def test_a_malformed_head_is_not_repeated_to_whoever_reads_answers(patient: Serv
         assert "secret" not in json.dumps(read_answer(connection)[1])
 
 
+@pytest.mark.parametrize("name", ["SCRIPT_NAME", "PATH_INFO", "X-Forwarded-Proto", "X-Forwarded-Ssl"])
+def test_no_header_says_what_is_asked_for(patient: Server, name: str) -> None:
+    with patient.open() as connection, connection.makefile("rb") as answers:
+        for target in (b"/healthz", b"/v1/healthz"):
+            connection.sendall(b"GET %s HTTP/1.1\r\nHost: x\r\n%s: /v1\r\n\r\n" % (target, name.encode()))
+        assert [next_answer(answers)[0] for _ in range(2)] == [200, 404]
+
+
 # Refused bodies
 
 

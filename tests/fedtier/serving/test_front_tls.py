@@ -20,14 +20,15 @@ import requests
 import trustme
 
 from fedtier.problems import NotFound
-from fedtier.serving.flows import Inflow
-from fedtier.serving.limits import Limits
+from fedtier.serving.flows import AT_LEAST
 from fedtier.upstream import Upstream, file_sha256
 from tests.fedtier.serving.served_master import next_answer, put_headers, read_answer
+from tests.hostile.key_updates import written_by_hand
 from tests.masters import wait_until
 
 MANY = 300
 LARGE = 50 << 20
+KEY_UPDATES = 5000  # of 27 bytes
 LONG_ANSWER = 8 << 20
 THREADS = 4
 GET_LARGE = b"GET /memory?length=%d HTTP/1.1\r\nHost: x\r\n\r\n" % LONG_ANSWER
@@ -58,7 +59,7 @@ def build():
     def connection():
         secure = request.environ["gunicorn.socket"]
         names = [value for _, value in (secure.getpeercert() or {}).get("subjectAltName", ())]
-        return {"url": request.url, "names": names, "protocol": secure.selected_alpn_protocol()}
+        return {"url": request.url, "names": names}
 
     @app.put("/body")
     def body():
@@ -198,8 +199,8 @@ def test_requests_in_one_record_are_answered_in_order(server: Served) -> None:
 def test_what_tls_has_deciphered_already_is_not_forgotten(server: Served) -> None:
     """The end of a body and many requests in one record, which is read in two steps: no socket is readable then."""
     with server.secure() as connection, connection.makefile("rb") as answers:
-        taken, requests_taken = Inflow(connection, Limits()).mxchunk, 100
-        rest = taken - requests_taken * len(GET)
+        requests_taken = 100
+        rest = AT_LEAST - requests_taken * len(GET)
         connection.sendall(put_headers("/body", 100 + rest) + bytes(100))
         connection.sendall(bytes(rest) + MANY * GET)
         assert next_answer(answers) == (200, {"length": 100 + rest})
@@ -272,6 +273,25 @@ def test_hundreds_of_unfinished_handshakes_are_let_go(tmp_path: Path) -> None:
                 connection.sendall(half)
         assert [rest(connection) for connection in held] == MANY * [b""]
         assert server.ask().status_code == 200
+
+
+def test_who_sends_nothing_but_key_updates_is_let_go(server: Served, tmp_path: Path) -> None:
+    """OpenSSL takes one after another and returns only when there is something for the application."""
+    with written_by_hand(server.plain(), server.context(), tmp_path) as (plain, _, writer):
+        flood = b"".join(writer.key_update() for _ in range(KEY_UPDATES))
+        with suppress(ConnectionError):
+            plain.sendall(flood)
+        rest(plain)
+    assert server.ask().status_code == 200
+    assert server.events <= {"connections let go"}
+
+
+def test_a_key_may_be_updated(server: Served, tmp_path: Path) -> None:
+    with written_by_hand(server.plain(), server.context(), tmp_path) as (plain, secure, writer):
+        for _ in range(3):
+            plain.sendall(writer.key_update() + writer.application(GET[:9]) + writer.key_update())
+            plain.sendall(writer.application(GET[9:]))
+            assert read_answer(secure)[0] == 200
 
 
 @pytest.mark.parametrize(

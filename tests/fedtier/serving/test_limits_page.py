@@ -24,6 +24,7 @@ def test_every_bound_of_a_connection_is_on_the_page_as_it_is() -> None:
         "connections at once": f"{limits.connections:,}, or as many as the process may have descriptors for",
         "connections from one address (one /64 of IPv6)": "a quarter of them",
         "the handshake of TLS, and a head": f"{limits.head_seconds:.0f} s",
+        "messages of TLS itself in a row, such as key updates": f"{limits.tls_bytes >> 10} KiB",
         "idle, between two requests": f"{limits.idle_seconds:.0f} s",
         "a body, up or down": f"`--min-rate` bytes per second ({limits.min_rate:,}; 0 for none); "
         f"it may be behind that by {limits.rate_seconds:.0f} s",

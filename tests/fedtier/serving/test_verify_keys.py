@@ -144,6 +144,9 @@ def test_a_subject_is_turned_away_from_when_it_is_revoked_until_it_is_not(tmp_pa
         clock.now += LOOK_SECONDS
         with pytest.raises(Unauthenticated, match="the tokens of 'client-3' are revoked; ask"):
             chosen.verify(token(OLD[0]))
+        revoked.write_text(f"\ufeff{CLIENT.subject}\r\n", encoding="utf-8")  # as an editor on Windows may write it
+        clock.now += LOOK_SECONDS
+        assert not takes(chosen, OLD[0])
         revoked.write_text(f"{CLIENT.subject} no-time\n")
         clock.now += LOOK_SECONDS
         assert not takes(chosen, OLD[0])
