@@ -9,7 +9,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -154,3 +154,11 @@ def next_answer(stream: IO[bytes]) -> tuple[int, dict[str, Any]]:
         if name.lower() == b"content-length":
             length = int(value)
     return status, json.loads(stream.read(length))
+
+
+def ended(connection: socket.socket) -> bool:
+    """Read to the end; a reset is one too."""
+    with suppress(ConnectionResetError):
+        while connection.recv(1 << 16):
+            pass
+    return True

@@ -18,6 +18,7 @@ from tests.builders import trained, update_bytes
 from tests.fedtier.serving.served_master import (
     THREADS,
     Server,
+    ended,
     next_answer,
     put_headers,
     read_answer,
@@ -50,14 +51,6 @@ def hasty(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iter
     program = with_limits(head_seconds=0.2, idle_seconds=0.2, drain_seconds=0.2)
     with running(s3_server, tmp_path_factory.mktemp("hasty"), program=program) as started:
         yield started
-
-
-def ended(connection: socket.socket) -> bool:
-    """Read to the end; a reset is one too."""
-    with suppress(ConnectionResetError):
-        while connection.recv(1 << 16):
-            pass
-    return True
 
 
 @pytest.mark.parametrize("sent", [SILENT, HALF_A_HEAD, REFUSED], ids=["silent", "half a head", "refused body"])

@@ -6,7 +6,7 @@ import json
 import socket
 import ssl
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -22,7 +22,16 @@ from fedtier.tls import Tls
 from fedtier.upstream import NotTrusted, Upstream
 from tests.authorities import HOST, Authority
 from tests.builders import trained, update_bytes
-from tests.fedtier.serving.served_master import PLAIN, THREADS, Server, put_headers, read_answer, running, with_limits
+from tests.fedtier.serving.served_master import (
+    PLAIN,
+    THREADS,
+    Server,
+    ended,
+    put_headers,
+    read_answer,
+    running,
+    with_limits,
+)
 from tests.masters import wait_until
 from tests.s3_servers import S3Server
 from tests.scrapes import Scrape
@@ -82,14 +91,6 @@ def patient(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> It
     """A master that lets go of nobody for an hour who sends nothing wrong."""
     with watched(s3_server, tmp_path_factory.mktemp("patient"), program=PATIENT) as started:
         yield started
-
-
-def ended(connection: socket.socket) -> bool:
-    """Read to the end; a reset is one too."""
-    with suppress(ConnectionResetError):
-        while connection.recv(1 << 16):
-            pass
-    return True
 
 
 def from_address(server: Server, address: str) -> socket.socket:
