@@ -33,6 +33,7 @@ def exchange(address: tuple[str, int], sent: bytes) -> list[Answer]:
         got = bytearray()
         with contextlib.suppress(ConnectionError):  # it refuses before it has read all of it
             connection.sendall(sent)
+        with contextlib.suppress(OSError):  # it has closed by now
             connection.shutdown(socket.SHUT_WR)
         with contextlib.suppress(ConnectionError):
             while block := connection.recv(1 << 16):

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from fedtier.problems import MEDIA_TYPE
 from fedtier.rounds import RoundStatus
+from fedtier.serving.limits import Limits
 from tests.builders import model_arrays, partial_bytes, safetensors, trained, update_bytes
 from tests.described import MASTER
 from tests.hostile.mutations import mutated
@@ -34,6 +35,7 @@ pytestmark = pytest.mark.system
 
 EXAMPLES: Final = int(os.environ.get("FEDTIER_FUZZ_EXAMPLES", "250"))
 THREADS: Final = 12
+DROPPED: Final = Limits().drain_bytes
 PLACE: Final = b"part-00000000"
 """A contributor in every partial, whose name each example changes, so that it is not counted already."""
 LIKE_IT_IS = settings(
@@ -144,7 +146,8 @@ def test_broken_heads_are_answered_or_cut_off_and_what_is_accepted_is_summed_exa
         path, body = good
         request = data.draw(broken(upload(path, scene.named(body))))
         answers = scene.send(to, request)
-        assert answers or request.cut is not None, request.to_bytes()[:300]
+        # Who goes on sending after a refusal is cut off in the end, and may lose the answer by that.
+        assert answers or request.cut is not None or len(request.to_bytes()) > DROPPED, request.to_bytes()[:300]
         for answer in answers:
             assert_refusal_or_success(answer)
 
