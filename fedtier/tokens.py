@@ -12,6 +12,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Literal, Protocol, TypeAlias
@@ -117,8 +118,8 @@ def make_token(
 class TokenVerifier:
     """Checks tokens against public keys.
 
-    What does not name one of the keys is refused before any of it is computed with: a stranger
-    does not know their names, so that garbage costs little.
+    What names a key that is not there is refused before any of it is computed with. What names
+    none, as other programs may sign it, is tried with every key.
 
     Parameters
     ----------
@@ -169,10 +170,7 @@ class TokenVerifier:
         """
         if len(token) > LONGEST:
             raise _invalid(f"it has {len(token)} characters, more than {LONGEST}")
-        key = self._keys.get(_named_key(token))
-        if key is None:
-            raise _invalid("it is signed by a key that this server does not know")
-        claims = self._claims(token, key)
+        claims = self._claims(token)
         if claims["role"] not in ROLES:
             raise _invalid("its role is unknown")
         if not _SUBJECT.fullmatch(claims["sub"]):
@@ -181,7 +179,14 @@ class TokenVerifier:
             raise _invalid(f"the tokens of {claims['sub']!r} are revoked; ask the federation's operator for another")
         return Bearer(claims["role"], claims["sub"])
 
-    def _claims(self, token: str, key: Ed25519PublicKey) -> dict[str, Any]:
+    def _claims(self, token: str) -> dict[str, Any]:
+        name = _named_key(token)
+        for key in self._keys.values() if name is None else filter(None, [self._keys.get(name)]):
+            with suppress(jwt.InvalidSignatureError):
+                return self._decoded(token, key)
+        raise _invalid("it is signed by a key that this server does not know")
+
+    def _decoded(self, token: str, key: Ed25519PublicKey) -> dict[str, Any]:
         try:
             return jwt.decode(
                 token,
@@ -191,6 +196,8 @@ class TokenVerifier:
                 leeway=LEEWAY,
                 options={"require": ["exp", "sub", "aud", "role"]},
             )
+        except jwt.InvalidSignatureError:
+            raise
         except jwt.ExpiredSignatureError:
             raise _invalid("it has expired; sign another with fedtier token") from None
         except jwt.ImmatureSignatureError:
@@ -213,13 +220,13 @@ def _invalid(reason: str) -> Unauthenticated:
     return Unauthenticated(f"the token is not valid: {reason}")
 
 
-def _named_key(token: str) -> str:
-    """Return the name of the key that a token says it is signed by.
+def _named_key(token: str) -> str | None:
+    """Return the name of the key that a token says it is signed by; None where it does not say.
 
     Raises
     ------
     Unauthenticated
-        It is no token, or names none.
+        It is no token, or the name is none.
     """
     header = token.partition(".")[0]
     if len(header) > _LONGEST_HEADER:
@@ -228,8 +235,8 @@ def _named_key(token: str) -> str:
     if not members:
         raise _invalid("it is no JSON Web Token; sign one with fedtier token")
     name = members.get("kid")
-    if not isinstance(name, str):
-        raise _invalid("it does not name its key (kid); sign another with fedtier token")
+    if name is not None and not isinstance(name, str):
+        raise _invalid("the name of its key (kid) is no text; sign another with fedtier token")
     return name
 
 
