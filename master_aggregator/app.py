@@ -18,7 +18,7 @@ from fedtier.exact import check_arithmetic
 from fedtier.metrics_listener import metrics_served
 from fedtier.rounds import RoundStatus
 from fedtier.serving.access import Gate, require
-from fedtier.serving.connection_watch import ConnectionWatch
+from fedtier.serving.front.connection_watch import ConnectionWatch
 from fedtier.serving.operations import OPERATOR, SHARED
 from fedtier.serving.runner import Service, stop_at_once, stop_gracefully
 from fedtier.serving.shell import create_app

@@ -13,7 +13,7 @@ from fedtier.metrics_listener import metrics_flags
 from fedtier.problems import StartupError
 from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, ClientSettings
 from fedtier.serving.access import require_guard
-from fedtier.serving.limits import Limits
+from fedtier.serving.front.limits import Limits
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
 from fedtier.serving.verify_keys import TokenRules, token_verifier

@@ -10,7 +10,7 @@ import yaml
 
 from client.metrics import ClientMetrics
 from fedtier.metrics import Metrics, RoundView
-from fedtier.serving.connection_metrics import FrontView
+from fedtier.serving.front.connection_metrics import FrontView
 from fedtier.serving.metrics import AggregatorMetrics
 from fedtier.serving.shares import TransferSlots
 from fedtier.serving.statedir import StateDirectory

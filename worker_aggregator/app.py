@@ -12,7 +12,7 @@ from pathlib import Path
 from fedtier.exact import check_arithmetic
 from fedtier.metrics_listener import metrics_served
 from fedtier.serving.access import Gate
-from fedtier.serving.connection_watch import ConnectionWatch
+from fedtier.serving.front.connection_watch import ConnectionWatch
 from fedtier.serving.runner import Service, stop_at_once
 from fedtier.serving.shell import create_app
 from fedtier.serving.statedir import StateDirectory

@@ -10,7 +10,7 @@ from fedtier.flags import FiniteRange, command, json_flag, require_address
 from fedtier.logs import configure_logging
 from fedtier.metrics_listener import metrics_flags
 from fedtier.serving.access import require_guard
-from fedtier.serving.limits import Limits
+from fedtier.serving.front.limits import Limits
 from fedtier.serving.options import server_flags
 from fedtier.serving.runner import ServerOptions, serve
 from fedtier.serving.verify_keys import TokenRules, token_verifier

@@ -5,11 +5,7 @@ In: requests. Out: documents, files and problems. What a request goes through, f
 | who connects | |
 |---|---|
 | `runner`, `options` | gunicorn with one process and many threads; the flags of every aggregator |
-| `front` | the poller in which all wait who have not sent a request yet, or have not read its answer |
-| `peers`, `heads`, `stages`, `deadlines` | their connections: what came of a head, what they wait for, until when |
-| `limits`, `descriptors` | what is borne from them, as far as descriptors last |
-| `exchange`, `flows`, `rates` | a request and its answer in a thread; their bytes, and how fast these have to move |
-| `connection_watch`, `connection_metrics` | counts and logs whom all these let go of |
+| `front` | a package: the poller in which all wait who have not sent a request yet, or have not read its answer |
 
 | what is asked | |
 |---|---|

@@ -7,7 +7,7 @@ from typing import Any
 
 from fedtier.certificates import certificate_names
 from fedtier.problems import Forbidden, StartupError, Unauthenticated
-from fedtier.serving.secure import SecureSocket
+from fedtier.serving.front.secure import SecureSocket
 from fedtier.tls import Tls
 from fedtier.tokens import Bearer, Role, Verifier
 from fedtier.urls import is_loopback

@@ -12,7 +12,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from fedtier.metrics import NUMBERS, SECONDS, SIZES, Kind, Metrics, Tier
-from fedtier.serving.connection_metrics import ConnectionMetrics
+from fedtier.serving.front.connection_metrics import ConnectionMetrics
 from fedtier.serving.shares import TransferSlots
 from fedtier.serving.statedir import StateDirectory
 

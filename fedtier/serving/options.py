@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from fedtier.flags import audience_flag
-from fedtier.serving.limits import DEFAULT_MIN_RATE
+from fedtier.serving.front.limits import DEFAULT_MIN_RATE
 from fedtier.serving.shell import SPARE_THREADS
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])

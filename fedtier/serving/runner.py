@@ -25,9 +25,9 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 
 from fedtier.problems import StartupError
-from fedtier.serving.connection_watch import ConnectionWatch
-from fedtier.serving.front import front_worker
-from fedtier.serving.limits import Limits
+from fedtier.serving.front.connection_watch import ConnectionWatch
+from fedtier.serving.front.limits import Limits
+from fedtier.serving.front.worker import front_worker
 from fedtier.tls import certificate_end
 
 _BOOT_FAILED: Final = 4

@@ -13,7 +13,7 @@ import pytest
 
 from fedtier.problems import Problem
 from fedtier.rounds import BaseRound
-from fedtier.serving.exchange import PLAIN_HTTP, refusal
+from fedtier.serving.front.exchange import PLAIN_HTTP, refusal
 from fedtier.tls import NO_TLS, Tls, server_context
 from fedtier.upstream import NotTrusted, Unreachable, Upstream
 from tests.authorities import HOST, Authority

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from fedtier.problems import MEDIA_TYPE
 from fedtier.rounds import RoundStatus
-from fedtier.serving.limits import Limits
+from fedtier.serving.front.limits import Limits
 from tests.builders import model_arrays, partial_bytes, safetensors, trained, update_bytes
 from tests.described import MASTER
 from tests.hostile.mutations import mutated

@@ -32,7 +32,7 @@ def with_limits(**limits: float) -> tuple[str, str]:
         "-c",
         f"""
 import functools
-from fedtier.serving.limits import Limits
+from fedtier.serving.front.limits import Limits
 from master_aggregator import command
 command.Limits = functools.partial(Limits, **{limits!r})
 command.master()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedtier.serving.limits import Limits
+from fedtier.serving.front.limits import Limits
 
 PAGE = Path(__file__).parents[3] / "docs" / "limits.md"
 

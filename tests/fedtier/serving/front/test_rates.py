@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtier.serving.rates import LeastRate
+from fedtier.serving.front.rates import LeastRate
 
 RATE, PATIENCE = 1000, 10.0
 waits = st.lists(st.tuples(st.integers(0, 50_000), st.floats(0, 30, allow_nan=False)), max_size=60)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedtier.serving.peers import address_of
+from fedtier.serving.front.peers import address_of
 
 
 @pytest.mark.parametrize(

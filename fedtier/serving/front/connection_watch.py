@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fedtier.serving.connection_metrics import ConnectionMetrics, FrontView, Parting
+from fedtier.serving.front.connection_metrics import ConnectionMetrics, FrontView, Parting
 from fedtier.serving.summary_log import SummaryLog
 
 

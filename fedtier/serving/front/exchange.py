@@ -13,10 +13,10 @@ from gunicorn.http import Request, wsgi
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 
 from fedtier.problems import MEDIA_TYPE, BadRequest, Problem
-from fedtier.serving.connection_watch import ConnectionWatch
-from fedtier.serving.flows import Outflow, TooSlow
-from fedtier.serving.limits import Limits
-from fedtier.serving.peers import Peer
+from fedtier.serving.front.connection_watch import ConnectionWatch
+from fedtier.serving.front.flows import Outflow, TooSlow
+from fedtier.serving.front.limits import Limits
+from fedtier.serving.front.peers import Peer
 from fedtier.tls_failures import TLS_SCHEME
 
 Application = Callable[[MutableMapping[str, Any], Callable[..., Any]], Iterable[bytes]]

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Mapping
 from typing import Final
 
-from fedtier.serving.connection_metrics import Parting
+from fedtier.serving.front.connection_metrics import Parting
 
 
 class Stage(enum.Enum):

@@ -20,7 +20,7 @@ import requests
 import trustme
 
 from fedtier.problems import NotFound
-from fedtier.serving.flows import AT_LEAST
+from fedtier.serving.front.flows import AT_LEAST
 from fedtier.upstream import Upstream, file_sha256
 from tests.fedtier.serving.served_master import next_answer, put_headers, read_answer
 from tests.hostile.key_updates import written_by_hand
@@ -40,8 +40,8 @@ from flask import Flask, request, send_file
 from fedtier.logs import configure_logging
 from fedtier.problems import NotFound, Problem
 from fedtier.serving.answers import answer_problem
-from fedtier.serving.connection_watch import ConnectionWatch
-from fedtier.serving.limits import Limits
+from fedtier.serving.front.connection_watch import ConnectionWatch
+from fedtier.serving.front.limits import Limits
 from fedtier.serving.metrics import AggregatorMetrics
 from fedtier.serving.runner import ServerOptions, Service, serve
 

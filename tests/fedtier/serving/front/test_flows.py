@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from fedtier.serving.flows import Inflow, Outflow, TooSlow, send_now
-from fedtier.serving.limits import Limits
+from fedtier.serving.front.flows import Inflow, Outflow, TooSlow, send_now
+from fedtier.serving.front.limits import Limits
 
 SHORT = Limits(rate_seconds=0.05, min_rate=1 << 20, flush_bytes=1000)
 LONG = Limits(rate_seconds=3600.0, flush_bytes=1000)

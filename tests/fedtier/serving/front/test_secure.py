@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 import trustme
 
-from fedtier.serving.secure import RECORD, SecureSocket
+from fedtier.serving.front.secure import RECORD, SecureSocket
 
 MORE_THAN_BUFFERS = 16 << 20
 MOST_OF_ITS_OWN = 4 * RECORD

@@ -13,10 +13,10 @@ from typing import Any, Final
 from gunicorn.config import Config
 from gunicorn.http import RequestParser
 
-from fedtier.serving.flows import Inflow, Wire, send_now
-from fedtier.serving.heads import Head
-from fedtier.serving.limits import Limits
-from fedtier.serving.secure import SecureSocket
+from fedtier.serving.front.flows import Inflow, Wire, send_now
+from fedtier.serving.front.heads import Head
+from fedtier.serving.front.limits import Limits
+from fedtier.serving.front.secure import SecureSocket
 
 DONE: Final = 0
 """There is no event to wait for."""

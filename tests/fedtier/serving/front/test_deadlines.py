@@ -7,7 +7,7 @@ from typing import Literal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtier.serving.deadlines import Deadlines
+from fedtier.serving.front.deadlines import Deadlines
 
 Stage = Literal["head", "idle"]
 SECONDS: dict[Stage, float] = {"head": 10.0, "idle": 75.0}

@@ -17,7 +17,7 @@ import requests
 
 from fedtier.certificates import read_certificate
 from fedtier.dtypes import Array
-from fedtier.serving.connection_metrics import FrontView, Parting
+from fedtier.serving.front.connection_metrics import FrontView, Parting
 from fedtier.tls import Tls
 from fedtier.upstream import NotTrusted, Upstream
 from tests.authorities import HOST, Authority

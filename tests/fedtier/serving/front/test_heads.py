@@ -13,7 +13,7 @@ from gunicorn.http.errors import ParseException
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedtier.serving.heads import Head
+from fedtier.serving.front.heads import Head
 
 REQUEST = b"PUT /v1/rounds/1/updates/a HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello"
 LIMIT = 1 << 14

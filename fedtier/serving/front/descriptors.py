@@ -6,7 +6,7 @@ import resource
 from dataclasses import replace
 from typing import Final
 
-from fedtier.serving.limits import Limits
+from fedtier.serving.front.limits import Limits
 
 _OTHERS: Final = 128
 """Files and connections of the server's own; each thread may have two more."""

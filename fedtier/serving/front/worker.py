@@ -20,14 +20,14 @@ from typing import Any, ClassVar, Final
 
 from gunicorn.workers.gthread import ThreadWorker
 
-from fedtier.serving.connection_metrics import FrontView
-from fedtier.serving.connection_watch import ConnectionWatch
-from fedtier.serving.deadlines import Deadlines
-from fedtier.serving.descriptors import limits_that_fit
-from fedtier.serving.exchange import HEAD_TOO_LARGE, PLAIN_HTTP, Exchanges, refusal
-from fedtier.serving.limits import Limits
-from fedtier.serving.peers import DONE, Peer, address_of
-from fedtier.serving.stages import SILENT, TOO_LONG, Stage
+from fedtier.serving.front.connection_metrics import FrontView
+from fedtier.serving.front.connection_watch import ConnectionWatch
+from fedtier.serving.front.deadlines import Deadlines
+from fedtier.serving.front.descriptors import limits_that_fit
+from fedtier.serving.front.exchange import HEAD_TOO_LARGE, PLAIN_HTTP, Exchanges, refusal
+from fedtier.serving.front.limits import Limits
+from fedtier.serving.front.peers import DONE, Peer, address_of
+from fedtier.serving.front.stages import SILENT, TOO_LONG, Stage
 
 _ACCEPTED_AT_ONCE: Final = 32
 _EXHAUSTED: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)

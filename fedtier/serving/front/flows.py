@@ -16,9 +16,9 @@ from typing import IO, Final, TypeAlias
 
 from gunicorn.http.unreader import Unreader
 
-from fedtier.serving.limits import Limits
-from fedtier.serving.rates import LeastRate
-from fedtier.serving.secure import RECORD, SecureSocket
+from fedtier.serving.front.limits import Limits
+from fedtier.serving.front.rates import LeastRate
+from fedtier.serving.front.secure import RECORD, SecureSocket
 
 AT_LEAST: Final = 1 << 13
 """Bytes that are asked for at once where less is wanted: what follows is on its way too."""
