@@ -109,7 +109,6 @@ def test_an_upstream_that_goes_away_and_comes_back_is_said_to(store: RoundStore,
         worker.tier._follower._lose("upstream: gone")
         worker.tier._follower._lose("upstream: gone")
         wait_until(lambda: any(line["event"] == "the upstream answers again" for line in logged))
-    assert [line["event"] for line in logged if "upstream" in line["event"]] == [
-        "the upstream is lost",
-        "the upstream answers again",
-    ]
+    # Workers of tests before may look for upstreams that are gone, in threads of their own.
+    lost = [line["event"] for line in logged if line.get("reason") == "upstream: gone"]
+    assert lost == ["the upstream is lost"]
