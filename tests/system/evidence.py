@@ -55,6 +55,7 @@ def _forms(secret: bytes) -> Iterator[bytes]:
     yield secret.hex().encode()
     yield json.dumps(text)[1:-1].encode()
     yield quote(text, safe="").encode()
+    yield quote(text).encode()
     yield quote_plus(text).encode()
     yield repr(text)[1:-1].encode()
     yield from _base64(secret)

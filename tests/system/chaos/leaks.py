@@ -13,6 +13,8 @@ Held: TypeAlias = Mapping[str, int]
 
 _SLACK: Final = 3
 """So many more may be in use by what goes on just then."""
+_SLACK_OF_THREADS: Final = 8
+"""A server that was started late still makes threads of its pool, one whenever all it has are busy."""
 _MODELS: Final = 3
 
 
@@ -40,7 +42,7 @@ def grown(before: Held, after: Held) -> list[str]:
     return [
         f"{kind}: {before.get(kind, 0)} became {count}"
         for kind, count in after.items()
-        if count > before.get(kind, 0) + _SLACK
+        if count > before.get(kind, 0) + (_SLACK_OF_THREADS if kind == "thread" else _SLACK)
     ]
 
 
