@@ -12,14 +12,17 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any, Literal, TypeAlias
+from typing import IO, Any, Final, Literal, TypeAlias
 
 from fedtier.crash_points import EVENT, CrashPoint
 from fedtier_cli.main import main as fedtier
 
+POOLED: Final = "ThreadPoolExecutor"
+"""How the names of a pool's threads begin; the kernel shows the first fifteen letters."""
 Deed: TypeAlias = Literal["die", "stand still"]
 
 
@@ -109,7 +112,21 @@ def obey(orders: Orders) -> None:
     sys.addaudithook(hook)
 
 
+def show_names() -> None:
+    """Have the kernel show what threads are called, so that those of a pool can be told from others."""
+    thread_class: Any = threading.Thread
+    begin = thread_class._bootstrap_inner  # not `run`, which a timer has of its own: it would be called as its maker
+
+    def begin_named(thread: threading.Thread) -> None:
+        if sys.platform == "linux":
+            Path("/proc/thread-self/comm").write_text(thread.name)
+        begin(thread)
+
+    thread_class._bootstrap_inner = begin_named
+
+
 def main() -> None:
+    show_names()
     obey(Orders(Path(sys.argv.pop(1))))
     fedtier()
 

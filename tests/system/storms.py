@@ -106,14 +106,11 @@ class AtRest:
     Parameters
     ----------
     aggregator : Aggregator
-    threads : int
-        Of its pool, which it starts when it needs them.
     """
 
-    def __init__(self, aggregator: Aggregator, *, threads: int) -> None:
+    def __init__(self, aggregator: Aggregator) -> None:
         self._aggregator = aggregator
-        held = held_by(aggregator.serving_pid)
-        self._before: Held = {**held, "thread": held["thread"] + threads}
+        self._before: Held = held_by(aggregator.serving_pid)
 
     def assert_again(self) -> None:
         """Wait until it holds no more than before, and has nothing left on disk."""

@@ -10,7 +10,7 @@ import pytest
 
 from tests.s3_servers import S3Server
 from tests.system.attacks import ATTACKS, health_asked, send_all
-from tests.system.chaos.leaks import Held, grown, held_by, left_on_disk
+from tests.system.chaos.leaks import POOL, Held, grown, held_by, left_on_disk
 from tests.system.federation import Aggregator, Federation
 from tests.system.guards import Guard
 from tests.system.updates import TenUpdates
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.system
 
 ROUNDS = 2
 THREADS = 72
-OWN_THREADS = 8
 """Of a worker: the main one, those that fold, forward, follow and keep time, and one that fetches a model ahead."""
 
 
@@ -55,10 +54,10 @@ def play(besieged: Besieged, ten_updates: TenUpdates) -> None:
 
 
 def kept(before: Held, worker: Aggregator) -> list[str]:
-    """Return of what the worker holds more than before; threads that were needed once stay, as many as it may have."""
+    """Return of what the worker holds more than before; threads of its pool stay, as many as it may have."""
     now = held_by(worker.serving_pid)
-    assert now["thread"] <= THREADS + OWN_THREADS
-    return grown({**before, "thread": now["thread"]}, now)
+    assert now[POOL] <= THREADS
+    return grown(before, now)
 
 
 @pytest.mark.parametrize("name", ATTACKS)

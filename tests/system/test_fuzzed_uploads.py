@@ -54,7 +54,7 @@ class Scene:
         self.promised: dict[str, str] = {}
         self.outcomes: Counter[str] = Counter()
         self._numbers = itertools.count(1)
-        self._at_rest = [AtRest(federation[name], threads=THREADS) for name in ("master", "worker")]
+        self._at_rest = [AtRest(federation[name]) for name in ("master", "worker")]
         plan = self.status.plan
         self.updates = [update_bytes(trained(k), 2**k, {"loss": k, "accuracy": 0.5}) for k in (1, 5)]
         self.partials = [

@@ -98,7 +98,7 @@ def write_partial_of(status: RoundStatus, update: Update, path: Path) -> None:
 
 
 def test_storms_with_every_token_and_none_are_answered_as_described_and_change_no_sum(scene: Scene) -> None:
-    before = [AtRest(aggregator, threads=THREADS) for aggregator in scene.aggregators]
+    before = [AtRest(aggregator) for aggregator in scene.aggregators]
 
     storms: dict[str, Storm] = {}
     for who in BEARERS:

@@ -15,7 +15,7 @@ from tests.system.tree import Tree
 
 _AGGREGATORS: Final = ("master", *WORKERS)
 _ROUNDS: Final = 25
-"""Between two looks at what processes hold: a leak in one of six shows, of a thread in one of three."""
+"""Peaceful rounds between two looks at what processes hold: a leak in one round of six shows."""
 _SAMPLES: Final = 20
 _POLL: Final = 0.05
 
