@@ -34,6 +34,7 @@ _COMMANDS: Final = {
     "close": "fedtier_cli.operator_commands:close",
     "token": "fedtier_cli.keys:token",
     "keygen": "fedtier_cli.keys:keygen",
+    "credentials": "fedtier_cli.credentials_command:credentials",
 }
 _HELP: Final = {
     "master": "Count clients, close rounds, average, and publish the round models to S3.",
@@ -55,6 +56,7 @@ _HELP: Final = {
     "close": "Close the open round with what is counted.",
     "token": "Sign a token for a client, a worker or an operator.",
     "keygen": "Make a signing key and its public key.",
+    "credentials": "Make all keys, certificates and tokens of a federation.",
 }
 
 
