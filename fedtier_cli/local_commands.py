@@ -18,11 +18,11 @@ from fedtier_cli.directions import Calls
 from fedtier_cli.display import Display, JsonDisplay, LineDisplay, LiveDisplay
 from fedtier_cli.goal import Goal
 from fedtier_cli.interruption import ended_by_signals
-from fedtier_cli.local import Surroundings
 from fedtier_cli.local_flags import federation_flags, local_options, training_flags
 from fedtier_cli.local_serving import serve_until_interrupted
 from fedtier_cli.local_training import train as run_training
 from fedtier_cli.processes import RunFailed
+from fedtier_cli.training_run import Surroundings
 from fedtier_cli.workplace import HOME, home, keep_to_this_machine
 
 _DEFAULT_TASK: Final = "mnist_cnn"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
@@ -50,3 +51,9 @@ def keep_to_this_machine(environment: MutableMapping[str, str]) -> None:
         del environment[name]
     for name in ("NO_PROXY", "no_proxy"):
         environment[name] = ",".join(dict.fromkeys([*filter(None, [environment.get(name)]), *_DIRECT]))
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person at this place would write it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
