@@ -1,10 +1,11 @@
-"""Takes out of what other programs print whatever looks like a secret. Pure."""
+"""Takes colours, and whatever looks like a secret, out of what other programs print. Pure."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
+_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 _HIDDEN: Final = "[hidden]"
 _SECRETS: Final = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
@@ -22,3 +23,8 @@ def concealed(text: str) -> str:
     for secret in _SECRETS:
         text = secret.sub(_HIDDEN, text)
     return text
+
+
+def without_colour(text: str) -> str:
+    """Return a text without the codes by which terminals change the colour."""
+    return _COLOUR.sub("", text)

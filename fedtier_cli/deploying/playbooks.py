@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from fedtier.problems import StartupError
 from fedtier_cli.deploying.checkout import infrastructure
+from fedtier_cli.deploying.failures import failures_in_words
 from fedtier_cli.deploying.plays import (
     HostDone,
     HostTally,
@@ -28,7 +29,6 @@ from fedtier_cli.deploying.plays import (
     Outcome,
     PlayEvent,
     Recap,
-    failures_in_words,
     play_event,
 )
 

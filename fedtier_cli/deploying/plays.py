@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from fedtier.plain_text import printable
-from fedtier_cli.deploying.concealing import concealed
-from fedtier_cli.progress import named
-
-_SHOWN_FAILURES: Final = 4
-_SHOWN_LINES: Final = 6
-_LONGEST_LINE: Final = 400
-_COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
-_CENSORED: Final = "the task handles secrets, so Ansible shows no message"
-_OUTPUTS: Final = ("stderr", "module_stderr", "stdout", "module_stdout")
+from fedtier_cli.deploying.concealing import concealed, without_colour
 
 
 class Outcome(StrEnum):
@@ -86,12 +78,22 @@ class HostDone:
     outcome: Outcome
     result: Mapping[str, Any]
 
-    @property
-    def message(self) -> tuple[str, ...]:
-        """What the module says of a failure, in lines, without secrets and control characters."""
-        if self.outcome is Outcome.UNREACHABLE and "censored" in self.result:
-            return ("there is no connection",)
-        return message_lines(self.result)
+
+@dataclass(frozen=True, slots=True)
+class ItemDone:
+    """One item of a task's loop ended on a host.
+
+    Parameters
+    ----------
+    task, host : str
+    item : object
+    outcome : Outcome
+    """
+
+    task: str
+    host: str
+    item: object
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,16 +138,7 @@ class Recap:
     hosts: Mapping[str, HostTally]
 
 
-PlayEvent: TypeAlias = PlayStarted | TaskStarted | TaskOnHost | HostDone | Message | Recap
-
-_OUTCOMES: Final = {
-    "runner_on_ok": Outcome.OK,
-    "runner_on_skipped": Outcome.SKIPPED,
-    "runner_on_failed": Outcome.FAILED,
-    "runner_on_unreachable": Outcome.UNREACHABLE,
-}
-_MESSAGES: Final = frozenset({"verbose", "warning", "error", "deprecated", "system_warning"})
-_TASK_STARTS: Final = frozenset({"playbook_on_task_start", "playbook_on_handler_task_start"})
+PlayEvent: TypeAlias = PlayStarted | TaskStarted | TaskOnHost | ItemDone | HostDone | Message | Recap
 
 
 def play_event(raw: Mapping[str, Any]) -> PlayEvent | None:
@@ -154,61 +147,10 @@ def play_event(raw: Mapping[str, Any]) -> PlayEvent | None:
     A failure that the playbook ignores is no failure.
     """
     kind, data = str(raw.get("event")), raw.get("event_data") or {}
-    if kind in _OUTCOMES:
-        return _host_done(_OUTCOMES[kind], data)
-    if kind in _TASK_STARTS:
-        return TaskStarted(str(data.get("play") or ""), _task(data))
-    match kind:
-        case "playbook_on_play_start":
-            return PlayStarted(str(data.get("play") or data.get("name") or ""))
-        case "runner_on_start":
-            return TaskOnHost(_task(data), str(data["host"]))
-        case "playbook_on_stats":
-            return _recap(data)
-        case _:
-            return _message(raw) if kind in _MESSAGES else None
-
-
-def failures_in_words(failures: Sequence[HostDone]) -> list[str]:
-    """Return a line for each task that failed with the hosts on which it did, and what the module said below it."""
-    together: dict[tuple[str, Outcome, tuple[str, ...]], list[str]] = {}
-    for failure in failures:
-        together.setdefault((failure.task, failure.outcome, failure.message), []).append(failure.host)
-    lines = []
-    for (task, outcome, (first, *more)), hosts in list(together.items())[:_SHOWN_FAILURES]:
-        where = named(hosts)
-        if outcome is Outcome.UNREACHABLE:
-            lines.append(f"{where} cannot be reached, in the task {printable(task)!r}: {first}")
-        else:
-            lines.append(f"the task {printable(task)!r} failed on {where}: {first}")
-        lines += [f"  {line}" for line in more]
-    if len(together) > _SHOWN_FAILURES:
-        lines.append(f"and {len(together) - _SHOWN_FAILURES} more")
-    return lines
-
-
-def message_lines(result: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what a module said: its message first, then the end of what it printed. At least one line."""
-    if "censored" in result:
-        return (_CENSORED,)
-    items = [one for one in result.get("results") or [] if isinstance(one, dict) and one.get("failed")]
-    if items:
-        # Of a loop, the message above them is only that items failed.
-        return message_lines(items[0])
-    said = _lines(result.get("msg")) or ["no reason was given"]
-    for name in _OUTPUTS:
-        printed = _lines(result.get(name))
-        if printed:
-            said += [line for line in printed[-_SHOWN_LINES:] if line not in said]
-            break
-    first, *more = said
-    return (first, *more[-_SHOWN_LINES:])
-
-
-def _lines(value: object) -> list[str]:
-    text = value if isinstance(value, str) else "" if value is None else str(value)
-    lines = (printable(line).strip() for line in concealed(_COLOUR.sub("", text)).splitlines())
-    return [line[:_LONGEST_LINE] for line in lines if line]
+    if kind in _MESSAGES:
+        return _message(str(raw.get("stdout") or ""))
+    parse = _PARSERS.get(kind)
+    return None if parse is None else parse(data)
 
 
 def _task(data: Mapping[str, Any]) -> str:
@@ -218,15 +160,21 @@ def _task(data: Mapping[str, Any]) -> str:
 
 def _host_done(outcome: Outcome, data: Mapping[str, Any]) -> HostDone:
     result = data.get("res") or {}
-    if data.get("ignore_errors"):
-        outcome = Outcome.OK
-    elif outcome is Outcome.OK and result.get("changed"):
-        outcome = Outcome.CHANGED
+    outcome = Outcome.OK if data.get("ignore_errors") else _changed(outcome, result)
     return HostDone(_task(data), str(data["host"]), outcome, result)
 
 
-def _message(raw: Mapping[str, Any]) -> Message | None:
-    text = concealed(_COLOUR.sub("", str(raw.get("stdout") or ""))).strip()
+def _item_done(outcome: Outcome, data: Mapping[str, Any]) -> ItemDone:
+    result = data.get("res") or {}
+    return ItemDone(_task(data), str(data["host"]), result.get("item"), _changed(outcome, result))
+
+
+def _changed(outcome: Outcome, result: Mapping[str, Any]) -> Outcome:
+    return Outcome.CHANGED if outcome is Outcome.OK and result.get("changed") else outcome
+
+
+def _message(line: str) -> Message | None:
+    text = concealed(without_colour(line)).strip()
     return Message(printable(text)) if text else None
 
 
@@ -245,3 +193,21 @@ def _recap(data: Mapping[str, Any]) -> Recap:
             for host in hosts
         }
     )
+
+
+_Data: TypeAlias = Mapping[str, Any]
+_MESSAGES: Final = frozenset({"verbose", "warning", "error", "deprecated", "system_warning"})
+_PARSERS: Final[Mapping[str, Callable[[_Data], PlayEvent]]] = {
+    "playbook_on_play_start": lambda data: PlayStarted(str(data.get("play") or data.get("name") or "")),
+    "playbook_on_task_start": lambda data: TaskStarted(str(data.get("play") or ""), _task(data)),
+    "playbook_on_handler_task_start": lambda data: TaskStarted(str(data.get("play") or ""), _task(data)),
+    "playbook_on_stats": _recap,
+    "runner_on_start": lambda data: TaskOnHost(_task(data), str(data["host"])),
+    "runner_on_ok": partial(_host_done, Outcome.OK),
+    "runner_on_skipped": partial(_host_done, Outcome.SKIPPED),
+    "runner_on_failed": partial(_host_done, Outcome.FAILED),
+    "runner_on_unreachable": partial(_host_done, Outcome.UNREACHABLE),
+    "runner_item_on_ok": partial(_item_done, Outcome.OK),
+    "runner_item_on_skipped": partial(_item_done, Outcome.SKIPPED),
+    "runner_item_on_failed": partial(_item_done, Outcome.FAILED),
+}
