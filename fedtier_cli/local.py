@@ -12,6 +12,7 @@ from fedtier_cli.local_keys import LocalKeys, local_keys
 from fedtier_cli.preparing import claim, initial_model, is_testable, prepared_data, require_possible
 from fedtier_cli.processes import Children, Event
 from fedtier_cli.rundir import BUCKET, Federation, RunDirectory, label
+from fedtier_cli.site_record import require_site
 from fedtier_cli.tiers import (
     EmbeddedStore,
     await_addresses,
@@ -68,6 +69,7 @@ def prepared(options: LocalOptions, surroundings: Surroundings, display: Display
     with ExitStack() as held:
         directory = claim(options, surroundings.home / "runs" / label(options.task), display, held)
         directory.require_task(options.task)
+        require_site(directory, None)
         data = prepared_data(options, surroundings, directory, display)
         # What is wrong with a task of the user's own is told before anything runs.
         testable = is_testable(options.task, data)

@@ -42,8 +42,9 @@ class LocalClients(Clients):
         self._players = {process.child: process.names for process in processes}
         self._running = set(self._players)
 
-    def is_running(self, published: int) -> bool:
-        """Return whether any of their processes runs."""
+    @property
+    def is_running(self) -> bool:
+        """Whether any of their processes runs."""
         return bool(self._running)
 
     def takes(self, event: Event) -> bool:
@@ -62,7 +63,7 @@ class LocalClients(Clients):
                 raise child.ended(status)
         return True
 
-    def tend(self, now: float) -> None:
+    def tend(self, now: float, published: int) -> None:
         """Do nothing: what a process does is an event."""
 
     def stop(self) -> None:

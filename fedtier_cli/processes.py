@@ -53,8 +53,8 @@ class Ended:
 
 
 Event: TypeAlias = Fact | Ended
-Read: TypeAlias = Callable[[bytes], "Mapping[str, Any] | bytes"]
-"""Makes of a line that a child printed a fact, or else what its log gets of the line."""
+Read: TypeAlias = Callable[[bytes], Iterable["Mapping[str, Any] | bytes"]]
+"""Makes of a line that a child printed the facts in it, and what its log gets of the line."""
 
 
 class Child:
@@ -207,7 +207,8 @@ class Children:
         assert child.process.stdout is not None, "standard output is a pipe"
         with child.process.stdout as lines, child.log.open("ab") as log:
             for line in lines:
-                self._take(child, read(line), log)
+                for said in read(line):
+                    self._take(child, said, log)
         self._events.put(Ended(child, child.process.wait()))
 
     def _take(self, child: Child, said: Mapping[str, Any] | bytes, log: IO[bytes]) -> None:
@@ -218,10 +219,10 @@ class Children:
             self._events.put(Fact(child, said))
 
 
-def _fact_or_line(line: bytes) -> Mapping[str, Any] | bytes:
+def _fact_or_line(line: bytes) -> list[Mapping[str, Any] | bytes]:
     """Return the fact that a ``fedtier`` command printed, or else the line."""
     members = json_object(line)
-    return members if isinstance(members.get("event"), str) else line
+    return [members if isinstance(members.get("event"), str) else line]
 
 
 def _kill(children: Iterable[Child]) -> None:

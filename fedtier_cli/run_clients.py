@@ -19,15 +19,10 @@ class Clients(ABC):
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
 
+    @property
     @abstractmethod
-    def is_running(self, published: int) -> bool:
-        """Return whether any client is still to stop.
-
-        Parameters
-        ----------
-        published : int
-            The newest published round.
-        """
+    def is_running(self) -> bool:
+        """Whether any client is still to stop."""
 
     @abstractmethod
     def takes(self, event: Event) -> bool:
@@ -40,8 +35,16 @@ class Clients(ABC):
         """
 
     @abstractmethod
-    def tend(self, now: float) -> None:
-        """Do what is due; called again and again."""
+    def tend(self, now: float, published: int) -> None:
+        """Do what is due; called again and again.
+
+        Parameters
+        ----------
+        now : float
+            Monotonic seconds.
+        published : int
+            The newest published round.
+        """
 
     @abstractmethod
     def stop(self) -> None:

@@ -85,8 +85,8 @@ class Watch:
         self._require_enough(server)
         self._display.step("waiting for the clients")
         look_at = self._clock()
-        while self._clients.is_running(self._published) and self._tests.reached is None:
-            self._clients.tend(self._clock())
+        while self._clients.is_running and self._tests.reached is None:
+            self._clients.tend(self._clock(), self._published)
             if self._clock() >= look_at:
                 look_at = self._clock() + self._look(server)
             self._see_events(look_at - self._clock())
