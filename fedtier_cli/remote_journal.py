@@ -58,17 +58,18 @@ class Journal:
         return said if was_seen else [*said, *self._said(entry)]
 
     def _said(self, entry: Mapping[str, Any]) -> list[Mapping[str, Any] | bytes]:
-        unit = entry.get("_SYSTEMD_UNIT")
-        client = self._clients.get(unit if unit in self._clients else entry.get("UNIT", ""))
+        """Return what a client says, or what its host's first process says of it."""
+        own = self._clients.get(str(entry.get("_SYSTEMD_UNIT")))
+        client = own or self._clients.get(str(entry.get("UNIT")))
         if client is None:
             return []
         text = _text(entry.get("MESSAGE"))
         members = json_object(text)
         # The log is JSON too, and has a level.
-        if unit in self._clients and isinstance(members.get("event"), str) and "level" not in members:
-            return [{**members, "client_id": client}]
+        if own is not None and isinstance(members.get("event"), str) and "level" not in members:
+            return [{**members, "client_id": own}]
         line = f"{client}: ".encode() + text + b"\n"
-        if entry.get("MESSAGE_ID") == _PROCESS_EXIT:
+        if own is None and entry.get("MESSAGE_ID") == _PROCESS_EXIT:
             end = {"event": "exited", "client_id": client, "code": entry.get("EXIT_CODE"), "status": _status(entry)}
             return [line, end]
         return [line]
