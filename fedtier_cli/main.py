@@ -32,6 +32,8 @@ _COMMANDS: Final = {
     "pause": "fedtier_cli.operator_commands:pause",
     "resume": "fedtier_cli.operator_commands:resume",
     "close": "fedtier_cli.operator_commands:close",
+    "deploy": "fedtier_cli.deploying.commands:deploy",
+    "destroy": "fedtier_cli.deploying.commands:destroy",
     "token": "fedtier_cli.keys:token",
     "keygen": "fedtier_cli.keys:keygen",
 }
@@ -53,6 +55,8 @@ _HELP: Final = {
     "pause": "Have the master take no uploads.",
     "resume": "Have the master take uploads again.",
     "close": "Close the open round with what is counted.",
+    "deploy": "Bring a federation up on AWS, or on hosts that you have.",
+    "destroy": "Remove from AWS what deploy made there.",
     "token": "Sign a token for a client, a worker or an operator.",
     "keygen": "Make a signing key and its public key.",
 }
