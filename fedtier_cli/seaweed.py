@@ -34,6 +34,7 @@ HOST: Final = "127.0.0.1"
 REGION: Final = "us-east-1"
 _PARTS: Final = ("master", "volume", "filer", "s3", "admin")
 _PORTS: Final = tuple(f"{part}.port{kind}" for part in _PARTS for kind in ("", ".grpc"))
+S3_PLACE: Final = _PORTS.index("s3.port")
 # Below the ports that systems give to outgoing connections, of which one could take a port before the server does.
 _PORT_RANGE: Final = range(20_000, 30_000)
 _PORT_TRIES: Final = 5
@@ -80,7 +81,10 @@ class Seaweed:
         How long it may take to end by itself, which costs it one or two; then it is killed. Now and then it waits
         minutes for an idle connection inside itself. What it has acknowledged survives a kill.
     choose_ports : callable
-        Given how many, returns ports of loopback. Called again when another program takes one meanwhile.
+        Given how many, returns ports of loopback, that of S3 in the place that `S3_PLACE` says. Called again when
+        another program takes one meanwhile.
+    host : str
+        The address of loopback that it listens on.
 
     Examples
     --------
@@ -98,6 +102,7 @@ class Seaweed:
         start_seconds: float = 60.0,
         stop_seconds: float = 5.0,
         choose_ports: Callable[[int], Sequence[int]] = free_ports,
+        host: str = HOST,
     ) -> None:
         if not _BUCKET_NAME.fullmatch(bucket):
             raise StartupError(
@@ -111,6 +116,7 @@ class Seaweed:
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
         self._choose_ports = choose_ports
+        self._host = host
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -146,12 +152,18 @@ class Seaweed:
     @property
     def endpoint(self) -> str:
         """The URL of the running server."""
-        return f"http://{HOST}:{self.ports['s3.port']}"
+        return f"http://{self._host}:{self.ports['s3.port']}"
 
     @property
     def pid(self) -> int:
         """The id of the server's process."""
         return self._process.pid
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait so long for the server to end by itself; return its status, or None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.returncode
 
     def environment(self) -> dict[str, str]:
         """Return the variables by which any AWS client finds this server."""
@@ -199,8 +211,8 @@ class Seaweed:
     def _flags(self) -> list[str]:
         return [
             f"-dir={self._directory}",
-            f"-ip={HOST}",
-            f"-ip.bind={HOST}",
+            f"-ip={self._host}",
+            f"-ip.bind={self._host}",
             f"-bucket={self.bucket}",
             f"-s3.config={self._identities}",
             *(f"-{name}={port}" for name, port in self.ports.items()),

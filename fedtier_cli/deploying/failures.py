@@ -14,6 +14,8 @@ _SHOWN_FAILURES: Final = 4
 _SHOWN_LINES: Final = 6
 _LONGEST_LINE: Final = 400
 _CENSORED: Final = "the task handles secrets, so Ansible shows no message"
+_TASK: Final = "Task failed: "
+_CONNECTION: Final = "Failed to connect to the host via ssh: "
 _OUTPUTS: Final = ("stderr", "module_stderr", "stdout", "module_stdout")
 
 
@@ -37,18 +39,15 @@ def failures_in_words(failures: Sequence[HostDone]) -> list[str]:
 
 def reason(failure: HostDone) -> tuple[str, ...]:
     """Return why a task failed on a host, as its module says it: in lines, without secrets and control characters."""
-    if failure.outcome is Outcome.UNREACHABLE and _is_censored(failure.result):
-        return ("there is no connection",)
-    return _module_lines(failure.result)
-
-
-def _is_censored(result: Mapping[str, Any]) -> bool:
-    return "censored" in result
+    first, *more = _module_lines(failure.result)
+    if failure.outcome is Outcome.UNREACHABLE:
+        first = "there is no connection" if first == _CENSORED else first.removeprefix(_TASK).removeprefix(_CONNECTION)
+    return (first, *more)
 
 
 def _module_lines(result: Mapping[str, Any]) -> tuple[str, ...]:
     """Return a module's message, then the end of what it printed. At least one line."""
-    if _is_censored(result):
+    if "censored" in result:
         return (_CENSORED,)
     items = [one for one in result.get("results") or [] if isinstance(one, dict) and one.get("failed")]
     if items:

@@ -1,25 +1,23 @@
 """Runs the playbooks of ``infra/ansible`` and says, task by task and host by host, how they go.
 
-The one place that knows ansible-runner. A playbook may be called again at any time: what is done already stays, so
+A playbook may be called again at any time: what is done already stays, so
 that is how to go on after a failure, a timeout or a Ctrl-C.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-import queue
 import shlex
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from fedtier.problems import StartupError
+from fedtier_cli.deploying.ansible_run import SUCCESSFUL, TIMED_OUT, See, run_ansible
 from fedtier_cli.deploying.checkout import infrastructure
 from fedtier_cli.deploying.failures import failures_in_words
 from fedtier_cli.deploying.plays import (
@@ -29,13 +27,9 @@ from fedtier_cli.deploying.plays import (
     Outcome,
     PlayEvent,
     Recap,
-    play_event,
 )
 
-See = Callable[[PlayEvent], None]
 _DAY: Final = 86_400.0
-_CHECKED_EVERY: Final = 0.5
-"""Seconds, at most, between a Ctrl-C and the end of Ansible."""
 _BAD: Final = frozenset({Outcome.FAILED, Outcome.UNREACHABLE})
 _SHOWN_MESSAGES: Final = 8
 _AGAIN: Final = "mend that and call the same again; what is done already stays"
@@ -125,16 +119,14 @@ class Playbooks:
         began, seconds = time.monotonic(), timeout or _DAY
         course = _Course(see)
         with tempfile.TemporaryDirectory(prefix="fedtier-ansible-") as private:
-            status = _run(
-                self._settings(private, playbook, extra_vars or {}, limit, seconds),
-                course.take,
-            )
-        if status != "successful":
+            settings = self._settings(private, playbook, extra_vars or {}, limit)
+            status = run_ansible(settings, course.take, timeout=seconds)
+        if status != SUCCESSFUL:
             raise StartupError(course.in_words(playbook.name, status, seconds))
         return PlayResult(course.hosts, time.monotonic() - began)
 
     def _settings(
-        self, private: str, playbook: Path, extra_vars: Mapping[str, Any], limit: str | None, timeout: float
+        self, private: str, playbook: Path, extra_vars: Mapping[str, Any], limit: str | None
     ) -> dict[str, Any]:
         key = [] if self.key_path is None else ["--private-key", str(self.key_path)]
         settings = {
@@ -144,9 +136,6 @@ class Playbooks:
             "inventory": str(self.inventory),
             "extravars": dict(extra_vars),
             "envvars": _environment(self._folder),
-            "settings": {"pexpect_timeout": _CHECKED_EVERY, "suppress_output_file": True},
-            "timeout": max(1, round(timeout)),
-            "quiet": True,
         }
         if key:
             settings["cmdline"] = shlex.join(key)
@@ -178,7 +167,7 @@ class _Course:
             self.see(event)
 
     def in_words(self, playbook: str, status: str, timeout: float) -> str:
-        if status == "timeout":
+        if status == TIMED_OUT:
             return f"{playbook} was not done after {timeout:.0f} s and was ended; call the same again, to go on there"
         if self.failures:
             away = any(failure.outcome is Outcome.UNREACHABLE for failure in self.failures)
@@ -186,45 +175,6 @@ class _Course:
             return "\n".join([f"{playbook} did not finish", *failures_in_words(self.failures), how])
         said = [f"  {line}" for line in self.messages[:_SHOWN_MESSAGES]]
         return "\n".join([f"{playbook} could not be run; Ansible says", *(said or ["  nothing"]), _AGAIN])
-
-
-def _run(settings: Mapping[str, Any], take: See) -> str:
-    """Run Ansible in a thread of its own, so that a signal ends it and not this program in the midst of it."""
-    runner = _ansible_runner()
-    events: queue.SimpleQueue[PlayEvent | None] = queue.SimpleQueue()
-    cancelled = threading.Event()
-    ended: list[str] = []
-
-    def handle(raw: Mapping[str, Any]) -> bool:
-        event = play_event(raw)
-        if event is not None:
-            events.put(event)
-        return False  # or it would be written to the disk
-
-    def play() -> None:
-        try:
-            ended.append(runner.run(**settings, event_handler=handle, cancel_callback=cancelled.is_set).status)
-        finally:
-            events.put(None)
-
-    thread = threading.Thread(target=play, name="ansible")
-    thread.start()
-    try:
-        while (event := events.get()) is not None:
-            take(event)
-    finally:
-        cancelled.set()
-        thread.join()
-    return ended[0] if ended else "failed"
-
-
-def _ansible_runner() -> Any:
-    try:
-        return importlib.import_module("ansible_runner")
-    except ModuleNotFoundError:
-        raise StartupError(
-            "Ansible is not installed here, and it is what sets up other machines; pip install 'fedtier[deploy]'"
-        ) from None
 
 
 def _environment(folder: Path) -> dict[str, str]:

@@ -9,7 +9,8 @@ from typing import Final
 
 from fedtier.problems import StartupError
 from fedtier.upstream import file_sha256
-from fedtier_cli.deploying.playbooks import Playbooks, See
+from fedtier_cli.deploying.ansible_run import See
+from fedtier_cli.deploying.playbooks import Playbooks
 from fedtier_cli.deploying.plays import HostDone, ItemDone, Outcome, PlayEvent
 from fedtier_cli.deploying.site import Site
 from fedtier_cli.progress import named
