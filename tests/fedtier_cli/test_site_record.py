@@ -30,7 +30,7 @@ def test_a_run_directory_is_of_one_federation(tmp_path: Path, directory: RunDire
         require_site(directory, site(tmp_path))
     record_site(directory, site(tmp_path))
     with pytest.raises(
-        StartupError, match=r"belongs to the federation lab in .*, not to a federation on this machine;"
+        StartupError, match=r"belongs to the federation lab in .*, not to a federation on this machine"
     ):
         require_site(directory, None)
     with pytest.raises(StartupError, match="not to the federation other in "):
