@@ -153,8 +153,19 @@ class Terraform:
             said = concealed(without_colour(errors)).strip()
             raise StartupError(f"terraform output gave no outputs (status {status}): {said}; {_GO_ON}") from None
 
-    def _stopping(self) -> None:
-        self._see(Stopping())
+    def _run(
+        self, command: str, see: Callable[[bytes], None], timeout: float, *arguments: str, **options: Any
+    ) -> tuple[int, str]:
+        return run_terraform(
+            self._folder,
+            command,
+            *arguments,
+            see=see,
+            stopping=lambda: self._see(Stopping()),
+            timeout=timeout,
+            json=True,
+            **options,
+        )
 
     def _call(self, command: str, timeout: float, go_on: str, *arguments: str, **options: Any) -> list[TerraformEvent]:
         events: list[TerraformEvent] = []

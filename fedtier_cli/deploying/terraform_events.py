@@ -124,8 +124,8 @@ def terraform_event(line: bytes) -> TerraformEvent:
 
 
 def changes_of(planned: Sequence[Planned]) -> list[Planned]:
-    """Return what changes something; reading a data source does not."""
-    return [change for change in planned if change.action in _CHANGES]
+    """Return what changes something, by address; reading a data source does not."""
+    return sorted((change for change in planned if change.action in _CHANGES), key=lambda change: change.address)
 
 
 def plan_in_words(changes: Sequence[Planned]) -> str:
