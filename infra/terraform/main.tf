@@ -94,7 +94,6 @@ module "master" {
   site             = local.site
   instance_type    = var.master_instance_type
   volume_size      = var.master_volume_size
-  port             = var.master_port
   instance_profile = module.identity.master_instance_profile
 }
 
@@ -122,7 +121,8 @@ module "clients" {
   volume_size   = var.client_volume_size
   spot          = var.spot_clients
 
-  load_balancer_port = var.load_balancer_port
-  # Who may come from anywhere needs no rule of their own.
-  load_balancer_security_group_id = contains(var.client_cidrs, "0.0.0.0/0") ? null : module.worker_aggregators.load_balancer_security_group_id
+  load_balancer_port              = var.load_balancer_port
+  load_balancer_security_group_id = module.worker_aggregators.load_balancer_security_group_id
+  # Where everybody may come, nobody needs a rule.
+  admitted = !contains(var.client_cidrs, "0.0.0.0/0")
 }
