@@ -64,6 +64,7 @@ module "network" {
   availability_zones = var.availability_zones
   vpc_id             = var.vpc_id
   subnet_ids         = var.subnet_ids
+  public_addresses   = var.public_addresses
 }
 
 module "storage" {

@@ -40,14 +40,13 @@ resource "aws_vpc_security_group_egress_rule" "web" {
 resource "aws_instance" "this" {
   for_each = local.subnets
 
-  ami                         = var.site.ami_id
-  instance_type               = var.instance_type
-  subnet_id                   = each.value
-  vpc_security_group_ids      = [aws_security_group.this.id]
-  associate_public_ip_address = var.site.public_addresses
-  key_name                    = var.site.key_pair
-  iam_instance_profile        = var.instance_profile
-  ebs_optimized               = true
+  ami                    = var.site.ami_id
+  instance_type          = var.instance_type
+  subnet_id              = each.value
+  vpc_security_group_ids = [aws_security_group.this.id]
+  key_name               = var.site.key_pair
+  iam_instance_profile   = var.instance_profile
+  ebs_optimized          = true
   # All that Ansible needs; the rest is Ansible's.
   user_data = file("${path.module}/cloud-init.yaml")
 

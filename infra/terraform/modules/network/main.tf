@@ -25,6 +25,11 @@ data "aws_subnet" "given" {
       condition     = self.vpc_id == var.vpc_id
       error_message = "The subnet ${self.id} is in ${self.vpc_id}, not in ${coalesce(var.vpc_id, "a VPC that was named")}; name subnets of vpc_id."
     }
+
+    postcondition {
+      condition     = self.map_public_ip_on_launch || !var.public_addresses
+      error_message = "The subnet ${self.id} gives hosts no public address (its auto-assign setting is off); name public subnets, or set public_addresses = false and come through a VPN."
+    }
   }
 }
 
@@ -61,7 +66,8 @@ resource "aws_subnet" "public" {
   vpc_id            = aws_vpc.this[0].id
   availability_zone = each.key
   # Eight parts of the network, whatever the number of zones: another zone moves none.
-  cidr_block = cidrsubnet(var.cidr, 3, each.value)
+  cidr_block              = cidrsubnet(var.cidr, 3, each.value)
+  map_public_ip_on_launch = true
 
   tags = { Name = "${var.federation}-${each.key}" }
 }

@@ -27,3 +27,8 @@ variable "subnet_ids" {
   description = "The subnets to use in it."
   type        = list(string)
 }
+
+variable "public_addresses" {
+  description = "Whether hosts must have public addresses."
+  type        = bool
+}
