@@ -3,7 +3,7 @@
 locals {
   made = var.vpc_id == null
   # Local zones, which must be asked for, have neither all instance types nor load balancers of all kinds.
-  zones = length(var.availability_zones) > 0 ? var.availability_zones : slice(data.aws_availability_zones.here.names, 0, 2)
+  zones = length(var.availability_zones) > 0 ? var.availability_zones : slice(data.aws_availability_zones.here.names, 0, min(2, length(data.aws_availability_zones.here.names)))
 }
 
 data "aws_availability_zones" "here" {
