@@ -139,14 +139,7 @@ class Terraform:
         """
         lines: list[bytes] = []
         with _in_words("output", self._timeouts.init):
-            status, errors = run_terraform(
-                self._folder,
-                "output",
-                see=lines.append,
-                stopping=self._stopping,
-                timeout=self._timeouts.init,
-                json=True,
-            )
+            status, errors = self._run("output", lines.append, self._timeouts.init)
         try:
             return {name: output["value"] for name, output in json.loads(b"".join(lines)).items()}
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -176,17 +169,7 @@ class Terraform:
             self._see(event)
 
         with _in_words(command, timeout):
-            status, errors = run_terraform(
-                self._folder,
-                command,
-                *arguments,
-                see=take,
-                stopping=self._stopping,
-                timeout=timeout,
-                json=True,
-                input=False,
-                **options,
-            )
+            status, errors = self._run(command, take, timeout, *arguments, input=False, **options)
         if status != 0:
             raise StartupError("\n".join([f"terraform {command} failed", *_reasons(events, errors), go_on]))
         return events
