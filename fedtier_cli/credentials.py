@@ -36,6 +36,7 @@ from fedtier_cli.seaweed_credentials import Credentials
 _AUTHORITY_LIFETIME: Final = timedelta(days=3650)
 _LEFT_AT_RENEWAL: Final = 1 / 3
 """The part of its life that what is renewed still has."""
+_S3: Final = "s3.json"
 _FOLDERS: Final = ("keys", "authority", "servers", "tokens")
 
 
@@ -190,12 +191,12 @@ class CredentialFolder:
         return self._lasts(begins, ends)
 
     def _make_s3(self, made: list[str]) -> None:
-        if (self.path / "s3.json").exists():
-            read_s3_credentials(self.path)
+        if (self.path / _S3).exists():
+            read_s3_credentials(self.path / _S3)
             return
         pair = Credentials.new()
         text = json.dumps({"access_key": pair.access_key, "secret_key": pair.secret_key})
-        self._write(f"{text}\n".encode(), made, "s3.json")
+        self._write(f"{text}\n".encode(), made, _S3)
 
     def _lasts(self, begins: datetime, ends: datetime) -> bool:
         return begins <= self.now and ends - self.now > (ends - begins) * _LEFT_AT_RENEWAL
@@ -209,20 +210,19 @@ class CredentialFolder:
         made.append("/".join(parts))
 
 
-def read_s3_credentials(folder: Path) -> Credentials:
+def read_s3_credentials(path: Path) -> Credentials:
     """Return the credentials of a federation's own S3.
 
     Parameters
     ----------
-    folder : Path
-        That `CredentialFolder` made.
+    path : Path
+        ``s3.json`` of a folder that `CredentialFolder` made.
 
     Raises
     ------
     StartupError
         They are not there, or cannot be read.
     """
-    path = folder / "s3.json"
     try:
         members = json.loads(path.read_bytes())
         return Credentials(str(members["access_key"]), str(members["secret_key"]))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -48,12 +47,12 @@ def s3(bucket_name: str, state_dir: Path, credentials: Path, host: str, port: in
     server = Seaweed(
         state_dir,
         bucket=bucket_name,
-        log=Path("/dev/stderr"),
+        log=None,
         credentials=pair,
         choose_ports=_ports(port),
         host=host,
     )
-    with ended_by_signals("the S3 server"), server:
+    with ended_by_signals("the S3 server", status=0), server:
         address = {"event": "listening", "program": "s3", "url": server.endpoint}
         print(json.dumps(address) if as_json else f"fedtier s3 listening on {server.endpoint}", flush=True)
         while (status := server.wait(_LOOK_SECONDS)) is None:

@@ -22,7 +22,7 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import IO, BinaryIO, Final, Self
 
 from fedtier.bucket import Bucket, connect
 from fedtier.bucket_errors import StoreUnavailable
@@ -71,8 +71,8 @@ class Seaweed:
         server at a time uses it.
     bucket : str
         Made unless it is there.
-    log : Path
-        What the server prints is appended here.
+    log : Path or None
+        What the server prints is appended here; None leaves it on standard error.
     credentials : Credentials, optional
         By default those of the start before, or new ones.
     start_seconds : float
@@ -97,7 +97,7 @@ class Seaweed:
         directory: Path,
         *,
         bucket: str,
-        log: Path,
+        log: Path | None,
         credentials: Credentials | None = None,
         start_seconds: float = 60.0,
         stop_seconds: float = 5.0,
@@ -111,7 +111,7 @@ class Seaweed:
             )
         self.bucket = bucket
         self._directory = directory.absolute()
-        self._log = log.absolute()
+        self._log = log.absolute() if log else None
         self._given = credentials
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
@@ -135,7 +135,7 @@ class Seaweed:
                 lock = held.enter_context(_locked(self._directory / "in-use-by"))
                 self.credentials = self._given or Credentials.saved(self._identities) or Credentials.new()
                 self.credentials.save(self._identities)
-                log = held.enter_context(self._log.open("ab"))
+                log = held.enter_context(self._log.open("ab")) if self._log else sys.stderr.buffer
             except OSError as error:
                 raise StartupError(
                     f"the S3 server cannot use {error.filename} ({error.strerror}); choose another directory"
@@ -181,11 +181,11 @@ class Seaweed:
     def _identities(self) -> Path:
         return self._directory / "s3-identities.json"
 
-    def _started(self, held: contextlib.ExitStack, lock: IO[str], log: IO[bytes]) -> bool:
+    def _started(self, held: contextlib.ExitStack, lock: IO[str], log: BinaryIO) -> bool:
         """Start once; return False when another program took one of the ports meanwhile."""
         self.ports = dict(zip(_PORTS, self._choose_ports(len(_PORTS)), strict=True))
         self._owns_ports = True
-        self._log_start = self._log.stat().st_size
+        self._log_start = self._log.stat().st_size if self._log else 0
         self._process = subprocess.Popen(
             tethered([str(find_weed()), "-logtostderr=true", "mini", *self._flags()]),
             cwd=self._directory,
@@ -283,9 +283,13 @@ class Seaweed:
             (Path("/tmp") / name).unlink(missing_ok=True)  # nosec B108 # noqa: S108 -- SeaweedFS' own choice of place
 
     def _failed(self, what: str) -> StartupError:
+        if self._log is None:
+            return StartupError(f"the S3 server {what}; what it printed stands above")
         return StartupError(f"the S3 server {what}; its log {self._log} ends with:\n{self._own_log(_LOG_SHOWN_BYTES)}")
 
     def _own_log(self, limit: int) -> str:
+        if self._log is None:
+            return ""
         with self._log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_start, size - limit))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from fedtier_cli.attendance import by_number
 from fedtier_cli.deploying.plays import HostDone, Outcome, PlayEvent, PlayStarted, TaskOnHost, TaskStarted
 from fedtier_cli.deploying.terraform_events import Planned, ResourceStep, Step, TerraformEvent
 from fedtier_cli.progress import named
@@ -70,9 +71,8 @@ class HostBoard:
 
     def flush(self) -> list[str]:
         """Return a line about the task that is over, or none where every host skipped it."""
-        parts = [
-            f"{outcome} on {named(hosts)}" for outcome, hosts in self._now.items() if outcome is not Outcome.SKIPPED
-        ]
+        went = [(outcome, hosts) for outcome, hosts in self._now.items() if outcome is not Outcome.SKIPPED]
+        parts = [f"{outcome} on {named(sorted(hosts, key=by_number))}" for outcome, hosts in went]
         task, self._now = self.task, {}
         return [f"{task}: {', '.join(parts)}"] if parts else []
 
@@ -81,7 +81,8 @@ class HostBoard:
         counts = sum((row.counts for row in self.rows.values()), Counter[Outcome]())
         done = counts[Outcome.OK] + counts[Outcome.CHANGED]
         failed = sum(row.has_failed for row in self.rows.values())
-        text = f"{plural(len(self.rows), 'host')}: {plural(done, 'task')} done, {counts[Outcome.CHANGED]} changed something"
+        changed = counts[Outcome.CHANGED]
+        text = f"{plural(len(self.rows), 'host')}: {plural(done, 'task')} done, {changed} changed something"
         return f"{text}, {plural(failed, 'host')} failed" if failed else text
 
 
@@ -100,7 +101,7 @@ class ResourceBoard:
                 self.planned += 1
             case ResourceStep(address=address, step=Step.STARTED):
                 self.running[address] = event
-            case ResourceStep(address=address, action=action):
+            case ResourceStep(address=address):
                 self.running.pop(address, None)
                 self.done += 1
             case _:

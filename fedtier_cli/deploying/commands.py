@@ -15,7 +15,8 @@ from fedtier.flags import Command, command, json_flag
 from fedtier.problems import StartupError
 from fedtier_cli.deploying.checkout import infrastructure
 from fedtier_cli.deploying.deployment import Agree, bring_up, set_up_hosts, tear_down
-from fedtier_cli.deploying.display import DeployDisplay, deploy_display
+from fedtier_cli.deploying.display import DeployDisplay
+from fedtier_cli.deploying.live_display import deploy_display
 from fedtier_cli.deploying.playbooks import Playbooks
 from fedtier_cli.deploying.terraform import Terraform
 from fedtier_cli.interruption import ended_by_signals

@@ -106,7 +106,8 @@ def write_inventory(path: Path, hosts: dict[str, Any]) -> None:
 
 def shown(path: Path) -> str:
     """Return a path as short as it can be from here."""
-    return min(str(path), os.path.relpath(path), key=len)
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
 
 
 @contextmanager

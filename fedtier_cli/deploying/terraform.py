@@ -20,6 +20,7 @@ from fedtier_cli.deploying.terraform_events import (
     Diagnostic,
     Planned,
     Said,
+    Stopping,
     TerraformEvent,
     changes_of,
     errors_in_words,
@@ -138,14 +139,26 @@ class Terraform:
         """
         lines: list[bytes] = []
         with _in_words("output", self._timeouts.init):
-            status, errors = run_terraform(
-                self._folder, "output", see=lines.append, timeout=self._timeouts.init, json=True
-            )
+            status, errors = self._run("output", lines.append, self._timeouts.init)
         try:
             return {name: output["value"] for name, output in json.loads(b"".join(lines)).items()}
         except (ValueError, KeyError, TypeError, AttributeError):
             said = concealed(without_colour(errors)).strip()
             raise StartupError(f"terraform output gave no outputs (status {status}): {said}; {_GO_ON}") from None
+
+    def _run(
+        self, command: str, see: Callable[[bytes], None], timeout: float, *arguments: str, **options: Any
+    ) -> tuple[int, str]:
+        return run_terraform(
+            self._folder,
+            command,
+            *arguments,
+            see=see,
+            stopping=lambda: self._see(Stopping()),
+            timeout=timeout,
+            json=True,
+            **options,
+        )
 
     def _call(self, command: str, timeout: float, go_on: str, *arguments: str, **options: Any) -> list[TerraformEvent]:
         events: list[TerraformEvent] = []
@@ -156,9 +169,7 @@ class Terraform:
             self._see(event)
 
         with _in_words(command, timeout):
-            status, errors = run_terraform(
-                self._folder, command, *arguments, see=take, timeout=timeout, json=True, input=False, **options
-            )
+            status, errors = self._run(command, take, timeout, *arguments, input=False, **options)
         if status != 0:
             raise StartupError("\n".join([f"terraform {command} failed", *_reasons(events, errors), go_on]))
         return events
@@ -170,8 +181,8 @@ def _in_words(command: str, timeout: float) -> Iterator[None]:
         yield
     except TimedOut:
         raise StartupError(
-            f"terraform {command} was not done after {timeout:.0f} s, was told to stop, and has saved its state; call the "
-            "same again to go on"
+            f"terraform {command} was not done after {timeout:.0f} s, was told to stop, and has saved its state; "
+            "call the same again to go on"
         ) from None
 
 

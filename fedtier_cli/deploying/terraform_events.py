@@ -80,14 +80,22 @@ class Diagnostic:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopping:
+    """Terraform was told to stop, by a person or because it took too long."""
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """A line that is none of the others."""
 
     text: str
 
 
-TerraformEvent: TypeAlias = Planned | ResourceStep | Diagnostic | Said
+TerraformEvent: TypeAlias = Planned | ResourceStep | Diagnostic | Stopping | Said
 
+_STOPPING: Final = (
+    "Terraform is told to stop; it finishes what it has begun. Another Ctrl-C makes it hurry, and forget what it made"
+)
 _STEPS: Final = {
     "apply_start": Step.STARTED,
     "apply_progress": Step.STARTED,
@@ -116,8 +124,8 @@ def terraform_event(line: bytes) -> TerraformEvent:
 
 
 def changes_of(planned: Sequence[Planned]) -> list[Planned]:
-    """Return what changes something; reading a data source does not."""
-    return [change for change in planned if change.action in _CHANGES]
+    """Return what changes something, by address; reading a data source does not."""
+    return sorted((change for change in planned if change.action in _CHANGES), key=lambda change: change.address)
 
 
 def plan_in_words(changes: Sequence[Planned]) -> str:
@@ -129,6 +137,23 @@ def plan_in_words(changes: Sequence[Planned]) -> str:
 def short_address(address: str) -> str:
     """Return an address as people know it: without the word ``module``, which stands before every part of the path."""
     return printable(address.replace("module.", ""))
+
+
+def warning_line(diagnostic: Diagnostic) -> str:
+    """Return a warning of Terraform's as one line."""
+    where = f"{short_address(diagnostic.address)}: " if diagnostic.address else ""
+    return f"warning: {where}{diagnostic.summary}"
+
+
+def remark(event: TerraformEvent) -> str | None:
+    """Return what a person is told of an event that is about no resource's course; None for most."""
+    match event:
+        case Diagnostic(severity="warning"):
+            return warning_line(event)
+        case Stopping():
+            return _STOPPING
+        case _:
+            return None
 
 
 def errors_in_words(diagnostics: Sequence[Diagnostic]) -> list[str]:

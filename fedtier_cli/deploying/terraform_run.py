@@ -33,7 +33,13 @@ class TimedOut(Exception):
 
 
 def run_terraform(
-    folder: Path, command: str, *arguments: str, see: Callable[[bytes], None], timeout: float, **options: Any
+    folder: Path,
+    command: str,
+    *arguments: str,
+    see: Callable[[bytes], None],
+    stopping: Callable[[], None],
+    timeout: float,
+    **options: Any,
 ) -> tuple[int, str]:
     """Run a command of Terraform to its end.
 
@@ -44,6 +50,8 @@ def run_terraform(
     arguments : str
     see : callable
         Gets every line of standard output, in the thread of the caller.
+    stopping : callable
+        Called when Terraform is told to stop.
     timeout : float
         Seconds.
     options
@@ -63,20 +71,20 @@ def run_terraform(
     """
     if shutil.which(_PROGRAM) is None:
         raise StartupError(
-            "Terraform is not on the PATH; install version 1.11 or newer, developer.hashicorp.com/terraform/install says how"
+            "Terraform is not on the PATH; install version 1.11 or newer, see developer.hashicorp.com/terraform"
         )
     process = _start(folder, command, arguments, options)
     run = _Run(process)
     try:
         run.follow(see, timeout)
     except queue.Empty:
-        run.stop(see)
+        run.stop(see, stopping)
         raise TimedOut from None
     except Interrupted:
-        run.stop(see)
+        run.stop(see, stopping)
         raise
     except BaseException:
-        run.stop(lambda _: None)
+        run.stop(lambda _: None, lambda: None)
         raise
     return run.ended()
 
@@ -99,11 +107,12 @@ class _Run:
         while (line := self._lines.get(timeout=max(deadline - time.monotonic(), 0.0))) is not None:
             see(line)
 
-    def stop(self, see: Callable[[bytes], None]) -> None:
+    def stop(self, see: Callable[[bytes], None], stopping: Callable[[], None]) -> None:
         """Have Terraform finish what it has begun, and wait for that; another signal for this program hurries it."""
         for number in (signal.SIGINT, signal.SIGINT, signal.SIGKILL):
             self._process.send_signal(number)
             try:
+                stopping()
                 self.follow(see, _PATIENCE)
             except (Interrupted, queue.Empty):
                 continue
@@ -133,7 +142,7 @@ def _start(folder: Path, command: str, arguments: Sequence[str], options: dict[s
         library = importlib.import_module("python_terraform")
     except ModuleNotFoundError:
         raise StartupError(
-            "the package python-terraform, by which Terraform is called, is not installed; pip install 'fedtier[deploy]'"
+            "the package python-terraform, which calls Terraform, is not installed; pip install 'fedtier[deploy]'"
         ) from None
     terraform = library.Terraform(working_dir=str(folder), terraform_bin_path=_PROGRAM)
     plain = terraform.generate_cmd_string
