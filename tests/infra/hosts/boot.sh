@@ -9,6 +9,8 @@ shift 3
 for cgroup in $cgroups; do
     echo 0 >"$cgroup/cgroup.procs"
 done
+# systemd-nspawn leaves folders there, by names that hosts of other tests have too.
+mount -t tmpfs tmpfs /run
 mount -t overlay overlay -o "lowerdir=$base,upperdir=$folder/upper,workdir=$folder/work" "$folder/root"
 
 cat >/dev/null <&0 &

@@ -59,11 +59,13 @@ def base_root() -> Iterator[Path]:
     recipe = "\n".join([SUITE, *_PACKAGES, _PREPARATION, sources, settings])
     root = folder / f"root-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     with (folder / f"{root.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not root.is_dir():
-            _remove_others(folder, root.name)
-            _build(root, sources, settings)
         fcntl.flock(lock, fcntl.LOCK_SH)
+        if not root.is_dir():
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not root.is_dir():  # somebody else may have built it meanwhile
+                _remove_others(folder, root.name)
+                _build(root, sources, settings)
+            fcntl.flock(lock, fcntl.LOCK_SH)
         yield root
 
 
