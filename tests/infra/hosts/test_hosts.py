@@ -75,13 +75,8 @@ def test_a_killed_host_is_gone_at_once_and_comes_back_with_its_files(host: Host)
 
 def test_a_reboot_starts_what_is_enabled(host: Host) -> None:
     unit = (
-        "[Service]
-Type=oneshot
-ExecStart=/bin/sh -c 'echo up >>/var/lib/boots'
-"
-        "[Install]
-WantedBy=multi-user.target
-"
+        "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo up >>/var/lib/boots'\n"
+        "[Install]\nWantedBy=multi-user.target\n"
     )
     host.ssh("sudo", "tee", "/etc/systemd/system/counts-boots.service", stdin=unit)
     host.ssh("sudo", "systemctl", "enable", "counts-boots.service")
