@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # Sourced by test.sh after setup.sh: what the tests of `infra` need besides the Python packages of the project.
 
-lint_venv="$checkout/.venv-lint"
+lint_venv="${checkout:?is set by setup.sh}/.venv-lint"
 
 infra_programs=(mmdebstrap systemd-nspawn ssh ssh-keygen unshare)
 infra_packages=(mmdebstrap systemd-container openssh-client util-linux)

@@ -1,4 +1,4 @@
-"""A pytest plugin: prints at the end what tests measured, which they give to ``record_property``; nothing depends on it."""
+"""A pytest plugin: prints at the end what tests measured and gave to ``record_property``; nothing depends on it."""
 
 from __future__ import annotations
 
