@@ -1,0 +1,15 @@
+"""Marks every test below this folder, so that one part of `test.sh` runs them and no other does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+_FOLDER = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(_FOLDER):
+            item.add_marker("infra")
