@@ -101,7 +101,8 @@ class Cloud:
             self._allow_first(b"inf")
 
     def _allow_first(self, requests: bytes) -> None:
-        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset-auth", data=requests, method="POST")
+        kind = {"Content-Type": "text/plain"}  # as a form it would not be read
+        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset-auth", requests, kind, method="POST")
         with urllib.request.urlopen(request) as answer:
             answer.read()
 

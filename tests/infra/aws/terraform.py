@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[3] / "infra" / "terraform"
+NOT_OURS: Final = shutil.ignore_patterns(".terraform*", "*.tfstate*", "terraform.tfvars", "*.auto.tfvars")
+"""What lies beside the configuration where somebody uses it, for `shutil.copytree`."""
 _TIMEOUT: Final = 900.0
 """Seconds that no command takes unless it hangs."""
 _NO_DISKS: Final = {Path("/proc"), Path("/sys"), Path("/dev"), Path("/run")}
