@@ -115,7 +115,7 @@ def surroundings() -> dict[str, str]:
 
 def _mirror(scratch: Path) -> dict[str, str]:
     """Return variables by which Terraform finds a mirror of providers that lies somewhere on the disk, if one does."""
-    for mirror in _mirrors(Path("/"), levels=4):
+    for mirror in mirrors(Path("/"), levels=4):
         data = scratch / "data"
         (data / "terraform").mkdir(parents=True, exist_ok=True)
         (data / "terraform" / "plugins").symlink_to(mirror)
@@ -123,8 +123,8 @@ def _mirror(scratch: Path) -> dict[str, str]:
     return {}
 
 
-def _mirrors(folder: Path, *, levels: int) -> Iterator[Path]:
-    """Yield the folders in which one is named like a host and holds the provider."""
+def mirrors(folder: Path, *, levels: int) -> Iterator[Path]:
+    """Yield the folders, so many levels deep, in which one is named like a host and holds the provider."""
     try:
         inner = [Path(entry) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
     except OSError:
@@ -135,4 +135,4 @@ def _mirrors(folder: Path, *, levels: int) -> Iterator[Path]:
     if levels > 1:
         for path in inner:
             if path not in _NO_DISKS:
-                yield from _mirrors(path, levels=levels - 1)
+                yield from mirrors(path, levels=levels - 1)
