@@ -11,9 +11,10 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from fedtier.flags import Command, command, json_flag
+from fedtier.flags import ENVIRONMENT_PREFIX, Command, command, json_flag
 from fedtier.problems import StartupError
 from fedtier_cli.deploying.checkout import infrastructure
+from fedtier_cli.deploying.connection_flags import FILE, key_flag
 from fedtier_cli.deploying.deployment import Agree, bring_up, set_up_hosts, tear_down
 from fedtier_cli.deploying.display import DeployDisplay
 from fedtier_cli.deploying.live_display import deploy_display
@@ -22,14 +23,7 @@ from fedtier_cli.deploying.terraform import Terraform
 from fedtier_cli.interruption import ended_by_signals
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
-_FILE: Final = click.Path(path_type=Path, exists=True, dir_okay=False)
 _REGION: Final = "ap-northeast-2"
-
-
-def key_flag(function: _Decorated) -> _Decorated:
-    """Add ``--key-path``."""
-    text = "SSH key for the hosts. [default: the inventory's, else your usual ones]"
-    return click.option("--key-path", type=_FILE, help=text)(function)
 
 
 def _yes_flag(function: _Decorated) -> _Decorated:
@@ -38,7 +32,7 @@ def _yes_flag(function: _Decorated) -> _Decorated:
 
 def _terraform_flags(function: _Decorated) -> _Decorated:
     options = [
-        click.option("--var-file", "var_files", type=_FILE, multiple=True, help="Variables of infra/terraform."),
+        click.option("--var-file", "var_files", type=FILE, multiple=True, help="Variables of infra/terraform."),
         click.option("--var", "variables", multiple=True, help="One of them, as name=value; more often for more."),
         click.option("--state-bucket", required=True, help="S3 bucket that keeps Terraform's state."),
         click.option("--state-region", help=f"Of that bucket. [default: AWS_REGION, or {_REGION}]"),
@@ -58,13 +52,13 @@ class _Group(click.Group):
     command_class = Command
 
 
-@click.group("deploy", cls=_Group)
+@click.group("deploy", cls=_Group, context_settings={"auto_envvar_prefix": ENVIRONMENT_PREFIX})
 def deploy() -> None:
     """Bring a federation up on other machines: on AWS, or on hosts that you have."""
 
 
 @command("hosts")
-@click.option("--inventory", type=_FILE, required=True, help="Ansible inventory of the hosts, YAML or JSON.")
+@click.option("--inventory", type=FILE, required=True, help="Ansible inventory of the hosts, YAML or JSON.")
 @key_flag
 @_yes_flag
 @json_flag
