@@ -67,11 +67,11 @@ variable "worker_instance_type" {
 variable "client_instance_type" {
   description = "EC2 instance type of the client hosts, which train."
   type        = string
-  default     = "c6i.xlarge"
+  default     = "c6i.large"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]*\\.[a-z0-9-]+$", var.client_instance_type)) && !can(regex("^([a-z]+[0-9]+g|a1)[a-z]*\\.", var.client_instance_type))
-    error_message = "client_instance_type is a type with an x86-64 processor, such as c6i.xlarge: the image is made for these, and Graviton types (m7g, c6gn, ...) cannot boot it."
+    error_message = "client_instance_type is a type with an x86-64 processor, such as c6i.large: the image is made for these, and Graviton types (m7g, c6gn, ...) cannot boot it."
   }
 }
 

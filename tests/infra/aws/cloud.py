@@ -36,7 +36,6 @@ _LISTS: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
         ("describe_route_tables", "RouteTables", "RouteTableId"),
         ("describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId"),
         ("describe_volumes", "Volumes", "VolumeId"),
-        ("describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"),
         ("describe_addresses", "Addresses", "AllocationId"),
         ("describe_key_pairs", "KeyPairs", "KeyName"),
     ),
@@ -51,6 +50,7 @@ _LISTS: Final[Mapping[str, tuple[tuple[str, str, str], ...]]] = {
     ),
     "s3": (("list_buckets", "Buckets", "Name"),),
 }
+"""What lists what there is, by services. Network interfaces are not here: they come with hosts, and go with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,8 @@ class Cloud:
             self._allow_first(b"inf")
 
     def _allow_first(self, requests: bytes) -> None:
-        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset-auth", data=requests, method="POST")
+        kind = {"Content-Type": "text/plain"}  # as a form it would not be read
+        request = urllib.request.Request(f"{self.endpoint}/moto-api/reset-auth", requests, kind, method="POST")
         with urllib.request.urlopen(request) as answer:
             answer.read()
 
@@ -111,7 +112,9 @@ class Cloud:
         for service, lists in _LISTS.items():
             client = self.client(service)
             for operation, member, identity in lists:
-                found |= {f"{service} {thing[identity]}" for thing in getattr(client, operation)()[member]}
+                things = getattr(client, operation)()[member]
+                # An endpoint that was deleted is listed for a while.
+                found |= {f"{service} {thing[identity]}" for thing in things if thing.get("State") != "deleted"}
         return frozenset(found | {f"ec2 {instance['InstanceId']}" for instance in self.instances().values()})
 
     def instances(self) -> dict[str, Mapping[str, Any]]:

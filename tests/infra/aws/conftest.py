@@ -10,17 +10,15 @@ import pytest
 from tests.infra.aws.cloud import running_cloud
 from tests.infra.aws.life import Life, live
 from tests.infra.aws.site import site_in
-from tests.infra.aws.terraform import ROOT, NotHere, Terraform, find_terraform, surroundings
+from tests.infra.aws.terraform import NOT_OURS, ROOT, NotHere, Terraform, find_terraform, surroundings
 
 HERE = Path(__file__).parent
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is in this folder."""
+    """Give what is in this folder the time that a cloud takes, also a simulated one."""
     for item in items:
         if item.path.is_relative_to(HERE):
-            item.add_marker("infra")
-            # Waiting for a cloud, also a simulated one, takes its time.
             item.add_marker(pytest.mark.timeout(1500))
 
 
@@ -39,7 +37,7 @@ def configuration(terraform_here: tuple[str, dict[str, str]], tmp_path_factory: 
     """A copy of `infra/terraform` that has its provider, but no state."""
     program, environment = terraform_here
     folder = tmp_path_factory.mktemp("configuration") / "terraform"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars"))
+    shutil.copytree(ROOT, folder, ignore=NOT_OURS)
     terraform = Terraform(program, folder, environment)
     terraform.run("init", "-backend=false", "-input=false")
     return terraform

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.infra.aws.cloud import KEY_PAIR, REGION, Cloud
-from tests.infra.aws.terraform import ROOT, Change, Terraform, TerraformFailed
+from tests.infra.aws.terraform import NOT_OURS, ROOT, Change, Terraform, TerraformFailed
 
 STATE_KEY: Final = "fedtier/terraform.tfstate"
 _LOCK: Final = {
@@ -99,18 +99,13 @@ class Site:
 
 def site_in(folder: Path, cloud: Cloud, program: str, environment: dict[str, str]) -> Site:
     """Return a site whose configuration is copied to a folder, which must not be there yet."""
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*", "*.tfvars"))
+    shutil.copytree(ROOT, folder, ignore=NOT_OURS)
     return Site(cloud, Terraform(program, folder, environment | cloud.environment))
 
 
 def _variables(clients: int) -> list[str]:
-    wanted = {
-        "key_pair": KEY_PAIR,
-        "ssh_cidrs": ["203.0.113.7/32"],
-        "number_of_clients": clients,
-        "delete_models_on_destroy": True,
-    }
-    return [f"-var={name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in wanted.items()]
+    wanted = {"key_pair": KEY_PAIR, "number_of_clients": str(clients), "delete_models_on_destroy": "true"}
+    return ["-var-file=example.tfvars", *(f"-var={name}={value}" for name, value in wanted.items())]
 
 
 @contextlib.contextmanager

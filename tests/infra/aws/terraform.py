@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[3] / "infra" / "terraform"
+NOT_OURS: Final = shutil.ignore_patterns(".terraform*", "*.tfstate*", "terraform.tfvars", "*.auto.tfvars")
+"""What lies beside the configuration where somebody uses it, for `shutil.copytree`."""
 _TIMEOUT: Final = 900.0
 """Seconds that no command takes unless it hangs."""
 _NO_DISKS: Final = {Path("/proc"), Path("/sys"), Path("/dev"), Path("/run")}
@@ -113,7 +115,7 @@ def surroundings() -> dict[str, str]:
 
 def _mirror(scratch: Path) -> dict[str, str]:
     """Return variables by which Terraform finds a mirror of providers that lies somewhere on the disk, if one does."""
-    for mirror in _mirrors(Path("/"), levels=4):
+    for mirror in mirrors(Path("/"), levels=4):
         data = scratch / "data"
         (data / "terraform").mkdir(parents=True, exist_ok=True)
         (data / "terraform" / "plugins").symlink_to(mirror)
@@ -121,8 +123,8 @@ def _mirror(scratch: Path) -> dict[str, str]:
     return {}
 
 
-def _mirrors(folder: Path, *, levels: int) -> Iterator[Path]:
-    """Yield the folders in which one is named like a host and holds the provider."""
+def mirrors(folder: Path, *, levels: int) -> Iterator[Path]:
+    """Yield the folders, so many levels deep, in which one is named like a host and holds the provider."""
     try:
         inner = [Path(entry) for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
     except OSError:
@@ -133,4 +135,4 @@ def _mirrors(folder: Path, *, levels: int) -> Iterator[Path]:
     if levels > 1:
         for path in inner:
             if path not in _NO_DISKS:
-                yield from _mirrors(path, levels=levels - 1)
+                yield from mirrors(path, levels=levels - 1)
