@@ -108,13 +108,14 @@ def line(**members: Any) -> bytes:
 
 
 def hook(kind: str, **more: Any) -> bytes:
-    return line(type=kind, hook={"resource": {"addr": "aws_vpc.this"}, "action": "create", **more})
+    return line(type=kind, hook={"resource": {"addr": "aws_vpc.this"}, "action": "create"} | more)
 
 
 def test_lines_of_terraform_are_events() -> None:
     assert terraform_event(hook("apply_progress", elapsed_seconds=20)) == ResourceStep(
         "aws_vpc.this", "create", Step.STARTED, 20
     )
+    assert terraform_event(hook("apply_complete", action="read", elapsed_seconds=0)) == Said("")
     assert terraform_event(b"\x1b[31mno JSON\x1b[0m\n") == Said("no JSON")
     assert terraform_event(
         line(type="planned_change", change={"resource": {"addr": "a"}, "action": "read"})
