@@ -64,9 +64,9 @@ class Site:
             return self._changes("deploy", "aws", "--infrastructure-only", *self._flags(state_bucket, clients))
 
     def destroy(self, state_bucket: str, clients: int) -> frozenset[Change]:
-        """Remove everything, and return what was removed."""
+        """Remove everything, also the models, and return what was changed and removed."""
         with self._timed("destroy"):
-            return self._changes("destroy", *self._flags(state_bucket, clients))
+            return self._changes("destroy", "--delete-models", *self._flags(state_bucket, clients))
 
     @property
     def inventory(self) -> Path:
@@ -136,7 +136,7 @@ def _neither_ours_nor_secret(folder: str, names: list[str]) -> set[str]:
 
 
 def _variables(clients: int) -> list[str]:
-    wanted = {"key_pair": KEY_PAIR, "number_of_clients": str(clients), "delete_models_on_destroy": "true"}
+    wanted = {"key_pair": KEY_PAIR, "number_of_clients": str(clients)}
     return ["-var-file=example.tfvars", *(f"-var={name}={value}" for name, value in wanted.items())]
 
 
