@@ -87,9 +87,9 @@ def aws(infrastructure_only: bool, key_path: Path | None, yes: bool, as_json: bo
     inventory = _inventory(flags)
     agree = _agreement(yes, as_json)
     with _ended_in_order(as_json) as display:
-        bring_up(_terraform(flags, display), inventory, display, agree)
+        was_asked = bring_up(_terraform(flags, display), inventory, display, agree)
         if not infrastructure_only:
-            set_up_hosts(Playbooks(inventory, key_path), display, agree)
+            set_up_hosts(Playbooks(inventory, key_path), display, _agreement(yes or was_asked, as_json))
 
 
 deploy.add_command(hosts)

@@ -46,8 +46,13 @@ def set_up_hosts(playbooks: Playbooks, display: DeployDisplay, agree: Agree) -> 
     return site
 
 
-def bring_up(terraform: Terraform, inventory: Path, display: DeployDisplay, agree: Agree) -> None:
+def bring_up(terraform: Terraform, inventory: Path, display: DeployDisplay, agree: Agree) -> bool:
     """Have Terraform make what is missing, and write the inventory of the hosts.
+
+    Returns
+    -------
+    bool
+        Whether there was something to agree to.
 
     Raises
     ------
@@ -65,6 +70,7 @@ def bring_up(terraform: Terraform, inventory: Path, display: DeployDisplay, agre
         raise StartupError("Terraform has no output named inventory; is the checkout whole?")
     write_inventory(inventory, hosts)
     display.note(f"inventory written to {shown(inventory)}")
+    return bool(plan.changes)
 
 
 def tear_down(

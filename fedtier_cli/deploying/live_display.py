@@ -57,7 +57,7 @@ class DeployLive(DeployLines):
         else:
             self._since.pop(event.address, None)
             mark = ("✗ ", "red") if event.step is Step.FAILED else ("✓ ", "green")
-            self._console.print(Text.assemble(mark, resource_line(event)), no_wrap=True, overflow="ellipsis")
+            self._console.print(Text.assemble(mark, resource_line(event)), soft_wrap=True)
 
     def play(self, event: PlayEvent) -> None:
         """Show where every host is; a task that failed stays."""

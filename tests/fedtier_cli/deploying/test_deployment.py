@@ -169,10 +169,10 @@ class TestTerraform:
     def test_a_second_time_there_is_nothing_to_ask(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         display = DeployFacts()
         folder, inventory = tmp_path / "terraform", tmp_path / "aws.json"
-        bring_up(tiny_terraform(folder, see=display.resource), inventory, display, agree)
+        assert bring_up(tiny_terraform(folder, see=display.resource), inventory, display, agree)
         made = facts_of(capsys.readouterr().out, "resource")
         assert [fact["state"] for fact in made] == ["started", "done", "started", "done"]
-        bring_up(tiny_terraform(folder, see=display.resource), inventory, display, refuse)
+        assert not bring_up(tiny_terraform(folder, see=display.resource), inventory, display, refuse)
         output = capsys.readouterr().out
         assert "everything is there already" in [note["detail"] for note in facts_of(output, "note")]
         assert facts_of(output, "plan") == [{"event": "plan", "changes": []}]
