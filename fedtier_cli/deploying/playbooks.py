@@ -185,6 +185,8 @@ def _environment(folder: Path) -> dict[str, str]:
         "ANSIBLE_FORCE_COLOR": "false",
         "ANSIBLE_NOCOLOR": "true",
         "ANSIBLE_RETRY_FILES_ENABLED": "false",
+        # Ansible goes on without hosts otherwise, and finds nothing to do.
+        "ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED": "true",
     }
     if (folder / "ansible.cfg").is_file():
         environment["ANSIBLE_CONFIG"] = str(folder / "ansible.cfg")

@@ -112,8 +112,9 @@ def terraform_event(line: bytes) -> TerraformEvent:
     if kind == "planned_change":
         change = _mapping(members, "change")
         return Planned(_address(change), str(change.get("action", "")))
-    if kind in _STEPS:
-        hook = _mapping(members, "hook")
+    hook = _mapping(members, "hook")
+    # A data source that is read goes the same way, and is nothing that anybody waits for.
+    if kind in _STEPS and hook.get("action") != "read":
         return ResourceStep(
             _address(hook), str(hook.get("action", "")), _STEPS[kind], float(hook.get("elapsed_seconds") or 0)
         )

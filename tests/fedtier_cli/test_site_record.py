@@ -29,9 +29,7 @@ def test_a_run_directory_is_of_one_federation(tmp_path: Path, directory: RunDire
     with pytest.raises(StartupError, match="belongs to a federation on this machine, not to the federation lab in s3:"):
         require_site(directory, site(tmp_path))
     record_site(directory, site(tmp_path))
-    with pytest.raises(
-        StartupError, match=r"belongs to the federation lab in .*, not to a federation on this machine"
-    ):
+    with pytest.raises(StartupError, match=r"belongs to the federation lab in .*, not to a federation on this machine"):
         require_site(directory, None)
     with pytest.raises(StartupError, match="not to the federation other in "):
         require_site(directory, site(tmp_path, federation="other"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,8 @@ class Life:
     scaled: Mapping[str, Any]
     removed: frozenset[Change]
     after: frozenset[str]
+    is_inventory_left: bool
+    inventory: Mapping[str, Any]
     seconds: Mapping[str, float]
 
 
@@ -48,8 +51,8 @@ def live(site: Site, folder: Path) -> Life:
     state_bucket = site.bootstrap()
     state_refusal, state_drift = site.refusal_to_destroy_the_state(), site.plan_bootstrap()
     before = cloud.everything()
-    site.initialise(state_bucket)
-    made = site.apply(clients=3)
+    made = site.deploy(state_bucket, clients=3)
+    inventory = json.loads(site.inventory.read_text())
     drift = site.plan(clients=3)
     lock_refusal = site.refusal_while_locked(state_bucket, clients=3)
     state_keys = keys_in(cloud, state_bucket)
@@ -57,12 +60,13 @@ def live(site: Site, folder: Path) -> Life:
     seen = cloud.instances(), facts_of_bucket(cloud, outputs["bucket"]), targets(cloud)
     roles = {role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]}
     published, read, may = use_rights(cloud, outputs["bucket"], folder)
-    scaling = site.apply(clients=5)
+    scaling = site.deploy(state_bucket, clients=5)
     scaled = site.outputs()
-    removed = site.destroy(clients=5)
+    removed = site.destroy(state_bucket, clients=5)
     return Life(
         *(state_refusal, state_drift, before, made, drift, lock_refusal, state_keys, outputs, *seen),
-        *(published, read, roles, may, scaling, scaled, removed, cloud.everything(), site.seconds),
+        *(published, read, roles, may, scaling, scaled, removed, cloud.everything(), site.inventory.exists()),
+        *(inventory, site.seconds),
     )
 
 

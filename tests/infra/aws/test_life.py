@@ -82,6 +82,11 @@ def test_the_inventory_names_every_host_by_both_its_addresses(life: Life) -> Non
     assert listed["client-1"]["client_ids"] == ["client-1"]
 
 
+def test_the_inventory_lies_where_ansible_finds_it_and_goes_with_the_site(life: Life) -> None:
+    assert life.inventory == life.outputs["inventory"]
+    assert not life.is_inventory_left
+
+
 def test_the_inventory_says_where_the_site_is(life: Life) -> None:
     dns = life.outputs["load_balancer_dns"]
     assert life.outputs["inventory"]["all"]["vars"] == {
