@@ -86,10 +86,10 @@ class RemoteClients(Clients):
         for ear in self._ears:
             self._connect(ear)
         deadline = self._clock() + _CONNECT_SECONDS
-        while deaf := [ear for ear in self._ears if not ear.hears]:
+        while deaf := [ear for ear in self._ears if not ear.was_heard]:
             event = self._children.next_event(deadline - self._clock())
             if event is None:
-                assert deaf[0].child is not None, "it was started above"
+                assert deaf[0].child is not None, "one that ended before it was heard has failed the run"
                 raise deaf[0].child.failure(f"was not heard within {_CONNECT_SECONDS:g} s")
             self.takes(event)
 
@@ -146,7 +146,7 @@ class RemoteClients(Clients):
             self._display.started(ear.host.name, ear.child.process.pid)
 
     def _hear(self, ear: _Ear) -> None:
-        if ear.was_heard:
+        if ear.was_heard and not ear.hears:
             self._display.note(f"{ear.host.name} is back")
         ear.hears = ear.was_heard = True
         ear.pause = _SHORTEST_PAUSE
@@ -157,11 +157,15 @@ class RemoteClients(Clients):
                 f"cannot be reached: ssh ended {status_in_words(status)}. Check its ansible_host, ansible_user and "
                 "--key_path; infra/ansible/ping.sh tries all hosts"
             )
+        ear.child = None
+        ear.again_at = self._clock() + ear.pause
+        if status == 0:
+            # A system that is short of inotify watches prints what there is, and no more: it is asked again and again.
+            return
         if ear.hears:
             clients = named(ear.host.client_ids)
             self._display.note(f"{ear.host.name} with {clients} is away; the run goes on when it is back")
-        ear.child, ear.hears = None, False
-        ear.again_at = self._clock() + ear.pause
+        ear.hears = False
         ear.pause = min(2 * ear.pause, _LONGEST_PAUSE)
 
     def _see(self, host: Host, child: Child, members: Mapping[str, Any]) -> None:

@@ -27,7 +27,7 @@ number=$(cat "$HOSTS/$host/connections" 2>/dev/null || echo 0)
 echo $((number + 1)) >"$HOSTS/$host/connections"
 echo "$@" >>"$HOSTS/$host/calls"
 cat "$HOSTS/$host/$number" || { echo "ssh: connect to host $host: No route to host" >&2; exit 255; }
-[ ! -e "$HOSTS/$host/$number.ends" ] || exit 255
+[ ! -e "$HOSTS/$host/$number.ends" ] || exit "$(cat "$HOSTS/$host/$number.ends")"
 exec sleep 600
 """
 DEADLINE = 30
@@ -49,13 +49,15 @@ class Lab:
         path = os.pathsep.join([str(programs), os.environ["PATH"]])
         self.children = Children(folder / "logs", {**os.environ, "PATH": path, "HOSTS": str(folder)})
 
-    def host(self, name: str, *clients: str, connections: list[list[bytes]], ends: tuple[int, ...] = ()) -> Host:
+    def host(
+        self, name: str, *clients: str, connections: list[list[bytes]], ends: tuple[int, ...] = (), status: int = 255
+    ) -> Host:
         folder = self.folder / name
         folder.mkdir()
         for number, lines in enumerate(connections):
             (folder / str(number)).write_bytes(b"".join(line + b"\n" for line in lines))
         for number in ends:
-            (folder / f"{number}.ends").touch()
+            (folder / f"{number}.ends").write_text(str(status))
         return Host(name=name, address=name, ssh=Ssh(host=name), groups=("clients",), client_ids=clients)
 
     def clients(self, *hosts: Host, last_round: int = 3) -> RemoteClients:
@@ -145,6 +147,14 @@ def test_a_host_that_is_away_for_longer_is_told_of_once_and_tried_again(lab: Lab
     lab.follow(clients)
     assert lab.said.getvalue().count("is away") == 1
     assert lab.said.getvalue().count("lab-1 is back") == 1
+
+
+def test_a_host_that_cannot_tell_of_news_is_asked_again_and_again(lab: Lab) -> None:
+    connections = [[BEFORE], [BEFORE], [BEFORE, finished("client-0", 2)]]
+    clients = lab.clients(lab.host("lab-1", "client-0", connections=connections, ends=(0, 1, 2), status=0))
+    clients.listen()
+    lab.follow(clients)
+    assert lab.said.getvalue() == ""
 
 
 def test_a_host_that_cannot_be_reached_at_the_start_fails_the_run_by_name(lab: Lab) -> None:
