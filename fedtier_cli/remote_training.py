@@ -113,11 +113,13 @@ def _not_left_alone(run: RemoteRun, display: Display) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        display.step("stopping the clients; the servers go on")
+        display.step("stopping the clients")
         try:
             _stop_clients(run)
         except StartupError as error:
-            display.note(f"the clients may still run: {error}")
+            display.note(f"clients may still run, which infra/ansible/stop.sh ends with the servers: {error}")
+        else:
+            display.note("all clients are stopped; the servers go on, and the same call does too")
         raise
 
 
