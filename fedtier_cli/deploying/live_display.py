@@ -17,12 +17,7 @@ from fedtier_cli.deploying.boards import HostBoard, HostRow, ResourceBoard
 from fedtier_cli.deploying.display import DeployDisplay, DeployFacts
 from fedtier_cli.deploying.line_display import DeployLines, resource_line
 from fedtier_cli.deploying.plays import HostDone, Outcome, PlayEvent
-from fedtier_cli.deploying.terraform_events import (
-    ResourceStep,
-    Step,
-    TerraformEvent,
-    short_address,
-)
+from fedtier_cli.deploying.terraform_events import ResourceStep, Step, TerraformEvent, short_address
 
 _NOW: Final = {"create": "creating", "update": "updating", "delete": "deleting", "replace": "replacing"}
 _MARKS: Final = {Outcome.FAILED: "failed", Outcome.UNREACHABLE: "cannot be reached"}
