@@ -23,6 +23,7 @@ class Life:
     state_refusal: str
     state_drift: frozenset[Change]
     before: frozenset[str]
+    planned_in_another_vpc: frozenset[Change]
     made: frozenset[Change]
     drift: frozenset[Change]
     lock_refusal: str
@@ -49,6 +50,7 @@ def live(site: Site, folder: Path) -> Life:
     state_refusal, state_drift = site.refusal_to_destroy_the_state(), site.plan_bootstrap()
     before = cloud.everything()
     site.initialise(state_bucket)
+    planned_in_another_vpc = site.plan_in(*cloud.default_network())
     made = site.apply(clients=3)
     drift = site.plan(clients=3)
     lock_refusal = site.refusal_while_locked(state_bucket, clients=3)
@@ -61,7 +63,18 @@ def live(site: Site, folder: Path) -> Life:
     scaled = site.outputs()
     removed = site.destroy(clients=5)
     return Life(
-        *(state_refusal, state_drift, before, made, drift, lock_refusal, state_keys, outputs, *seen),
+        *(
+            state_refusal,
+            state_drift,
+            before,
+            planned_in_another_vpc,
+            made,
+            drift,
+            lock_refusal,
+            state_keys,
+            outputs,
+            *seen,
+        ),
         *(published, read, roles, may, scaling, scaled, removed, cloud.everything(), site.seconds),
     )
 

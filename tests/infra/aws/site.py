@@ -59,6 +59,11 @@ class Site:
         with self._timed(f"plan {clients}"):
             return self.terraform.changes("plan", *_variables(clients), kind="planned_change")
 
+    def plan_in(self, vpc: str, subnets: list[str]) -> frozenset[Change]:
+        """Return what `apply` would make in a VPC that is there."""
+        there = [f"-var=vpc_id={vpc}", f"-var=subnet_ids={json.dumps(subnets)}"]
+        return self.terraform.changes("plan", *_variables(clients=3), *there, kind="planned_change")
+
     def apply(self, clients: int) -> frozenset[Change]:
         """Make the site have so many client hosts, and return what was changed."""
         with self._timed(f"apply {clients}"):
