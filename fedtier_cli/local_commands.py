@@ -1,4 +1,4 @@
-"""``fedtier train`` and ``fedtier up``: local runs, as their flags say."""
+"""``fedtier train`` and ``fedtier up``: runs on this machine, or on others, as their flags say."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -14,16 +15,20 @@ from rich.console import Console
 
 from client.task import BUILT_IN
 from fedtier.flags import FiniteRange, command, fail
+from fedtier_cli.deploying.playbooks import Playbooks
+from fedtier_cli.deploying.site import read_site
 from fedtier_cli.directions import Calls
 from fedtier_cli.display import Display, JsonDisplay, LineDisplay, LiveDisplay
 from fedtier_cli.goal import Goal
 from fedtier_cli.interruption import ended_by_signals
-from fedtier_cli.local import Surroundings
 from fedtier_cli.local_flags import federation_flags, local_options, training_flags
 from fedtier_cli.local_serving import serve_until_interrupted
 from fedtier_cli.local_training import train as run_training
 from fedtier_cli.processes import RunFailed
-from fedtier_cli.workplace import HOME, home, keep_to_this_machine
+from fedtier_cli.remote_flags import chosen_address, remote_options, require_fitting, site_flags
+from fedtier_cli.remote_training import train as train_remotely
+from fedtier_cli.training_run import Surroundings
+from fedtier_cli.workplace import HOME, home, keep_to_this_machine, shown
 
 _DEFAULT_TASK: Final = "mnist_cnn"
 _TASK_HELP: Final = f"{', '.join(BUILT_IN)}, package.module:Name, or path/to/file.py:Name."
@@ -45,7 +50,13 @@ _ROUNDS_TO_TARGET: Final = 1000
     type=FiniteRange(0, 1),
     help="Accuracy on the test data at which the run ends, 0.97 for 97 %; exit status 3 when the last round misses it.",
 )
-@click.option("--model", "--task", "task", default=_DEFAULT_TASK, help=_TASK_HELP)
+@site_flags
+@click.option(
+    "--model",
+    "--task",
+    "task",
+    help=f"{_TASK_HELP} [default: {_DEFAULT_TASK}, or the inventory's]",
+)
 @training_flags
 @click.option(
     "--processes",
@@ -53,13 +64,43 @@ _ROUNDS_TO_TARGET: Final = 1000
     help="How many processes play the clients. [default: one each up to 16 clients, else as many as there are cores]",
 )
 @federation_flags
-def train(last_round: int | None, target: float | None, processes: int | None, **flags: Any) -> None:
-    """Run a whole federation on this machine: S3, a master, workers and clients, until a round is published."""
+def train(
+    last_round: int | None,
+    target: float | None,
+    processes: int | None,
+    inventory: Path | None,
+    server: str | None,
+    key_path: Path | None,
+    **flags: Any,
+) -> None:
+    """Run a whole federation on this machine: S3, a master, workers and clients, until a round is published.
+
+    With --inventory, train on other machines instead, which infra/ansible/init.sh or fedtier deploy has set up: their
+    clients are started and followed until the round is published; Ctrl-C stops the clients, and their servers stay.
+    """
+    require_fitting(click.get_current_context())
     goal = Goal(last_round or (_ROUNDS if target is None else _ROUNDS_TO_TARGET), target)
-    options = local_options(flags, last_round=goal.last_round, processes=processes, cores=os.cpu_count() or 1)
+    if inventory is not None:
+        sys.exit(_train_elsewhere(Playbooks(inventory, key_path), server, goal, flags))
+    options = local_options(
+        {**flags, "task": flags["task"] or _DEFAULT_TASK},
+        last_round=goal.last_round,
+        processes=processes,
+        cores=os.cpu_count() or 1,
+    )
+    keep_to_this_machine(os.environ)
     with _ended_in_order(flags["as_json"]) as display:
         status = run_training(options, goal, _surroundings(), display, _calls())
     sys.exit(status)
+
+
+def _train_elsewhere(playbooks: Playbooks, server: str | None, goal: Goal, flags: dict[str, Any]) -> int:
+    with _ended_in_order(flags["as_json"]) as display:
+        display.step(f"reading the inventory {shown(playbooks.inventory)}")
+        site = read_site(playbooks)
+        address = chosen_address(server, site)
+        options = remote_options(flags, site, last_round=goal.last_round)
+        return train_remotely(options, goal, playbooks, site, address, _surroundings(), display, _calls())
 
 
 @command("up")
@@ -71,6 +112,7 @@ def train(last_round: int | None, target: float | None, processes: int | None, *
 def up(rounds: int | None, port: int, **flags: Any) -> None:
     """Start S3, a master and workers on this machine, and keep them until Ctrl-C."""
     options = local_options(flags, last_round=rounds, processes=1, cores=1)
+    keep_to_this_machine(os.environ)
     with _ended_in_order(flags["as_json"], status=0) as display:
         serve_until_interrupted(options, port, _surroundings(), display, _calls())
 
@@ -82,7 +124,6 @@ def _surroundings() -> Surroundings:
 @contextmanager
 def _ended_in_order(as_json: bool, *, status: int | None = None) -> Iterator[Display]:
     """Give a display; end the program with a sentence and a status where the run ends early."""
-    keep_to_this_machine(os.environ)
     try:
         with ended_by_signals("the run", status=status), _display(as_json) as display:
             yield display

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypedDict, TypeVar
 
 import click
 
+from client.datasets.partition import Partition
 from client.task import BUILT_IN
 from fedtier.flags import SEED, FiniteRange, json_flag
 from fedtier.rounds import ClientSettings
@@ -137,9 +138,20 @@ def local_options(
     ------
     StartupError
     """
-    task, clients, fraction = absolute_task(flags["task"]), flags["clients"], flags["fraction"]
+    clients = flags["clients"]
+    return LocalOptions(
+        tiers=tier_settings(flags, absolute_task(flags["task"]), last_round=last_round),
+        clients=clients,
+        processes=process_count(clients, processes, cores),
+        **run_choices(flags),
+    )
+
+
+def tier_settings(flags: Mapping[str, Any], task: str, *, last_round: int | None) -> TierSettings:
+    """Return what the flags say to the servers."""
+    clients, fraction = flags["clients"], flags["fraction"]
     sampling = None if fraction is None else Sampling(clients=clients, fraction=fraction, seed=flags["seed"])
-    tiers = TierSettings(
+    return TierSettings(
         task=task,
         workers=flags["workers"],
         threshold=flags["threshold"] or (clients if sampling is None else sampling.cohort_size),
@@ -148,10 +160,27 @@ def local_options(
         client=client_settings(task, flags),
         lr_decay=flags["lr_decay"],
     )
-    return LocalOptions(
-        tiers=tiers,
-        clients=clients,
-        processes=process_count(clients, processes, cores),
+
+
+class RunChoices(TypedDict):
+    """What the flags say of every run, wherever it takes place; members of `RunOptions`."""
+
+    seed: int
+    partition: Partition
+    data_dir: Path | None
+    rows: tuple[str, ...]
+    run_dir: Path | None
+
+
+def run_choices(flags: Mapping[str, Any]) -> RunChoices:
+    """Return what the flags say of every run.
+
+    Raises
+    ------
+    StartupError
+        They contradict each other.
+    """
+    return RunChoices(
         seed=flags["seed"],
         partition=partition_of(flags),
         data_dir=None if flags["data_dir"] is None else flags["data_dir"].resolve(),

@@ -9,13 +9,15 @@ from typing import Final
 from client.task import BUILT_IN
 from fedtier.token_sources import TOKEN_FILE
 from fedtier.tokens import Bearer
-from fedtier_cli.directions import Calls, shown
+from fedtier_cli.directions import Calls
 from fedtier_cli.display import Display
 from fedtier_cli.key_files import SIGNING_KEY
-from fedtier_cli.local import LocalOptions, LocalRun, Surroundings, prepared, start_servers
+from fedtier_cli.local import LocalOptions, LocalRun, prepared, start_servers
 from fedtier_cli.local_clients import client_name
 from fedtier_cli.processes import Ended, Event
 from fedtier_cli.tiers import shared_port
+from fedtier_cli.training_run import Surroundings
+from fedtier_cli.workplace import shown
 
 _LOOK_SECONDS: Final = 1.0
 

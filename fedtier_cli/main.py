@@ -20,6 +20,7 @@ _COMMANDS: Final = {
     "client": "client.command:client",
     "train": "fedtier_cli.local_commands:train",
     "up": "fedtier_cli.local_commands:up",
+    "s3": "fedtier_cli.s3_command:s3",
     "split": "fedtier_cli.split_command:split",
     "convert": "fedtier_cli.convert_command:convert",
     "status": "fedtier_cli.status_command:status",
@@ -32,8 +33,11 @@ _COMMANDS: Final = {
     "pause": "fedtier_cli.operator_commands:pause",
     "resume": "fedtier_cli.operator_commands:resume",
     "close": "fedtier_cli.operator_commands:close",
+    "deploy": "fedtier_cli.deploying.commands:deploy",
+    "destroy": "fedtier_cli.deploying.commands:destroy",
     "token": "fedtier_cli.keys:token",
     "keygen": "fedtier_cli.keys:keygen",
+    "credentials": "fedtier_cli.credentials_command:credentials",
 }
 _HELP: Final = {
     "master": "Count clients, close rounds, average, and publish the round models to S3.",
@@ -41,7 +45,8 @@ _HELP: Final = {
     "client": "Train on data that stays here, and upload the update of every round.",
     "train": "Run a whole federation on this machine.",
     "up": "Start S3, a master and workers on this machine.",
-    "split": "Split a data set among clients, and publish the initial model.",
+    "s3": "Run an S3 server for a federation that has none, behind a proxy that does TLS.",
+    "split": "Split a data set among clients, send the shards, publish the initial model.",
     "convert": "Make a safetensors file of a PyTorch checkpoint.",
     "status": "Show the open round, and how far it is.",
     "rounds": "List the published rounds.",
@@ -53,8 +58,11 @@ _HELP: Final = {
     "pause": "Have the master take no uploads.",
     "resume": "Have the master take uploads again.",
     "close": "Close the open round with what is counted.",
+    "deploy": "Bring a federation up on AWS, or on hosts that you have.",
+    "destroy": "Remove from AWS what deploy made there.",
     "token": "Sign a token for a client, a worker or an operator.",
     "keygen": "Make a signing key and its public key.",
+    "credentials": "Make all keys, certificates and tokens of a federation.",
 }
 
 

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
@@ -24,7 +24,7 @@ from fedtier.documents import json_object
 from fedtier.problems import StartupError
 from fedtier_cli.tethered import tethered
 
-STOP_ORDER: Final = ("client", "evaluate", "worker", "master")
+STOP_ORDER: Final = ("client", "evaluate", "worker", "master", "journal")
 """Programs, in the order in which they are ended: each before the one it talks to."""
 _STOP_SECONDS: Final = 30.0
 """Much longer than the grace for open requests that the aggregators are started with."""
@@ -53,6 +53,8 @@ class Ended:
 
 
 Event: TypeAlias = Fact | Ended
+Read: TypeAlias = Callable[[bytes], Iterable["Mapping[str, Any] | bytes"]]
+"""Makes of a line that a child printed the facts in it, and what its log gets of the line."""
 
 
 class Child:
@@ -63,7 +65,7 @@ class Child:
     name : str
         Unique in the run: ``master``, ``worker-0``, ``client-3``.
     program : str
-        ``master``, ``worker``, ``client`` or ``evaluate``.
+        One of `STOP_ORDER`: ``journal`` is what listens to a host.
     process : Popen
     log : Path
     log_start : int
@@ -132,13 +134,37 @@ class Children:
         environment : Mapping, optional
             On top of the environment of all children.
         """
+        return self.start_program(name, arguments[0], ["fedtier", *arguments], _fact_or_line, environment=environment)
+
+    def start_program(
+        self,
+        name: str,
+        program: str,
+        call: Sequence[str],
+        read: Read,
+        *,
+        environment: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Start any program.
+
+        Parameters
+        ----------
+        name, program : str
+            Of the child.
+        call : sequence of str
+            See `fedtier_cli.tethered.tethered`.
+        read : callable
+            Called for every line that it prints, in a thread of the child's own.
+        environment : Mapping, optional
+            On top of the environment of all children.
+        """
         path = self._logs / f"{name}.log"
         try:
             self._logs.mkdir(parents=True, exist_ok=True)
             with path.open("ab") as log:
                 log_start = log.seek(0, os.SEEK_END)
                 process = subprocess.Popen(
-                    tethered(["fedtier", *arguments]),
+                    tethered(call),
                     env={**self._environment, **(environment or {})},
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
@@ -147,9 +173,9 @@ class Children:
                 )
         except OSError as error:
             raise StartupError(f"{name} cannot be started: {error}") from None
-        child = Child(name, arguments[0], process, path, log_start=log_start)
+        child = Child(name, program, process, path, log_start=log_start)
         self._children.append(child)
-        threading.Thread(target=self._listen, args=(child,), name=f"listen-{name}", daemon=True).start()
+        threading.Thread(target=self._listen, args=(child, read), name=f"listen-{name}", daemon=True).start()
         return child
 
     def next_event(self, timeout: float) -> Event | None:
@@ -177,20 +203,26 @@ class Children:
             _kill(running)
         return {child: child.process.wait() for child in children}
 
-    def _listen(self, child: Child) -> None:
+    def _listen(self, child: Child, read: Read) -> None:
         assert child.process.stdout is not None, "standard output is a pipe"
         with child.process.stdout as lines, child.log.open("ab") as log:
             for line in lines:
-                self._take(child, line, log)
+                for said in read(line):
+                    self._take(child, said, log)
         self._events.put(Ended(child, child.process.wait()))
 
-    def _take(self, child: Child, line: bytes, log: IO[bytes]) -> None:
-        members = json_object(line)
-        if isinstance(members.get("event"), str):
-            self._events.put(Fact(child, members))
-        else:
-            log.write(line)
+    def _take(self, child: Child, said: Mapping[str, Any] | bytes, log: IO[bytes]) -> None:
+        if isinstance(said, bytes):
+            log.write(said)
             log.flush()
+        else:
+            self._events.put(Fact(child, said))
+
+
+def _fact_or_line(line: bytes) -> list[Mapping[str, Any] | bytes]:
+    """Return the fact that a ``fedtier`` command printed, or else the line."""
+    members = json_object(line)
+    return [members if isinstance(members.get("event"), str) else line]
 
 
 def _kill(children: Iterable[Child]) -> None:

@@ -16,6 +16,7 @@ from fedtier.problems import StartupError
 from fedtier.store import RoundStore
 from fedtier_cli.rundir import Federation, RunDirectory
 from fedtier_cli.seaweed_credentials import Credentials
+from fedtier_cli.site_record import recorded_site, use_s3_of
 from fedtier_cli.tiers import embedded_rounds, embedded_store
 from fedtier_cli.workplace import home, keep_to_this_machine
 
@@ -112,6 +113,13 @@ def opened(place: Place, environment: Mapping[str, str] = os.environ, *, start: 
             else "--bucket-name and --bucket-key belong together; give both"
         )
     run, federation = local_run(place.run_dir, environment)
+    site = recorded_site(run)
+    if site is not None:
+        use_s3_of(site, os.environ)
+        store = RoundStore(federation.bucket, federation.bucket_key)
+        store.check()
+        yield Published(store, run, federation)
+        return
     keep_to_this_machine(os.environ)
     with ExitStack() as held:
         rounds = running_store(run, federation)

@@ -162,7 +162,7 @@ def _open_round(published: Published, server: str | None, tls: Tls) -> RoundStat
         return None
     master = running_master(published.run, published.federation)
     try:
-        with Upstream(master.url, token=master.source(), timeouts=_IMPATIENT) as upstream:
+        with Upstream(master.url, token=master.source(), tls=master.tls, timeouts=_IMPATIENT) as upstream:
             return upstream.round_status()
     except (Unreachable, Problem):
         return None  # the run has ended

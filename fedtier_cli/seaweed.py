@@ -22,7 +22,7 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Final, Self
+from typing import IO, BinaryIO, Final, Self
 
 from fedtier.bucket import Bucket, connect
 from fedtier.bucket_errors import StoreUnavailable
@@ -34,6 +34,7 @@ HOST: Final = "127.0.0.1"
 REGION: Final = "us-east-1"
 _PARTS: Final = ("master", "volume", "filer", "s3", "admin")
 _PORTS: Final = tuple(f"{part}.port{kind}" for part in _PARTS for kind in ("", ".grpc"))
+S3_PLACE: Final = _PORTS.index("s3.port")
 # Below the ports that systems give to outgoing connections, of which one could take a port before the server does.
 _PORT_RANGE: Final = range(20_000, 30_000)
 _PORT_TRIES: Final = 5
@@ -70,8 +71,8 @@ class Seaweed:
         server at a time uses it.
     bucket : str
         Made unless it is there.
-    log : Path
-        What the server prints is appended here.
+    log : Path or None
+        What the server prints is appended here; None leaves it on standard error.
     credentials : Credentials, optional
         By default those of the start before, or new ones.
     start_seconds : float
@@ -80,7 +81,10 @@ class Seaweed:
         How long it may take to end by itself, which costs it one or two; then it is killed. Now and then it waits
         minutes for an idle connection inside itself. What it has acknowledged survives a kill.
     choose_ports : callable
-        Given how many, returns ports of loopback. Called again when another program takes one meanwhile.
+        Given how many, returns ports of loopback, that of S3 in the place that `S3_PLACE` says. Called again when
+        another program takes one meanwhile.
+    host : str
+        The address of loopback that it listens on.
 
     Examples
     --------
@@ -93,11 +97,12 @@ class Seaweed:
         directory: Path,
         *,
         bucket: str,
-        log: Path,
+        log: Path | None,
         credentials: Credentials | None = None,
         start_seconds: float = 60.0,
         stop_seconds: float = 5.0,
         choose_ports: Callable[[int], Sequence[int]] = free_ports,
+        host: str = HOST,
     ) -> None:
         if not _BUCKET_NAME.fullmatch(bucket):
             raise StartupError(
@@ -106,11 +111,12 @@ class Seaweed:
             )
         self.bucket = bucket
         self._directory = directory.absolute()
-        self._log = log.absolute()
+        self._log = log.absolute() if log else None
         self._given = credentials
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
         self._choose_ports = choose_ports
+        self._host = host
         self._held = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -129,7 +135,7 @@ class Seaweed:
                 lock = held.enter_context(_locked(self._directory / "in-use-by"))
                 self.credentials = self._given or Credentials.saved(self._identities) or Credentials.new()
                 self.credentials.save(self._identities)
-                log = held.enter_context(self._log.open("ab"))
+                log = held.enter_context(self._log.open("ab")) if self._log else sys.stderr.buffer
             except OSError as error:
                 raise StartupError(
                     f"the S3 server cannot use {error.filename} ({error.strerror}); choose another directory"
@@ -146,12 +152,18 @@ class Seaweed:
     @property
     def endpoint(self) -> str:
         """The URL of the running server."""
-        return f"http://{HOST}:{self.ports['s3.port']}"
+        return f"http://{self._host}:{self.ports['s3.port']}"
 
     @property
     def pid(self) -> int:
         """The id of the server's process."""
         return self._process.pid
+
+    def wait(self, seconds: float) -> int | None:
+        """Wait so long for the server to end by itself; return its status, or None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.returncode
 
     def environment(self) -> dict[str, str]:
         """Return the variables by which any AWS client finds this server."""
@@ -169,11 +181,11 @@ class Seaweed:
     def _identities(self) -> Path:
         return self._directory / "s3-identities.json"
 
-    def _started(self, held: contextlib.ExitStack, lock: IO[str], log: IO[bytes]) -> bool:
+    def _started(self, held: contextlib.ExitStack, lock: IO[str], log: BinaryIO) -> bool:
         """Start once; return False when another program took one of the ports meanwhile."""
         self.ports = dict(zip(_PORTS, self._choose_ports(len(_PORTS)), strict=True))
         self._owns_ports = True
-        self._log_start = self._log.stat().st_size
+        self._log_start = self._log.stat().st_size if self._log else 0
         self._process = subprocess.Popen(
             tethered([str(find_weed()), "-logtostderr=true", "mini", *self._flags()]),
             cwd=self._directory,
@@ -199,8 +211,8 @@ class Seaweed:
     def _flags(self) -> list[str]:
         return [
             f"-dir={self._directory}",
-            f"-ip={HOST}",
-            f"-ip.bind={HOST}",
+            f"-ip={self._host}",
+            f"-ip.bind={self._host}",
             f"-bucket={self.bucket}",
             f"-s3.config={self._identities}",
             *(f"-{name}={port}" for name, port in self.ports.items()),
@@ -271,9 +283,13 @@ class Seaweed:
             (Path("/tmp") / name).unlink(missing_ok=True)  # nosec B108 # noqa: S108 -- SeaweedFS' own choice of place
 
     def _failed(self, what: str) -> StartupError:
+        if self._log is None:
+            return StartupError(f"the S3 server {what}; what it printed stands above")
         return StartupError(f"the S3 server {what}; its log {self._log} ends with:\n{self._own_log(_LOG_SHOWN_BYTES)}")
 
     def _own_log(self, limit: int) -> str:
+        if self._log is None:
+            return ""
         with self._log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_start, size - limit))

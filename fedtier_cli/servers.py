@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,6 +20,7 @@ from fedtier.upstream import NotTrusted, Timeouts, Unreachable, Upstream
 from fedtier_cli.local_keys import operator_token
 from fedtier_cli.published import local_run
 from fedtier_cli.rundir import Federation, RunDirectory
+from fedtier_cli.site_record import recorded_site
 from fedtier_cli.workplace import keep_to_this_machine
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
@@ -89,13 +90,20 @@ def chosen_server(
     run, federation = local_run(run_dir, environment)
     if not federation.master:
         raise StartupError(f"{run.path} does not say where its master is; name the server by --server URL")
-    keep_to_this_machine(os.environ)
-    return running_master(run, federation, environment)
+    if recorded_site(run) is None:
+        keep_to_this_machine(os.environ)
+    return running_master(run, federation, environment, tls=tls)
 
 
-def running_master(run: RunDirectory, federation: Federation, environment: Mapping[str, str] = os.environ) -> Server:
-    """Return the master of a local run, with the token of its operator unless the environment has another."""
-    return Server(federation.master, token_place(environment) or operator_token(run))
+def running_master(
+    run: RunDirectory, federation: Federation, environment: Mapping[str, str] = os.environ, *, tls: Tls = NO_TLS
+) -> Server:
+    """Return the server that a run asks, with the token of its operator unless the environment has another."""
+    site = recorded_site(run)
+    if site is None:
+        return Server(federation.master, token_place(environment) or operator_token(run))
+    token = token_place(environment) or TokenPlace(file=site.operator_token_file)
+    return Server(federation.master, token, tls if tls.ca_certs is not None else replace(tls, ca_certs=site.ca_certs))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""``fedtier split``: split a data set among clients, draw who has what, and publish the initial model."""
+"""``fedtier split``: split a data set among clients, draw who has what, publish the initial model, send the shards."""
 
 from __future__ import annotations
 
@@ -18,8 +18,14 @@ from client.datasets.mnist import public_sources
 from fedtier.flags import SEED, command, json_flag
 from fedtier.problems import StartupError
 from fedtier.store import RoundStore
+from fedtier_cli.deploying.connection_flags import FILE
+from fedtier_cli.deploying.playbooks import Playbooks
+from fedtier_cli.deploying.shipping import send_shards, shards_of_clients
+from fedtier_cli.deploying.site import Site, read_site
 from fedtier_cli.initial_model import FILE_NAME, publish_initial_model, require_source, usual_task, write_initial_model
+from fedtier_cli.interruption import ended_by_signals
 from fedtier_cli.pictures import MISSING, can_draw, picture_file
+from fedtier_cli.situation import plural
 from fedtier_cli.split_display import SplitDisplay, SplitFacts, SplitTables, title_of
 from fedtier_cli.split_flags import partition_flags, partition_of
 from fedtier_cli.splitting import Dealt, Recipe, split_into
@@ -28,6 +34,7 @@ from fedtier_cli.workplace import home
 _PICTURE: Final = "label-distribution.png"
 _FLAG: Final = "--saved_dir"
 _PATH: Final = click.Path(path_type=Path)
+_CLIENTS: Final = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,10 +56,22 @@ class Start:
     place: str
 
 
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Whose hosts are sent shards."""
+
+    playbooks: Playbooks
+    site: Site
+
+
 @command("split")
 @click.option("--dataset", type=click.Choice(list(DATASETS)), default="mnist", help="What is split.")
 @click.option("--data-dir", type=_PATH, help="Folder with the data set's files; MNIST is fetched when it is not given.")
-@click.option("--clients", type=click.IntRange(min=1), default=10, help="Among how many.")
+@click.option(
+    "--clients",
+    type=click.IntRange(min=1),
+    help=f"Among how many. [default: {_CLIENTS}, or as many as --inventory has]",
+)
 @partition_flags
 @click.option("--seed", type=SEED, default=0, help="Of the split and of the initial model.")
 @click.option("--saved-dir", type=_PATH, default=Path("shards"), help="Folder for the shards.")
@@ -64,11 +83,8 @@ class Start:
 )
 @click.option("--bucket-name", help="S3 bucket; where S3 is, the AWS variables say.")
 @click.option("--bucket-key", help="Key of the newest model's copy; without extension, the prefix of all.")
-@click.option(
-    "--key-path",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="SSH key for other hosts. Nothing is copied to any yet.",
-)
+@click.option("--inventory", type=FILE, help="Ansible inventory; each of its clients' hosts is sent its shard.")
+@click.option("--key-path", type=FILE, help="SSH key for these hosts. [default: the inventory's, else your usual ones]")
 @json_flag
 def split(**flags: Any) -> None:
     """Split a data set among clients, and publish the initial model.
@@ -79,10 +95,14 @@ def split(**flags: Any) -> None:
     With --bucket-name and --bucket-key the initial model is published as round 0; the same model again does no harm,
     another one is refused. It also lies beside the shards as initial.safetensors, for fedtier master --web-model.
 
+    With --inventory every client's host is sent its shard, unless it has the same one already, and the SHA-256 of what
+    arrived is checked.
+
     Ends with status 0 when done, 1 when it cannot be done, 2 for wrong flags.
     """
     display: SplitDisplay = SplitFacts() if flags["as_json"] else SplitTables(Console(highlight=False))
-    recipe = Recipe(dataset_named(flags["dataset"]), flags["clients"], flags["seed"], partition_of(flags))
+    destination = _destination(flags)
+    recipe = Recipe(dataset_named(flags["dataset"]), _clients(flags, destination), flags["seed"], partition_of(flags))
     start = _start(flags)
     folder: Path = flags["saved_dir"]
     dealt = split_into(folder, recipe, _origin(flags, display), flag=_FLAG)
@@ -90,10 +110,39 @@ def split(**flags: Any) -> None:
     _draw(dealt, folder / _PICTURE, display, wanted=not flags["no_picture"])
     if start.source is not None:
         _make_initial_model(start, start.source, dealt, folder / FILE_NAME, display)
-    if flags["key_path"] is not None:
-        display.note(
-            f"--key_path is not used: this version copies nothing to other hosts, so the shards stay in {folder}"
+    if destination is not None:
+        _send(dealt, destination, display)
+
+
+def _destination(flags: dict[str, Any]) -> Destination | None:
+    """Find out, before anything is split, where shards are to be sent."""
+    if flags["inventory"] is None:
+        if flags["key_path"] is not None:
+            raise StartupError("--key_path is the SSH key for the hosts of an inventory; give --inventory too")
+        return None
+    playbooks = Playbooks(flags["inventory"], flags["key_path"])
+    return Destination(playbooks, read_site(playbooks))
+
+
+def _clients(flags: dict[str, Any], destination: Destination | None) -> int:
+    wanted: int | None = flags["clients"]
+    if destination is None:
+        return _CLIENTS if wanted is None else wanted
+    there = destination.site.clients
+    if not there or wanted not in (None, len(there)):
+        raise StartupError(
+            f"the inventory {flags['inventory']} has {plural(len(there), 'client')}, so data are split among as many; "
+            + ("leave out --clients" if there else "name hosts in its group clients")
         )
+    return len(there)
+
+
+def _send(dealt: Dealt, destination: Destination, display: SplitDisplay) -> None:
+    shards = shards_of_clients(destination.site, dealt.clients)
+    with ended_by_signals("sending"):
+        with display.sending() as see:
+            sent = send_shards(destination.playbooks, shards, see=see)
+        display.sent(sent)
 
 
 def _start(flags: dict[str, Any]) -> Start:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -19,8 +21,12 @@ from rich.text import Text
 from client.datasets.partition import Partition
 from fedtier.rounds import Head
 from fedtier.upstream import file_sha256
+from fedtier_cli.deploying.ansible_run import See
+from fedtier_cli.deploying.live_display import DeployLive
+from fedtier_cli.deploying.shipping import Sent
 from fedtier_cli.processes import as_json_line
-from fedtier_cli.situation import plural, short
+from fedtier_cli.progress import named
+from fedtier_cli.situation import plural, short, size
 from fedtier_cli.splitting import Dealt, Recipe
 
 _ALL_SHOWN: Final = 20
@@ -51,6 +57,15 @@ class SplitDisplay(ABC):
     @abstractmethod
     def published(self, place: str, head: Head) -> None:
         """Say that the initial model is round 0."""
+
+    @contextmanager
+    def sending(self) -> Iterator[See | None]:
+        """Give what is to see how shards are sent, while they are."""
+        yield None
+
+    @abstractmethod
+    def sent(self, sent: Sequence[Sent]) -> None:
+        """Say which shards are on their hosts now."""
 
 
 class SplitFacts(SplitDisplay):
@@ -90,6 +105,12 @@ class SplitFacts(SplitDisplay):
     def published(self, place: str, head: Head) -> None:
         """Print where it is, and the newest round."""
         self._print("published", round=0, place=place, newest=head.round)
+
+    def sent(self, sent: Sequence[Sent]) -> None:
+        """Print every shard."""
+        for shard in sent:
+            where = {"client": shard.client_id, "host": shard.host}
+            self._print("sent", **where, sha256=shard.sha256, bytes=shard.size, new=shard.is_new)
 
     def _print(self, event: str, **members: Any) -> None:
         click.echo(as_json_line({"event": event, **members}))
@@ -131,6 +152,28 @@ class SplitTables(SplitDisplay):
         """Print where it is, and the newest round where that is another."""
         newest = f"; the newest round is {head.round}" if head.round else ""
         click.echo(f"published as round 0 at {place}{newest}")
+
+    @contextmanager
+    def sending(self) -> Iterator[See | None]:
+        """Show all hosts, on a terminal."""
+        if not self._console.is_terminal:
+            yield None
+            return
+        with DeployLive(self._console) as live:
+            live.step("sending shards")
+            yield live.play
+
+    def sent(self, sent: Sequence[Sent]) -> None:
+        """Print which host has whose shard, and how many were sent."""
+        hosts: dict[str, list[Sent]] = {}
+        for shard in sent:
+            hosts.setdefault(shard.host, []).append(shard)
+        for host, shards in hosts.items():
+            names, total = named([shard.client_id for shard in shards]), sum(shard.size for shard in shards)
+            names, total = named([shard.client_id for shard in shards]), sum(shard.size for shard in shards)
+            click.echo(f"{host} has {names}, {size(total)}")
+        new = sum(shard.is_new for shard in sent)
+        click.echo(f"{plural(new, 'shard')} sent, {len(sent) - new} were there; all have the SHA-256 that they should")
 
 
 def described(partition: Partition) -> str:

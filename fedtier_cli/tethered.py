@@ -24,7 +24,7 @@ def tethered(program: Sequence[str]) -> list[str]:
     Parameters
     ----------
     program : sequence of str
-        Path and arguments; the path ``fedtier`` is the console script.
+        Path, or a name on the PATH, and arguments; ``fedtier`` is the console script.
     """
     # -P: a folder named like one of our packages, where the user happens to be, is not imported.
     return [sys.executable, "-P", "-m", "fedtier_cli.tethered", str(os.getpid()), *program]
@@ -43,6 +43,6 @@ if __name__ == "__main__":
     _end_with(int(started_by))
     if path != _FEDTIER:
         # The path was given by our own code; no shell is wanted.
-        os.execv(path, [path, *arguments])  # nosec B606 # noqa: S606
+        os.execvp(path, [path, *arguments])  # nosec B606 # noqa: S606
     sys.argv[:] = [_FEDTIER, *arguments]
     runpy.run_module("fedtier_cli.main", run_name="__main__")

@@ -13,9 +13,10 @@ from typing import Final
 from fedtier.bucket import connect
 from fedtier.problems import StartupError
 from fedtier.rounds import ClientSettings
-from fedtier.store import RoundStore, StoreCorrupt, StoreUnavailable
+from fedtier.store import RoundStore
 from fedtier_cli.local_keys import LocalKeys
 from fedtier_cli.processes import Child, Children, Ended, Event, Fact, RunFailed, has_ended
+from fedtier_cli.run_store import RunStore
 from fedtier_cli.rundir import Federation, RunDirectory, label
 from fedtier_cli.seaweed import HOST, REGION, Seaweed
 from fedtier_cli.seaweed_credentials import Credentials
@@ -82,7 +83,7 @@ class TierSettings:
         return f"jobs/{label(self.task)}.safetensors"
 
 
-class EmbeddedStore:
+class EmbeddedStore(RunStore):
     """The embedded S3 of a run and what is published in it.
 
     Parameters
@@ -94,22 +95,9 @@ class EmbeddedStore:
     """
 
     def __init__(self, server: Seaweed, bucket_key: str, log: Path) -> None:
+        super().__init__(embedded_rounds(server.endpoint, server.bucket, bucket_key, server.credentials))
         self.server = server
         self.log = log
-        self.rounds = embedded_rounds(server.endpoint, server.bucket, bucket_key, server.credentials)
-
-    def newest_round(self) -> int | None:
-        """Return the newest published round, or None where nothing is published.
-
-        Raises
-        ------
-        StartupError
-        """
-        try:
-            stored = self.rounds.read_head()
-        except (StoreUnavailable, StoreCorrupt) as error:
-            raise StartupError(str(error)) from None
-        return None if stored is None else stored.head.round
 
     def require_alive(self) -> None:
         """Raise `RunFailed` when the server has ended by itself."""
@@ -182,16 +170,23 @@ def start_master(
         "--bucket-key": settings.bucket_key,
         "--state-dir": run.state("master"),
         "--port": 0,
-        "--threshold": settings.threshold,
-        "--rounds": settings.last_round,
-        **_sampling_flags(settings.sampling),
-        **_training_flags(settings.client),
-        "--lr-decay": settings.lr_decay,
+        **training_flags(settings),
         "--web-model": initial_model,
         "--grace": GRACE,
     }
     environment = {**store.server.environment(), **keys.of_servers}
     return children.start("master", _arguments("master", flags), environment=environment)
+
+
+def training_flags(settings: TierSettings) -> dict[str, object]:
+    """Return what a master is told of a training run, by its flags; None where one is left out."""
+    return {
+        "--threshold": settings.threshold,
+        "--rounds": settings.last_round,
+        **_sampling_flags(settings.sampling),
+        **_client_flags(settings.client),
+        "--lr-decay": settings.lr_decay,
+    }
 
 
 def _sampling_flags(sampling: Sampling | None) -> dict[str, object]:
@@ -200,7 +195,7 @@ def _sampling_flags(sampling: Sampling | None) -> dict[str, object]:
     return {"--clients": sampling.clients, "--fraction": sampling.fraction, "--seed": sampling.seed}
 
 
-def _training_flags(client: ClientSettings) -> dict[str, object]:
+def _client_flags(client: ClientSettings) -> dict[str, object]:
     return {
         "--epoch": client.epochs,
         "--batch-size": client.batch_size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Final
@@ -39,14 +40,30 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
     Left out are our own settings, which are meant for the run and not for its tiers.
     """
-    kept = {name: value for name, value in environment.items() if not name.startswith("FEDTIER_")}
+    kept = without_own_settings(environment)
     keep_to_this_machine(kept)
     return kept
 
 
+def without_own_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment without our settings, which are meant for a run and not for its processes."""
+    return {name: value for name, value in environment.items() if not name.startswith("FEDTIER_")}
+
+
 def keep_to_this_machine(environment: MutableMapping[str, str]) -> None:
     """Have programs with this environment reach loopback without a proxy, and know no S3 but the one they are told."""
-    for name in [name for name in environment if name.startswith("AWS_")]:
-        del environment[name]
+    forget_s3(environment)
     for name in ("NO_PROXY", "no_proxy"):
         environment[name] = ",".join(dict.fromkeys([*filter(None, [environment.get(name)]), *_DIRECT]))
+
+
+def forget_s3(environment: MutableMapping[str, str]) -> None:
+    """Have programs with this environment know no S3."""
+    for name in [name for name in environment if name.startswith("AWS_")]:
+        del environment[name]
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person at this place would write it."""
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative

@@ -11,10 +11,11 @@ from client.datasets.partition import Partition
 from client.task import BUILT_IN
 from fedtier.rounds import ClientSettings
 from fedtier_cli.display import LineDisplay
-from fedtier_cli.local import LocalOptions, Surroundings, prepared
+from fedtier_cli.local import LocalOptions, prepared
 from fedtier_cli.local_clients import dealt, process_count
 from fedtier_cli.local_flags import client_settings
 from fedtier_cli.tiers import TierSettings
+from fedtier_cli.training_run import Surroundings
 from tests.fedtier_cli.runs import train_tiny, write_points
 
 NOT_GIVEN = dict.fromkeys(["epoch", "batch_size", "lr", "optimizer", "momentum", "weight_decay", "prox_mu"])

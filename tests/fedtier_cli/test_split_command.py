@@ -157,9 +157,12 @@ def test_every_seed_that_is_taken_is_one_that_models_can_be_drawn_from() -> None
     assert split("--seed", 2**63).exit_code == 2
 
 
-def test_an_ssh_key_is_not_used_and_must_exist() -> None:
+def test_an_ssh_key_belongs_to_an_inventory_and_must_exist() -> None:
     Path("key").touch()
-    assert "copies nothing to other hosts, so the shards stay in shards" in split("--key_path", "key").stderr
+    assert "--key_path is the SSH key for the hosts of an inventory; give --inventory too" in refused(
+        "--key_path", "key"
+    )
+    assert not Path("shards").exists()
     result = split("--key_path", "none")
     assert (result.exit_code, "'none' does not exist" in result.stderr) == (2, True)
 

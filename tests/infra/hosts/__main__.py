@@ -36,7 +36,9 @@ def main() -> None:
     _keep(groups, flags.inventory)
 
 
-def site(*, workers: int, clients: int, master: bool = True, balancer: bool = True, s3: bool = True) -> dict[str, list[str]]:
+def site(
+    *, workers: int, clients: int, master: bool = True, balancer: bool = True, s3: bool = True
+) -> dict[str, list[str]]:
     """Return the groups of a site with a host for each member."""
     return {
         "master_aggregator": ["master-0"] * master,

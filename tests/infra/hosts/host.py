@@ -53,7 +53,14 @@ class Host:
     """
 
     def __init__(
-        self, name: str, address: str, folder: Path, base: Path, ssh: Ssh, shared: Iterable[Path], written: Iterable[Path]
+        self,
+        name: str,
+        address: str,
+        folder: Path,
+        base: Path,
+        ssh: Ssh,
+        shared: Iterable[Path],
+        written: Iterable[Path],
     ) -> None:
         self.name = name
         self.address = address
@@ -151,7 +158,9 @@ class Host:
             self.ssh_command(*words), input=stdin, capture_output=True, text=True, timeout=timeout, check=False
         )
         if check and done.returncode:
-            raise RuntimeError(f"{shlex.join(words)} on {self.name}: status {done.returncode}\n{done.stdout}{done.stderr}")
+            raise RuntimeError(
+                f"{shlex.join(words)} on {self.name}: status {done.returncode}\n{done.stdout}{done.stderr}"
+            )
         return done
 
     def _let_go(self) -> None:

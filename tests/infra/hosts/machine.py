@@ -21,7 +21,9 @@ CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 def apt_sources() -> str:
     """Return the machine's lines of Debian's own packages, as in ``sources.list``."""
     printed = _output("apt-get", "indextargets", "--format", _SOURCES)
-    return "".join(f"{line.split(maxsplit=2)[2]}\n" for line in printed.splitlines() if line.startswith("Packages Debian "))
+    return "".join(
+        f"{line.split(maxsplit=2)[2]}\n" for line in printed.splitlines() if line.startswith("Packages Debian ")
+    )
 
 
 def apt_settings() -> str:

@@ -32,7 +32,7 @@ useradd --create-home --shell /bin/bash {USER}
 echo '{USER} ALL=(ALL) NOPASSWD: ALL' >/etc/sudoers.d/{USER}
 chmod 0440 /etc/sudoers.d/{USER}
 rm -f /etc/ssh/ssh_host_*
-systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer systemd-networkd-wait-online.service console-getty.service
+systemctl mask --quiet apt-daily.timer apt-daily-upgrade.timer console-getty.service
 mkdir -p /var/log/journal
 printf '#!/bin/sh\\nexit 101\\n' >/usr/sbin/policy-rc.d
 chmod 0755 /usr/sbin/policy-rc.d

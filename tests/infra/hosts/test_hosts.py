@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ def test_a_user_comes_in_and_becomes_root(host: Host) -> None:
 
 
 def test_a_command_that_fails_tells_what_it_printed(host: Host) -> None:
-    with pytest.raises(RuntimeError, match="worker-0: status 2\n.*no-such-file"):
+    with pytest.raises(RuntimeError, match=r"worker-0: status 2\n.*no-such-file"):
         host.ssh("ls", "/no-such-file")
 
 
@@ -73,7 +74,10 @@ def test_a_killed_host_is_gone_at_once_and_comes_back_with_its_files(host: Host)
 
 
 def test_a_reboot_starts_what_is_enabled(host: Host) -> None:
-    unit = "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo up >>/var/lib/boots'\n[Install]\nWantedBy=multi-user.target\n"
+    unit = (
+        "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'echo up >>/var/lib/boots'\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    )
     host.ssh("sudo", "tee", "/etc/systemd/system/counts-boots.service", stdin=unit)
     host.ssh("sudo", "systemctl", "enable", "counts-boots.service")
     before = host.ssh("cat", "/proc/sys/kernel/random/boot_id", "/proc/1/stat").stdout
@@ -87,7 +91,9 @@ def test_a_reboot_starts_what_is_enabled(host: Host) -> None:
 
 
 def test_the_other_hosts_do_not_see_a_kill(hosts: Hosts) -> None:
-    with subprocess.Popen(hosts["client-0"].ssh_command("cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+    with subprocess.Popen(
+        hosts["client-0"].ssh_command("cat"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as running:
         assert running.stdin is not None
         assert running.stdout is not None
         hosts["master-0"].kill()
@@ -102,7 +108,7 @@ def test_ansible_finds_them_by_the_inventory(hosts: Hosts, tmp_path: Path) -> No
     inventory = hosts.write_inventory(tmp_path / "hosts.yml", federation="tested")
 
     done = subprocess.run(
-        [sys.executable, "-m", "ansible", "all", "--inventory", str(inventory), "--module-name", "ping"],
+        [sys.executable, "-m", "ansible", "adhoc", "all", "--inventory", str(inventory), "--module-name", "ping"],
         capture_output=True,
         text=True,
         check=False,
@@ -135,16 +141,10 @@ def test_nothing_is_left_of_hosts_whose_starter_was_killed(tmp_path: Path) -> No
         starter.send_signal(signal.SIGKILL)
 
         for descriptor in watched:  # readable when the process is gone
-            assert select_readable(descriptor)
+            assert select.select([descriptor], [], [], 60)[0]
             os.close(descriptor)
     assert host_line.startswith("client-0")
     assert not [path for path in Path("/proc").glob("[0-9]*/mounts") if str(tmp_path) in _read(path)]
-
-
-def select_readable(descriptor: int) -> bool:
-    import select
-
-    return bool(select.select([descriptor], [], [], 60)[0])
 
 
 def _traces_of(folder: Path, host: Host) -> list[Path]:

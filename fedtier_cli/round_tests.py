@@ -1,4 +1,4 @@
-"""The tests of a local run's models: a process beside the run that tests rounds as they are published."""
+"""The tests of a run's models: a process beside the run that tests rounds as they are published."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fedtier_cli.display import Display
 from fedtier_cli.evaluation import Evaluator, RoundScore, evaluated_rounds, write_csv
 from fedtier_cli.goal import Goal
 from fedtier_cli.history import published_rounds
-from fedtier_cli.local import LocalRun
 from fedtier_cli.processes import Child, Ended, Event, Fact, status_in_words
+from fedtier_cli.training_run import Run
 
 PROGRAM: Final = "evaluate"
 _LOOK_EVERY: Final = "0.5"
@@ -27,12 +27,12 @@ class RoundTests:
 
     Parameters
     ----------
-    run : LocalRun
+    run : Run
     goal : Goal
     display : Display
     """
 
-    def __init__(self, run: LocalRun, goal: Goal, display: Display) -> None:
+    def __init__(self, run: Run, goal: Goal, display: Display) -> None:
         self._run = run
         self._goal = goal
         self._display = display
@@ -97,7 +97,7 @@ def _score(members: Any) -> RoundScore:
     return RoundScore(**{name: members[name] for name in names})
 
 
-def scores_so_far(run: LocalRun, display: Display) -> Iterator[RoundScore]:
+def scores_so_far(run: Run, display: Display) -> Iterator[RoundScore]:
     """Yield the rounds that were tested before on the same data, oldest first; no model is tested.
 
     Raises
@@ -115,7 +115,7 @@ def scores_so_far(run: LocalRun, display: Display) -> Iterator[RoundScore]:
             yield RoundScore.of(published, found, known=True)
 
 
-def show_scores(run: LocalRun, display: Display) -> list[RoundScore]:
+def show_scores(run: Run, display: Display) -> list[RoundScore]:
     """Show a table of all published rounds and write it down; only what was not tested before is tested.
 
     Raises

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# Brings this checkout to all hosts, workers one after the other; a round in progress goes on.
+set -euo pipefail
+# shellcheck source=infra/ansible/play.sh
+source "$(dirname -- "${BASH_SOURCE[0]}")/play.sh"
+
+if [[ "${1:-}" == --help || "${1:-}" == -h ]]; then
+    usage upgrade.sh "Brings this checkout to all hosts, workers one after the other; a round in progress goes on."
+    exit
+fi
+play upgrade "$@"

@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# Sourced by test.sh after setup.sh: what the tests of `infra` need besides the Python packages of the project.
+
+lint_venv="${checkout:?is set by setup.sh}/.venv-lint"
+
+infra_programs=(mmdebstrap systemd-nspawn ssh ssh-keygen unshare)
+infra_packages=(mmdebstrap systemd-container openssh-client util-linux)
+
+# Print in a few words why hosts for tests cannot run here; nothing when they can.
+why_no_hosts() {
+    if [[ "$(uname -s)" != Linux ]] || ! command -v apt-get >/dev/null; then
+        printf 'hosts of its own need Debian'
+    elif ((EUID != 0)); then
+        printf 'hosts of its own need root'
+    fi
+}
+
+# Install Debian's packages that hosts for tests need, and have apt know what there is.
+install_infra_packages() {
+    local missing=() program
+    for program in "${infra_programs[@]}"; do
+        command -v "$program" >/dev/null || missing+=("$program")
+    done
+    # shellcheck disable=SC2016 # apt expands it
+    # The root of the hosts is made from where this machine's own packages come from.
+    if ((${#missing[@]})) || [[ -z "$(apt-get indextargets --format '$(FILENAME)' 'Created-By: Packages')" ]]; then
+        say "updating the lists of Debian's packages"
+        quietly apt-get update
+    fi
+    if ((${#missing[@]})); then
+        say "installing Debian's packages for hosts of tests: ${infra_packages[*]}"
+        DEBIAN_FRONTEND=noninteractive quietly apt-get install --yes --no-install-recommends "${infra_packages[@]}"
+    fi
+}
+
+# Make the environment of checkov and ansible-lint, whose own packages do not suit those of the project.
+set_up_lint() {
+    local stamp="$lint_venv/set-up" wanted python
+    wanted="$(printf '%s\n' "$lint_venv" && cat "$checkout/scripts/lint-constraints.txt")"
+    [[ -x "$lint_venv/bin/checkov" && "$(cat "$stamp" 2>/dev/null)" == "$wanted" ]] && return
+    say "setting up checkov and ansible-lint in $lint_venv (first time only, about a minute)"
+    python="$(find_python)"
+    rm -rf "$lint_venv"
+    quietly "$python" -m venv "$lint_venv" || return
+    quietly "$lint_venv/bin/python" -m pip install --requirement "$checkout/scripts/lint-constraints.txt" || return
+    printf '%s\n' "$wanted" >"$stamp"
+}
