@@ -119,7 +119,7 @@ def _not_left_alone(run: RemoteRun, display: Display) -> Iterator[None]:
         except StartupError as error:
             display.note(f"clients may still run, which infra/ansible/stop.sh ends with the servers: {error}")
         else:
-            display.note("all clients are stopped; the servers go on, and the same call does too")
+            display.note("all clients are stopped; the servers stay, and the same call goes on with the round")
         raise
 
 
