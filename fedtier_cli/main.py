@@ -46,7 +46,7 @@ _HELP: Final = {
     "train": "Run a whole federation on this machine.",
     "up": "Start S3, a master and workers on this machine.",
     "s3": "Run an S3 server for a federation that has none, behind a proxy that does TLS.",
-    "split": "Split a data set among clients, and publish the initial model.",
+    "split": "Split a data set among clients, send the shards, publish the initial model.",
     "convert": "Make a safetensors file of a PyTorch checkpoint.",
     "status": "Show the open round, and how far it is.",
     "rounds": "List the published rounds.",

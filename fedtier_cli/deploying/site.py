@@ -246,6 +246,11 @@ def site_of(value: object, inventory: Path) -> Site:
         site = Site.model_validate(value)
     except ValidationError as error:
         raise StartupError(f"the inventory {inventory} gives no federation: {first_error(error)}; mend it") from None
+    masters = site.group("master_aggregator")
+    if len(masters) != 1:
+        raise StartupError(
+            f"the inventory {inventory} has {len(masters)} hosts in the group master_aggregator; put exactly one there"
+        )
     ids = [client for host in site.hosts for client in host.client_ids]
     twice = next((client for client in ids if ids.count(client) > 1), None)
     if twice is not None:

@@ -94,7 +94,7 @@ class Said:
 TerraformEvent: TypeAlias = Planned | ResourceStep | Diagnostic | Stopping | Said
 
 _STOPPING: Final = (
-    "Terraform is told to stop; it finishes what it has begun. Another Ctrl-C makes it hurry, and forget what it made"
+    "Terraform is told to stop; it finishes what it has begun. Another Ctrl-C makes it hurry, and may make it forget"
 )
 _STEPS: Final = {
     "apply_start": Step.STARTED,
@@ -112,8 +112,9 @@ def terraform_event(line: bytes) -> TerraformEvent:
     if kind == "planned_change":
         change = _mapping(members, "change")
         return Planned(_address(change), str(change.get("action", "")))
-    if kind in _STEPS:
-        hook = _mapping(members, "hook")
+    hook = _mapping(members, "hook")
+    # A data source that is read goes the same way, and is nothing that anybody waits for.
+    if kind in _STEPS and hook.get("action") != "read":
         return ResourceStep(
             _address(hook), str(hook.get("action", "")), _STEPS[kind], float(hook.get("elapsed_seconds") or 0)
         )

@@ -1,9 +1,8 @@
-# What the variables refuse, each by its own sentence.
+# What the variables refuse. A run has many wrong values, since each costs a start of the provider; all must be refused.
 
 mock_provider "aws" {
-  mock_data "aws_availability_zones" {
-    defaults = { names = ["ap-northeast-2a", "ap-northeast-2b"] }
-  }
+  override_during = plan
+  source          = "./tests/mocks"
 }
 
 variables {
@@ -11,344 +10,147 @@ variables {
   ssh_cidrs = ["203.0.113.7/32"]
 }
 
-run "ssh_from_everywhere" {
+run "ssh_from_everywhere_and_what_else_is_out_of_bounds" {
   command = plan
 
   variables {
-    ssh_cidrs = ["0.0.0.0/0"]
+    ssh_cidrs             = ["0.0.0.0/0"]
+    client_cidrs          = ["everywhere"]
+    number_of_workers     = 0
+    number_of_clients     = -1
+    region                = "seoul"
+    federation            = "a-federation-of-too-many-letters"
+    master_instance_type  = "m7g.large"
+    worker_instance_type  = "c6gn.large"
+    client_instance_type  = "a1.large"
+    master_volume_size    = 4
+    worker_volume_size    = 15
+    client_volume_size    = 20000
+    key_pair              = " "
+    vpc_cidr              = "10.0.0.0/8"
+    availability_zones    = ["ap-northeast-2a", "ap-northeast-2a"]
+    vpc_id                = "vpc-0123456789abcdef0"
+    bucket_name           = "my.models"
+    bucket_key            = "jobs/mnist"
+    old_rounds_after_days = 29
+    master_port           = 80
+    worker_port           = 443
+    load_balancer_port    = 70000
   }
 
-  expect_failures = [var.ssh_cidrs]
+  expect_failures = [
+    var.ssh_cidrs,
+    var.client_cidrs,
+    var.number_of_workers,
+    var.number_of_clients,
+    var.region,
+    var.federation,
+    var.master_instance_type,
+    var.worker_instance_type,
+    var.client_instance_type,
+    var.master_volume_size,
+    var.worker_volume_size,
+    var.client_volume_size,
+    var.key_pair,
+    var.vpc_cidr,
+    var.availability_zones,
+    var.vpc_id,
+    var.bucket_name,
+    var.bucket_key,
+    var.old_rounds_after_days,
+    var.master_port,
+    var.worker_port,
+    var.load_balancer_port,
+  ]
 }
 
-run "ssh_from_everywhere_by_ipv6" {
+run "ssh_from_everywhere_by_ipv6_and_what_has_no_form" {
   command = plan
 
   variables {
-    ssh_cidrs = ["203.0.113.7/32", "::/0"]
+    ssh_cidrs                = ["203.0.113.7/32", "::/0"]
+    number_of_workers        = 1.5
+    federation               = "Fedtier"
+    master_instance_type     = "large"
+    worker_instance_type     = "m6i"
+    client_instance_type     = "C6I.large"
+    client_volume_size       = 30.5
+    vpc_cidr                 = "10.42.0.0/28"
+    vpc_id                   = "mine"
+    subnet_ids               = ["subnet-0a"]
+    bucket_key               = "../mnist.safetensors"
+    delete_rounds_after_days = 30
   }
 
-  expect_failures = [var.ssh_cidrs]
+  expect_failures = [
+    var.ssh_cidrs,
+    var.number_of_workers,
+    var.federation,
+    var.master_instance_type,
+    var.worker_instance_type,
+    var.client_instance_type,
+    var.client_volume_size,
+    var.vpc_cidr,
+    var.vpc_id,
+    var.bucket_key,
+    var.delete_rounds_after_days,
+  ]
 }
 
-run "ssh_from_both_halves_of_the_internet" {
+run "ssh_from_both_halves_of_the_internet_and_a_subnet_twice" {
   command = plan
 
   variables {
-    ssh_cidrs = ["0.0.0.0/1", "128.0.0.0/1"]
-  }
-
-  expect_failures = [var.ssh_cidrs]
-}
-
-run "ssh_from_nowhere" {
-  command = plan
-
-  variables {
-    ssh_cidrs = []
-  }
-
-  expect_failures = [var.ssh_cidrs]
-}
-
-run "ssh_from_what_is_no_network" {
-  command = plan
-
-  variables {
-    ssh_cidrs = ["203.0.113.7"]
-  }
-
-  expect_failures = [var.ssh_cidrs]
-}
-
-run "clients_from_what_is_no_network" {
-  command = plan
-
-  variables {
-    client_cidrs = ["everywhere"]
-  }
-
-  expect_failures = [var.client_cidrs]
-}
-
-run "no_worker" {
-  command = plan
-
-  variables {
-    number_of_workers = 0
-  }
-
-  expect_failures = [var.number_of_workers]
-}
-
-run "half_a_worker" {
-  command = plan
-
-  variables {
-    number_of_workers = 1.5
-  }
-
-  expect_failures = [var.number_of_workers]
-}
-
-run "fewer_clients_than_none" {
-  command = plan
-
-  variables {
-    number_of_clients = -1
-  }
-
-  expect_failures = [var.number_of_clients]
-}
-
-run "no_region" {
-  command = plan
-
-  variables {
-    region = "seoul"
-  }
-
-  expect_failures = [var.region]
-}
-
-run "long_federation" {
-  command = plan
-
-  variables {
-    federation = "a-federation-of-too-many-letters"
-  }
-
-  expect_failures = [var.federation]
-}
-
-run "federation_in_capitals" {
-  command = plan
-
-  variables {
-    federation = "Fedtier"
-  }
-
-  expect_failures = [var.federation]
-}
-
-run "master_of_another_processor" {
-  command = plan
-
-  variables {
-    master_instance_type = "m7g.large"
-  }
-
-  expect_failures = [var.master_instance_type]
-}
-
-run "worker_of_another_processor" {
-  command = plan
-
-  variables {
-    worker_instance_type = "c6gn.large"
-  }
-
-  expect_failures = [var.worker_instance_type]
-}
-
-run "client_of_no_type" {
-  command = plan
-
-  variables {
-    client_instance_type = "large"
-  }
-
-  expect_failures = [var.client_instance_type]
-}
-
-run "tiny_master_disk" {
-  command = plan
-
-  variables {
-    master_volume_size = 4
-  }
-
-  expect_failures = [var.master_volume_size]
-}
-
-run "tiny_worker_disk" {
-  command = plan
-
-  variables {
-    worker_volume_size = 15
-  }
-
-  expect_failures = [var.worker_volume_size]
-}
-
-run "huge_client_disk" {
-  command = plan
-
-  variables {
-    client_volume_size = 20000
-  }
-
-  expect_failures = [var.client_volume_size]
-}
-
-run "no_key_pair" {
-  command = plan
-
-  variables {
-    key_pair = " "
-  }
-
-  expect_failures = [var.key_pair]
-}
-
-run "wide_vpc" {
-  command = plan
-
-  variables {
-    vpc_cidr = "10.0.0.0/8"
-  }
-
-  expect_failures = [var.vpc_cidr]
-}
-
-run "zone_twice" {
-  command = plan
-
-  variables {
-    availability_zones = ["ap-northeast-2a", "ap-northeast-2a"]
-  }
-
-  expect_failures = [var.availability_zones]
-}
-
-run "vpc_without_subnets" {
-  command = plan
-
-  variables {
-    vpc_id = "vpc-0123456789abcdef0"
-  }
-
-  expect_failures = [var.vpc_id]
-}
-
-run "vpc_that_is_none" {
-  command = plan
-
-  variables {
-    vpc_id     = "mine"
-    subnet_ids = ["subnet-0a"]
-  }
-
-  expect_failures = [var.vpc_id]
-}
-
-run "subnets_without_vpc" {
-  command = plan
-
-  variables {
-    subnet_ids = ["subnet-0a"]
-  }
-
-  expect_failures = [var.vpc_id]
-}
-
-run "subnet_twice" {
-  command = plan
-
-  variables {
+    ssh_cidrs  = ["0.0.0.0/1", "128.0.0.0/1"]
     subnet_ids = ["subnet-0a", "subnet-0a"]
+    bucket_key = "jobs//mnist.safetensors"
     vpc_id     = "vpc-0123456789abcdef0"
   }
 
-  expect_failures = [var.subnet_ids]
+  expect_failures = [
+    var.ssh_cidrs,
+    var.subnet_ids,
+    var.bucket_key,
+  ]
 }
 
-run "hosts_that_nobody_reaches" {
+run "ssh_from_nowhere_and_subnets_without_their_vpc" {
   command = plan
 
   variables {
+    ssh_cidrs  = []
+    subnet_ids = ["subnet-0a"]
+  }
+
+  expect_failures = [
+    var.ssh_cidrs,
+    var.vpc_id,
+  ]
+}
+
+run "ssh_from_no_network_and_hosts_that_nobody_reaches" {
+  command = plan
+
+  variables {
+    ssh_cidrs        = ["203.0.113.7"]
     public_addresses = false
   }
 
-  expect_failures = [var.public_addresses]
+  expect_failures = [
+    var.ssh_cidrs,
+    var.public_addresses,
+  ]
 }
 
-run "bucket_with_dots" {
+run "a_subnet_that_is_none" {
   command = plan
 
   variables {
-    bucket_name = "my.models"
+    vpc_id     = "vpc-0123456789abcdef0"
+    subnet_ids = ["mine"]
   }
 
-  expect_failures = [var.bucket_name]
-}
-
-run "bucket_key_without_extension" {
-  command = plan
-
-  variables {
-    bucket_key = "jobs/mnist"
-  }
-
-  expect_failures = [var.bucket_key]
-}
-
-run "bucket_key_that_climbs" {
-  command = plan
-
-  variables {
-    bucket_key = "../mnist.safetensors"
-  }
-
-  expect_failures = [var.bucket_key]
-}
-
-run "rounds_old_at_once" {
-  command = plan
-
-  variables {
-    old_rounds_after_days = 0
-  }
-
-  expect_failures = [var.old_rounds_after_days]
-}
-
-run "rounds_deleted_before_they_are_old" {
-  command = plan
-
-  variables {
-    delete_rounds_after_days = 7
-  }
-
-  expect_failures = [var.delete_rounds_after_days]
-}
-
-run "privileged_master_port" {
-  command = plan
-
-  variables {
-    master_port = 80
-  }
-
-  expect_failures = [var.master_port]
-}
-
-run "privileged_worker_port" {
-  command = plan
-
-  variables {
-    worker_port = 443
-  }
-
-  expect_failures = [var.worker_port]
-}
-
-run "no_port" {
-  command = plan
-
-  variables {
-    load_balancer_port = 70000
-  }
-
-  expect_failures = [var.load_balancer_port]
+  expect_failures = [
+    var.subnet_ids,
+  ]
 }

@@ -48,6 +48,6 @@ def life(terraform_here: tuple[str, dict[str, str]], tmp_path_factory: pytest.Te
     """The life of one site, lived before the first test that asks for it."""
     folder = tmp_path_factory.mktemp("life")
     with running_cloud(folder / "simulator.log") as cloud:
-        seen = live(site_in(folder / "terraform", cloud, *terraform_here), folder)
+        seen = live(site_in(folder / "checkout", cloud, *terraform_here), folder)
     print("seconds:", seen.seconds)
     return seen

@@ -18,6 +18,12 @@ def test_the_bucket_of_the_state_stays_as_it_is_and_is_not_destroyed(life: Life)
     assert "prevent_destroy" in life.state_refusal
 
 
+def test_a_vpc_that_is_there_is_used_and_left_as_it_is(life: Life) -> None:
+    network = {change for change in life.made if change.address.startswith("module.network.")}
+    assert network
+    assert life.planned_in_another_vpc == life.made - network
+
+
 def test_a_site_is_made_with_all_its_hosts(life: Life) -> None:
     assert {change.action for change in life.made} == {"create"}
     assert {name.removeprefix("fedtier-") for name in life.instances} == NAMES
@@ -82,6 +88,11 @@ def test_the_inventory_names_every_host_by_both_its_addresses(life: Life) -> Non
     assert listed["client-1"]["client_ids"] == ["client-1"]
 
 
+def test_the_inventory_lies_where_ansible_finds_it_and_goes_with_the_site(life: Life) -> None:
+    assert life.inventory == life.outputs["inventory"]
+    assert not life.is_inventory_left
+
+
 def test_the_inventory_says_where_the_site_is(life: Life) -> None:
     dns = life.outputs["load_balancer_dns"]
     assert life.outputs["inventory"]["all"]["vars"] == {
@@ -136,6 +147,9 @@ def test_more_clients_change_nothing_else(life: Life) -> None:
 
 
 def test_destroying_leaves_nothing(life: Life) -> None:
-    assert {change.action for change in life.removed} == {"delete"}
-    assert {change.address for change in life.removed} == {change.address for change in life.made | life.scaling}
+    removed = {change.address for change in life.removed if change.action == "delete"}
+    assert removed == {change.address for change in life.made | life.scaling}
+    assert {change for change in life.removed if change.action != "delete"} == {
+        Change("module.storage.aws_s3_bucket.models", "update")
+    }, "the bucket is told that it goes with its models"
     assert life.after == life.before

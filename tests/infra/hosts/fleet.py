@@ -126,6 +126,8 @@ def _variables(host: Host) -> dict[str, Any]:
         "address": host.address,
         "listen_address": host.address,
         "local_address": host.address,
+        # SeaweedFS listens on 127.0.0.1 besides, which all hosts share, those of other tests too.
+        "s3_backend_port": 18000 + int(host.address.rpartition(".")[2]),
     }
 
 

@@ -18,8 +18,12 @@ from tests.infra.hosts.root import USER
 SSH_PORT = 2222
 _BOOT = Path(__file__).with_name("boot.sh")
 _CGROUPS = Path("/sys/fs/cgroup")
-_SECONDS_TO_BOOT = 120.0
+_SECONDS_TO_BOOT = 300.0
 _SECONDS_TO_END = 60.0
+_WHY = (
+    "with an empty console, too many hosts may run for fs.inotify.max_user_instances, of which each takes about six; "
+    "end others, or raise it by sysctl"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,7 @@ class Host:
             except TimeoutError:
                 if self._process.poll() is not None:
                     break
-        raise RuntimeError(f"{self.name} did not boot; the end of its console:\n{self.console[-3000:]}")
+        raise RuntimeError(f"{self.name} did not boot; {_WHY}; the end of its console:\n{self.console[-3000:]}")
 
     def reboot(self) -> None:
         """Let it shut down in good order and boot again."""
