@@ -153,7 +153,9 @@ def running_cloud(log: Path) -> Iterator[Cloud]:
     surroundings = {**os.environ, "MOTO_AMIS_PATH": str(_IMAGES)}
     with (
         log.open("wb") as output,
-        subprocess.Popen(command, cwd=_CHECKOUT, env=surroundings, stdout=output, stderr=output) as process,
+        subprocess.Popen(
+            command, cwd=_CHECKOUT, env=surroundings, stdin=subprocess.PIPE, stdout=output, stderr=output
+        ) as process,
     ):
         try:
             cloud = Cloud(f"http://{HOST}:{port}")

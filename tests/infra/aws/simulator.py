@@ -5,11 +5,15 @@ Two things that `moto` gets wrong are put right here, so that the `.tf` files ne
 - A statement of a policy whose condition does not hold says nothing in AWS; in `moto` it denies. So a bucket that
   refuses plain HTTP refuses everybody there. The simulator speaks HTTP on loopback only, and stands for TLS.
 - The description of a rule from one security group to another is forgotten.
+
+It runs until its standard input is closed, as it is when the test that started it is killed.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from typing import Any
 
 from moto.ec2.models.security_groups import SecurityGroupRule
@@ -34,7 +38,13 @@ def _description(rule: SecurityGroupRule) -> str | None:
     return None
 
 
+def _end_with_whoever_started_it() -> None:
+    sys.stdin.read()
+    os._exit(0)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=_end_with_whoever_started_it, daemon=True).start()
     IAMPolicyStatement.is_action_permitted = _judge_as_by_tls  # type: ignore[method-assign, assignment]
     SecurityGroupRule.description = property(_description)  # type: ignore[method-assign, assignment]
     main(sys.argv[1:])
