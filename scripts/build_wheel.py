@@ -1,8 +1,8 @@
 """Build the wheel of this checkout once for each content: ``python -m scripts.build_wheel --to FOLDER``.
 
-Prints one JSON object: ``id``, which names the content (code, metadata, pinned versions), ``wheel``, its path, and
-``made``, whether it was built now. The same content has the same id on any machine, so that whoever installs it can
-tell by the id that nothing is to be done.
+Prints one JSON object: ``id``, which names the content (code, metadata, pinned versions), ``wheel``, its path,
+``made``, whether it was built now, ``requirements``, by extra, and ``pinned``, which names their versions. The same
+content has the same id on any machine, so that whoever installs it can tell by the id that nothing is to be done.
 """
 
 from __future__ import annotations
@@ -36,6 +36,12 @@ def shipped(checkout: Path) -> list[Path]:
         for pattern in ("*.py", "py.typed", *(Path(one).name for one in data)):
             found.update(path.relative_to(checkout) for path in (checkout / package).rglob(pattern))
     return sorted(found)
+
+
+def requirements(checkout: Path) -> dict[str, list[str]]:
+    """Return the packages that each extra needs beside our own; ``""`` is what all of them need."""
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {"": project["dependencies"], **project["optional-dependencies"]}
 
 
 def content_id(checkout: Path, files: list[Path]) -> str:
@@ -81,7 +87,9 @@ def main() -> None:
     name = content_id(checkout, files)
     found = next(_wheels(folder / name), None)
     wheel = found or build(checkout, files, folder / name)
-    print(json.dumps({"id": name, "wheel": str(wheel), "made": found is None}))
+    facts = {"id": name, "wheel": str(wheel), "made": found is None}
+    pinned = content_id(checkout, [Path(_PINNED)])
+    print(json.dumps({**facts, "requirements": requirements(checkout), "pinned": pinned}))
 
 
 if __name__ == "__main__":
