@@ -28,7 +28,7 @@ def pause(server: str | None, run_dir: Path | None, tls: Tls, as_json: bool) -> 
 
     Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """
-    _operate(chosen_server(server, run_dir, tls=tls), Upstream.pause_uploads, _paused_words, as_json)
+    _operate(chosen_server(server, run_dir, tls=tls, operates=True), Upstream.pause_uploads, _paused_words, as_json)
 
 
 @command("resume")
@@ -42,7 +42,7 @@ def resume(server: str | None, run_dir: Path | None, tls: Tls, as_json: bool) ->
 
     Ends with status 0 when done, 1 when the master refuses or is away, 2 for wrong flags, 130 by Ctrl-C.
     """
-    _operate(chosen_server(server, run_dir, tls=tls), Upstream.resume_uploads, _state_words, as_json)
+    _operate(chosen_server(server, run_dir, tls=tls, operates=True), Upstream.resume_uploads, _state_words, as_json)
 
 
 @command("close")
@@ -64,7 +64,7 @@ def close(
     """
     if (round_number is None) == (not whichever):
         raise click.UsageError("name the round to close, or give --open to close whichever is open; not both")
-    master = chosen_server(server, run_dir, tls=tls)
+    master = chosen_server(server, run_dir, tls=tls, operates=True)
     with asked(master, role="operator") as upstream:
         number = upstream.round_status().round if round_number is None else round_number
     if whichever:

@@ -32,6 +32,7 @@ from fedtier_cli.workplace import without_own_settings
 CLIENTS: Final = "clients"
 _TIMEOUTS: Final = Timeouts(connect=5.0, read=15.0)
 _TENSORBOARD_PORT: Final = 6006
+_SSH_PORT: Final = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,5 +164,9 @@ def _require_set_up(site: Site) -> None:
 
 
 def _tunnel(host: Host, port: int) -> list[str]:
-    program, *rest = host.ssh_command()
-    return [program, "-N", "-L", f"{port}:127.0.0.1:{port}", *rest]
+    """Return a call for a person, who can be asked, that brings a port of a host to this machine."""
+    ssh = host.ssh
+    key = [] if ssh.key is None else ["-i", str(ssh.key)]
+    where = ssh.host if ssh.user is None else f"{ssh.user}@{ssh.host}"
+    at = [] if ssh.port == _SSH_PORT else ["-p", str(ssh.port)]
+    return ["ssh", *ssh.options, *key, *at, "-N", "-L", f"{port}:127.0.0.1:{port}", where]

@@ -124,7 +124,8 @@ class RemoteClients(Clients):
         if published >= self._last_round and self._over_at is None:
             self._over_at = now
         if self._over_at is not None and self._going_on and now >= self._over_at + _LAST_WORDS:
-            self._display.note(f"{named(sorted(self._going_on))} did not say that they have finished")
+            silent = named(sorted(self._going_on))
+            self._display.note(f"the last round is published, and nothing was heard of the end of {silent}")
             self._going_on.clear()
 
     def stop(self) -> None:

@@ -74,7 +74,7 @@ def _train(run: RemoteRun, goal: Goal, clock: Callable[[], float], display: Disp
         run.hosts,
         run.children,
         last_round=goal.last_round,
-        end=lambda: _stop_clients(run),
+        end=lambda: _stop_clients(run.playbooks),
         clock=clock,
         display=display,
     )
@@ -86,7 +86,7 @@ def _train(run: RemoteRun, goal: Goal, clock: Callable[[], float], display: Disp
         run.playbooks.run("train", extra_vars=training_variables(run.options))
         return run.connection()
 
-    with _not_left_alone(run, display):
+    with not_left_alone(run.playbooks, display):
         reached = follow(run, clients, goal, servers, clock, display)
     run.children.stop(JOURNAL)
     return reached
@@ -108,18 +108,20 @@ def _as_variables(flags: Mapping[str, object]) -> dict[str, str]:
 
 
 @contextmanager
-def _not_left_alone(run: RemoteRun, display: Display) -> Iterator[None]:
+def not_left_alone(playbooks: Playbooks, display: Display) -> Iterator[None]:
     """Stop the clients when the run ends early; nobody would see what becomes of them. The servers stay."""
     try:
         yield
     except BaseException:
-        display.step("stopping the clients; the servers go on")
+        display.step("stopping the clients")
         try:
-            _stop_clients(run)
+            _stop_clients(playbooks)
         except StartupError as error:
-            display.note(f"the clients may still run: {error}")
+            display.note(f"clients may still run, which infra/ansible/stop.sh ends with the servers: {error}")
+        else:
+            display.note("all clients are stopped; the servers stay, and the same call goes on with the round")
         raise
 
 
-def _stop_clients(run: RemoteRun) -> None:
-    run.playbooks.run("stop_clients")
+def _stop_clients(playbooks: Playbooks) -> None:
+    playbooks.run("stop_clients")

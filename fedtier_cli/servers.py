@@ -73,11 +73,25 @@ def server_flags(function: _Decorated) -> _Decorated:
 
 
 def chosen_server(
-    server: str | None, run_dir: Path | None, environment: Mapping[str, str] = os.environ, *, tls: Tls = NO_TLS
+    server: str | None,
+    run_dir: Path | None,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    tls: Tls = NO_TLS,
+    operates: bool = False,
 ) -> Server:
     """Return the server that the flags name.
 
-    The token is the one of this program's environment, or else the operator's of a local run.
+    The token is the one of this program's environment, or else the operator's of a run.
+
+    Parameters
+    ----------
+    server : str or None
+    run_dir : Path or None
+    environment : Mapping of str to str
+    tls : Tls
+    operates : bool
+        Whether it has to be the master: workers answer questions, and take no orders.
 
     Raises
     ------
@@ -92,18 +106,24 @@ def chosen_server(
         raise StartupError(f"{run.path} does not say where its master is; name the server by --server URL")
     if recorded_site(run) is None:
         keep_to_this_machine(os.environ)
-    return running_master(run, federation, environment, tls=tls)
+    return running_master(run, federation, environment, tls=tls, operates=operates)
 
 
 def running_master(
-    run: RunDirectory, federation: Federation, environment: Mapping[str, str] = os.environ, *, tls: Tls = NO_TLS
+    run: RunDirectory,
+    federation: Federation,
+    environment: Mapping[str, str] = os.environ,
+    *,
+    tls: Tls = NO_TLS,
+    operates: bool = False,
 ) -> Server:
     """Return the server that a run asks, with the token of its operator unless the environment has another."""
     site = recorded_site(run)
     if site is None:
         return Server(federation.master, token_place(environment) or operator_token(run))
     token = token_place(environment) or TokenPlace(file=site.operator_token_file)
-    return Server(federation.master, token, tls if tls.ca_certs is not None else replace(tls, ca_certs=site.ca_certs))
+    believing = tls if tls.ca_certs is not None else replace(tls, ca_certs=site.ca_certs)
+    return Server(site.master_url if operates else federation.master, token, believing)
 
 
 @contextmanager

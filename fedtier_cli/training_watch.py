@@ -145,16 +145,16 @@ class Watch:
                 self._published += 1
         except (Unreachable, Problem) as error:
             # It may be starting again; when it ends for good, its end is an event.
-            self._see_away(str(error))
+            self._see_away(server, error)
             return 5 * _FASTEST_LOOK
         self._see_answer(server)
         self._progress.see_status(status, self._clock())
         return max(status.poll_after, _FASTEST_LOOK)
 
-    def _see_away(self, reason: str) -> None:
+    def _see_away(self, server: Upstream, reason: Unreachable | Problem) -> None:
         if not self._is_away and self._clock() - self._answered >= _TOLD_AFTER:
             self._is_away = True
-            self._display.note(f"the run goes on as soon as the server answers: {reason}")
+            self._display.note(f"{server.url} is away, and waited for: {reason}")
 
     def _see_answer(self, server: Upstream) -> None:
         self._answered = self._clock()

@@ -87,9 +87,9 @@ def aws(infrastructure_only: bool, key_path: Path | None, yes: bool, as_json: bo
     inventory = _inventory(flags)
     agree = _agreement(yes, as_json)
     with _ended_in_order(as_json) as display:
-        bring_up(_terraform(flags, display), inventory, display, agree)
+        was_asked = bring_up(_terraform(flags, display), inventory, display, agree)
         if not infrastructure_only:
-            set_up_hosts(Playbooks(inventory, key_path), display, agree)
+            set_up_hosts(Playbooks(inventory, key_path), display, _agreement(yes or was_asked, as_json))
 
 
 deploy.add_command(hosts)
@@ -98,15 +98,17 @@ deploy.add_command(aws)
 
 @command("destroy")
 @_terraform_flags
+@click.option("--delete-models", is_flag=True, help="Delete all round models, too, with their bucket.")
 @_yes_flag
 @json_flag
-def destroy(yes: bool, as_json: bool, **flags: Any) -> None:
+def destroy(delete_models: bool, yes: bool, as_json: bool, **flags: Any) -> None:
     """Remove everything from AWS that fedtier deploy aws made there; takes the same flags.
 
-    Round models stay, and it fails with them, unless the variable delete_models_on_destroy was true at the last deploy.
+    While there are round models it stops at their bucket, with the machines gone, unless --delete-models is given.
     """
+    agree = _agreement(yes, as_json)
     with _ended_in_order(as_json) as display:
-        tear_down(_terraform(flags, display), _inventory(flags), display, _agreement(yes, as_json))
+        tear_down(_terraform(flags, display), _inventory(flags), display, agree, delete_models=delete_models)
 
 
 def _terraform(flags: Mapping[str, Any], display: DeployDisplay) -> Terraform:
@@ -139,7 +141,7 @@ def _agreement(yes: bool, as_json: bool) -> Agree:
             return
         if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
             raise StartupError(f"{question} Nobody can be asked here; give --yes if you agree with what is shown above")
-        if not click.confirm(question.rstrip("?"), prompt_suffix="? "):
+        if not click.confirm(question):
             raise StartupError("nothing was changed, as you said")
 
     return agree

@@ -21,6 +21,8 @@ from fedtier_cli.interruption import Interrupted
 Agree = Callable[[str], None]
 """Asks a person a question; raises `StartupError` unless the answer is yes."""
 _SET_UP_SECONDS: Final = 3600.0
+_STORAGE: Final = "module.storage"
+_MODELS_GO: Final = "delete_models_on_destroy=true"
 _STOPPED: Final = (
     "Terraform has finished what it had begun, and its state says what is there; call the same again to go on"
 )
@@ -44,8 +46,13 @@ def set_up_hosts(playbooks: Playbooks, display: DeployDisplay, agree: Agree) -> 
     return site
 
 
-def bring_up(terraform: Terraform, inventory: Path, display: DeployDisplay, agree: Agree) -> None:
+def bring_up(terraform: Terraform, inventory: Path, display: DeployDisplay, agree: Agree) -> bool:
     """Have Terraform make what is missing, and write the inventory of the hosts.
+
+    Returns
+    -------
+    bool
+        Whether there was something to agree to.
 
     Raises
     ------
@@ -63,10 +70,22 @@ def bring_up(terraform: Terraform, inventory: Path, display: DeployDisplay, agre
         raise StartupError("Terraform has no output named inventory; is the checkout whole?")
     write_inventory(inventory, hosts)
     display.note(f"inventory written to {shown(inventory)}")
+    return bool(plan.changes)
 
 
-def tear_down(terraform: Terraform, inventory: Path, display: DeployDisplay, agree: Agree) -> None:
+def tear_down(
+    terraform: Terraform, inventory: Path, display: DeployDisplay, agree: Agree, *, delete_models: bool = False
+) -> None:
     """Have Terraform remove all that it made, and remove the inventory.
+
+    Parameters
+    ----------
+    terraform : Terraform
+    inventory : Path
+    display : DeployDisplay
+    agree : callable
+    delete_models : bool
+        Round models too; otherwise their bucket is not removed while it has some.
 
     Raises
     ------
@@ -74,9 +93,8 @@ def tear_down(terraform: Terraform, inventory: Path, display: DeployDisplay, agr
     """
     with _planned(terraform, display, destroy=True) as plan:
         if plan.changes:
-            agree("destroy all of these, for good?")
-            display.step("destroying")
-            _apply(terraform, plan, display)
+            agree(f"destroy all of these{' and all round models' if delete_models else ''}, for good?")
+            _destroy(terraform, plan, display, delete_models=delete_models)
         else:
             display.note("there is nothing to destroy")
     inventory.unlink(missing_ok=True)
@@ -128,6 +146,18 @@ def _apply(terraform: Terraform, plan: Plan, display: DeployDisplay) -> None:
     except Interrupted:
         display.note(_STOPPED)
         raise
+
+
+def _destroy(terraform: Terraform, plan: Plan, display: DeployDisplay, *, delete_models: bool) -> None:
+    if delete_models:
+        # Whether the bucket takes its models with it is decided by what was applied last, not by what is said now.
+        display.step("letting the bucket go with its models")
+        folder = plan.path.parent
+        change = terraform.plan(folder / "models", variables=[_MODELS_GO], targets=[_STORAGE])
+        _apply(terraform, change, display)
+        plan = terraform.plan(folder / "again", destroy=True)  # the one before is out of date
+    display.step("destroying")
+    _apply(terraform, plan, display)
 
 
 def _summary(site: Site, playbooks: Playbooks, *, changed: int) -> list[tuple[str, str]]:

@@ -89,7 +89,8 @@ class DeployLines(DeployDisplay):
             does = [group for group in host.groups if group != "clients"]
             if host.client_ids:
                 does.append(f"clients ({named(host.client_ids)})")
-            table.add_row(host.name, f"{host.ssh.host}:{host.ssh.port}", Text(", ".join(does)))
+            cells = (host.name, f"{host.ssh.host}:{host.ssh.port}", ", ".join(does))
+            table.add_row(*(Text(printable(cell)) for cell in cells))
         self._console.print(table)
 
     def resource(self, event: TerraformEvent) -> None:

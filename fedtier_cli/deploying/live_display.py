@@ -17,12 +17,7 @@ from fedtier_cli.deploying.boards import HostBoard, HostRow, ResourceBoard
 from fedtier_cli.deploying.display import DeployDisplay, DeployFacts
 from fedtier_cli.deploying.line_display import DeployLines, resource_line
 from fedtier_cli.deploying.plays import HostDone, Outcome, PlayEvent
-from fedtier_cli.deploying.terraform_events import (
-    ResourceStep,
-    Step,
-    TerraformEvent,
-    short_address,
-)
+from fedtier_cli.deploying.terraform_events import ResourceStep, Step, TerraformEvent, short_address
 
 _NOW: Final = {"create": "creating", "update": "updating", "delete": "deleting", "replace": "replacing"}
 _MARKS: Final = {Outcome.FAILED: "failed", Outcome.UNREACHABLE: "cannot be reached"}
@@ -57,7 +52,7 @@ class DeployLive(DeployLines):
         else:
             self._since.pop(event.address, None)
             mark = ("✗ ", "red") if event.step is Step.FAILED else ("✓ ", "green")
-            self._console.print(Text.assemble(mark, resource_line(event)), no_wrap=True, overflow="ellipsis")
+            self._console.print(Text.assemble(mark, resource_line(event)), soft_wrap=True)
 
     def play(self, event: PlayEvent) -> None:
         """Show where every host is; a task that failed stays."""

@@ -1,7 +1,7 @@
 """Runs the playbooks of ``infra/ansible`` and says, task by task and host by host, how they go.
 
-A playbook may be called again at any time: what is done already stays, so
-that is how to go on after a failure, a timeout or a Ctrl-C.
+A playbook may be called again at any time: what is done already stays, so that is how to go on after a failure, a
+timeout or a Ctrl-C.
 """
 
 from __future__ import annotations
@@ -20,14 +20,7 @@ from fedtier.problems import StartupError
 from fedtier_cli.deploying.ansible_run import SUCCESSFUL, TIMED_OUT, See, run_ansible
 from fedtier_cli.deploying.checkout import infrastructure
 from fedtier_cli.deploying.failures import failures_in_words
-from fedtier_cli.deploying.plays import (
-    HostDone,
-    HostTally,
-    Message,
-    Outcome,
-    PlayEvent,
-    Recap,
-)
+from fedtier_cli.deploying.plays import HostDone, HostTally, Message, Outcome, PlayEvent, Recap
 
 _DAY: Final = 86_400.0
 _BAD: Final = frozenset({Outcome.FAILED, Outcome.UNREACHABLE})
@@ -173,7 +166,9 @@ class _Course:
             away = any(failure.outcome is Outcome.UNREACHABLE for failure in self.failures)
             how = _REACH if away else _AGAIN
             return "\n".join([f"{playbook} did not finish", *failures_in_words(self.failures), how])
-        said = [f"  {line}" for line in self.messages[:_SHOWN_MESSAGES]]
+        # Warnings may come first.
+        start = next((number for number, line in enumerate(self.messages) if "ERROR" in line), 0)
+        said = [f"  {line}" for line in self.messages[start : start + _SHOWN_MESSAGES]]
         return "\n".join([f"{playbook} could not be run; Ansible says", *(said or ["  nothing"]), _AGAIN])
 
 

@@ -110,14 +110,28 @@ class Terraform:
         options = {"backend_config": self._backend, "reconfigure": True}
         self._call("init", self._timeouts.init, _GO_ON, **options)
 
-    def plan(self, path: Path, *, destroy: bool = False) -> Plan:
+    def plan(
+        self, path: Path, *, destroy: bool = False, variables: Sequence[str] = (), targets: Sequence[str] = ()
+    ) -> Plan:
         """Find out what is to be done, and write it to a file that is not there yet.
+
+        Parameters
+        ----------
+        path : Path
+            Of the file.
+        destroy : bool
+            Plan to remove everything.
+        variables : sequence of str
+            That win over the others, for this plan.
+        targets : sequence of str
+            Addresses to which the plan is kept; by default it is about everything.
 
         Raises
         ------
         StartupError
         """
-        options = {"out": str(path), "var_file": self._var_files, "var": self._variables, "destroy": destroy}
+        chosen = {"var_file": self._var_files, "var": [*self._variables, *variables], "target": list(targets)}
+        options = {"out": str(path), "destroy": destroy, **chosen}
         events = self._call("plan", self._timeouts.plan, _GO_ON, **options)
         return Plan(path, tuple(changes_of([event for event in events if isinstance(event, Planned)])))
 

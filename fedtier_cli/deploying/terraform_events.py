@@ -94,7 +94,7 @@ class Said:
 TerraformEvent: TypeAlias = Planned | ResourceStep | Diagnostic | Stopping | Said
 
 _STOPPING: Final = (
-    "Terraform is told to stop; it finishes what it has begun. Another Ctrl-C makes it hurry, and forget what it made"
+    "Terraform is told to stop; it finishes what it has begun. Another Ctrl-C makes it hurry, and may make it forget"
 )
 _STEPS: Final = {
     "apply_start": Step.STARTED,

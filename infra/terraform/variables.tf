@@ -241,8 +241,8 @@ variable "old_rounds_after_days" {
   default     = 30
 
   validation {
-    condition     = var.old_rounds_after_days == floor(var.old_rounds_after_days) && var.old_rounds_after_days >= 1
-    error_message = "old_rounds_after_days is a whole number from 1."
+    condition     = var.old_rounds_after_days == floor(var.old_rounds_after_days) && var.old_rounds_after_days >= 30
+    error_message = "old_rounds_after_days is a whole number from 30: S3 moves nothing to that class sooner."
   }
 }
 

@@ -207,6 +207,17 @@ def test_in_the_end_a_host_that_is_away_is_not_waited_for(lab: Lab) -> None:
     assert (lab.folder / "lab-2" / "connections").exists()
 
 
+def test_in_the_end_a_client_that_says_nothing_is_waited_for_a_minute(lab: Lab) -> None:
+    clients = lab.clients(lab.host("lab-1", "client-0", connections=[[BEFORE]]))
+    clients.listen()
+    clients.tend(100.0, 3)
+    clients.tend(159.0, 3)
+    assert clients.is_running
+    clients.tend(160.0, 3)
+    assert not clients.is_running
+    assert lab.said.getvalue().endswith("nothing was heard of the end of client-0\n")
+
+
 def test_stopping_stops_what_runs_on_the_hosts(lab: Lab) -> None:
     lab.clients(lab.host("lab-1", "client-0", connections=[[BEFORE]])).stop()
     assert lab.ended == ["all"]

@@ -6,6 +6,7 @@ import pytest
 
 from fedtier.problems import StartupError
 from fedtier_cli.rundir import Federation, RunDirectory
+from fedtier_cli.servers import chosen_server
 from fedtier_cli.site_record import record_site, recorded_site, require_site, use_s3_of
 from tests.fedtier_cli.sites import site
 
@@ -48,3 +49,22 @@ def test_mine_are_used_where_s3_is_that_of_aws(tmp_path: Path) -> None:
     environment = {"AWS_PROFILE": "mine", "AWS_REGION": "eu-west-1"}
     use_s3_of(site(tmp_path, aws={"AWS_REGION": "us-east-1"}), environment)
     assert environment == {"AWS_PROFILE": "mine", "AWS_REGION": "us-east-1"}
+
+
+def test_whoever_looks_at_a_run_asks_its_server_and_whoever_steers_it_its_master(
+    tmp_path: Path, directory: RunDirectory
+) -> None:
+    there = site(tmp_path)
+    there.operator_token_file.parent.mkdir(parents=True)
+    there.operator_token_file.write_text("a-token")
+    there.operator_token_file.chmod(0o600)
+    directory.write_federation(
+        Federation(task="mnist_cnn", bucket="b", bucket_key="k", test_data="t", master=there.server_url)
+    )
+    record_site(directory, there)
+    asked = chosen_server(None, directory.path, {})
+    source = asked.source()
+    assert (asked.url, asked.tls.ca_certs) == (there.server_url, there.ca_certs)
+    assert source is not None
+    assert source() == "a-token"
+    assert chosen_server(None, directory.path, {}, operates=True).url == there.master_url

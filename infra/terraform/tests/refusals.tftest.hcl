@@ -32,7 +32,7 @@ run "ssh_from_everywhere_and_what_else_is_out_of_bounds" {
     vpc_id                = "vpc-0123456789abcdef0"
     bucket_name           = "my.models"
     bucket_key            = "jobs/mnist"
-    old_rounds_after_days = 0
+    old_rounds_after_days = 29
     master_port           = 80
     worker_port           = 443
     load_balancer_port    = 70000
@@ -79,7 +79,7 @@ run "ssh_from_everywhere_by_ipv6_and_what_has_no_form" {
     vpc_id                   = "mine"
     subnet_ids               = ["subnet-0a"]
     bucket_key               = "../mnist.safetensors"
-    delete_rounds_after_days = 7
+    delete_rounds_after_days = 30
   }
 
   expect_failures = [

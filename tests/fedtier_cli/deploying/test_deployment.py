@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,16 @@ from fedtier_cli.deploying.display import DeployDisplay, DeployFacts
 from fedtier_cli.deploying.line_display import DeployLines
 from fedtier_cli.deploying.live_display import DeployLive
 from fedtier_cli.deploying.playbooks import Playbooks
+from fedtier_cli.interruption import Interrupted, signals_raised
 from tests.fedtier_cli.deploying.plays_here import Tasks, inventory_file, playbook_file
-from tests.fedtier_cli.deploying.tiny_terraform import INVENTORY, addresses, needs_terraform, tiny_terraform
+from tests.fedtier_cli.deploying.tiny_terraform import (
+    INVENTORY,
+    addresses,
+    held_in,
+    needs_terraform,
+    tiny_terraform,
+    when_it_is_being_made,
+)
 from tests.fedtier_cli.runs import facts_of
 
 pytestmark = pytest.mark.infra
@@ -169,10 +179,24 @@ class TestTerraform:
     def test_a_second_time_there_is_nothing_to_ask(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         display = DeployFacts()
         folder, inventory = tmp_path / "terraform", tmp_path / "aws.json"
-        bring_up(tiny_terraform(folder, see=display.resource), inventory, display, agree)
+        assert bring_up(tiny_terraform(folder, see=display.resource), inventory, display, agree)
         made = facts_of(capsys.readouterr().out, "resource")
         assert [fact["state"] for fact in made] == ["started", "done", "started", "done"]
-        bring_up(tiny_terraform(folder, see=display.resource), inventory, display, refuse)
+        assert not bring_up(tiny_terraform(folder, see=display.resource), inventory, display, refuse)
         output = capsys.readouterr().out
         assert "everything is there already" in [note["detail"] for note in facts_of(output, "note")]
         assert facts_of(output, "plan") == [{"event": "plan", "changes": []}]
+
+    def test_who_interrupts_is_told_what_is_there_and_how_to_go_on(self, tmp_path: Path) -> None:
+        folder, inventory = tmp_path / "terraform", tmp_path / "aws.json"
+        display, paper = printed_on(200, terminal=False)
+        terraform = tiny_terraform(folder, held_in(tmp_path), see=display.resource)
+        ended = when_it_is_being_made(tmp_path, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted), display, signals_raised():
+            bring_up(terraform, inventory, display, agree)
+        ended.join(60)
+        lines = paper.getvalue().splitlines()
+        assert any(line.startswith("1/2 terraform_data.first created, ") for line in lines)
+        assert any(line.startswith("Terraform is told to stop; it finishes what it has begun.") for line in lines)
+        assert lines[-1].endswith("its state says what is there; call the same again to go on")
+        assert not inventory.exists()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -19,8 +17,10 @@ from tests.fedtier_cli.deploying.tiny_terraform import (
     INVENTORY,
     SECOND,
     addresses,
+    held_in,
     needs_terraform,
     tiny_terraform,
+    when_it_is_being_made,
 )
 
 pytestmark = [pytest.mark.infra, needs_terraform]
@@ -71,23 +71,7 @@ def test_an_apply_that_fails_half_way_names_the_thing_and_goes_on_from_there(tmp
 
 @pytest.fixture
 def held(tmp_path: Path) -> str:
-    """The variable by which making the second thing does not end; it waits for a reader of ``pipe``."""
-    os.mkfifo(tmp_path / "pipe")
-    return f"script=exec 3>{tmp_path}/pipe; echo >&3; exec sleep 1000"
-
-
-def when_it_is_being_made(tmp_path: Path, act: Callable[[], None]) -> threading.Thread:
-    """Do something once the second thing is being made, then wait until nothing makes it any more."""
-
-    def wait() -> None:
-        with (tmp_path / "pipe").open("rb", buffering=0) as pipe:
-            pipe.read(1)
-            act()
-            pipe.read()
-
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    return thread
+    return held_in(tmp_path)
 
 
 def test_ctrl_c_lets_terraform_save_what_it_made_and_is_passed_on(tmp_path: Path, held: str) -> None:

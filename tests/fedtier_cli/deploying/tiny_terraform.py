@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,6 +65,26 @@ def tiny_terraform(
     (folder / "main.tf").write_text(_MAIN)
     (folder / "second" / "main.tf").write_text(_SECOND)
     return Terraform(folder, backend={}, variables=variables, see=see, timeouts=timeouts)
+
+
+def held_in(folder: Path) -> str:
+    """Return the variable by which making the second thing does not end; it waits for a reader of ``pipe``."""
+    os.mkfifo(folder / "pipe")
+    return f"script=exec 3>{folder}/pipe; echo >&3; exec sleep 1000"
+
+
+def when_it_is_being_made(folder: Path, act: Callable[[], None]) -> threading.Thread:
+    """Do something once the second thing is being made, then wait until nothing makes it any more."""
+
+    def wait() -> None:
+        with (folder / "pipe").open("rb", buffering=0) as pipe:
+            pipe.read(1)
+            act()
+            pipe.read()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
 
 
 def addresses(folder: Path) -> Sequence[str]:

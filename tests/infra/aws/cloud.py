@@ -117,6 +117,12 @@ class Cloud:
                 found |= {f"{service} {thing[identity]}" for thing in things if thing.get("State") != "deleted"}
         return frozenset(found | {f"ec2 {instance['InstanceId']}" for instance in self.instances().values()})
 
+    def default_network(self) -> tuple[str, list[str]]:
+        """Return the id of the VPC that every account has, and of its subnets."""
+        subnets = self.client("ec2").describe_subnets()["Subnets"]
+        default = [subnet for subnet in subnets if subnet["DefaultForAz"]]
+        return default[0]["VpcId"], [subnet["SubnetId"] for subnet in default]
+
     def instances(self) -> dict[str, Mapping[str, Any]]:
         """Return the instances that there are, by their names."""
         pages = self.client("ec2").get_paginator("describe_instances").paginate()

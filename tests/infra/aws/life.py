@@ -24,24 +24,25 @@ class Life:
     state_refusal: str
     state_drift: frozenset[Change]
     before: frozenset[str]
+    planned_in_another_vpc: frozenset[Change]
     made: frozenset[Change]
+    inventory: Mapping[str, Any]
     drift: frozenset[Change]
     lock_refusal: str
-    state_keys: set[str]
     outputs: Mapping[str, Any]
+    published: Head
+    read: list[int]
+    may: Mapping[str, Attempts]
+    state_keys: set[str]
     instances: Mapping[str, Mapping[str, Any]]
     bucket: Mapping[str, Any]
     targets: set[str]
-    published: Head
-    read: list[int]
     roles: set[str]
-    may: Mapping[str, Attempts]
     scaling: frozenset[Change]
     scaled: Mapping[str, Any]
     removed: frozenset[Change]
     after: frozenset[str]
     is_inventory_left: bool
-    inventory: Mapping[str, Any]
     seconds: Mapping[str, float]
 
 
@@ -51,22 +52,39 @@ def live(site: Site, folder: Path) -> Life:
     state_bucket = site.bootstrap()
     state_refusal, state_drift = site.refusal_to_destroy_the_state(), site.plan_bootstrap()
     before = cloud.everything()
+    site.initialise(state_bucket)
+    planned_in_another_vpc = site.plan_in(*cloud.default_network())
     made = site.deploy(state_bucket, clients=3)
     inventory = json.loads(site.inventory.read_text())
     drift = site.plan(clients=3)
     lock_refusal = site.refusal_while_locked(state_bucket, clients=3)
-    state_keys = keys_in(cloud, state_bucket)
     outputs = site.outputs()
-    seen = cloud.instances(), facts_of_bucket(cloud, outputs["bucket"]), targets(cloud)
-    roles = {role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]}
     published, read, may = use_rights(cloud, outputs["bucket"], folder)
-    scaling = site.deploy(state_bucket, clients=5)
-    scaled = site.outputs()
-    removed = site.destroy(state_bucket, clients=5)
     return Life(
-        *(state_refusal, state_drift, before, made, drift, lock_refusal, state_keys, outputs, *seen),
-        *(published, read, roles, may, scaling, scaled, removed, cloud.everything(), site.inventory.exists()),
-        *(inventory, site.seconds),
+        state_refusal=state_refusal,
+        state_drift=state_drift,
+        before=before,
+        planned_in_another_vpc=planned_in_another_vpc,
+        made=made,
+        inventory=inventory,
+        drift=drift,
+        lock_refusal=lock_refusal,
+        outputs=outputs,
+        published=published,
+        read=read,
+        may=may,
+        # In the order in which they stand here.
+        state_keys=keys_in(cloud, state_bucket),
+        instances=cloud.instances(),
+        bucket=facts_of_bucket(cloud, outputs["bucket"]),
+        targets=targets(cloud),
+        roles={role["RoleName"] for role in cloud.client("iam").list_roles()["Roles"]},
+        scaling=site.deploy(state_bucket, clients=5),
+        scaled=site.outputs(),
+        removed=site.destroy(state_bucket, clients=5),
+        after=cloud.everything(),
+        is_inventory_left=site.inventory.exists(),
+        seconds=site.seconds,
     )
 
 

@@ -54,9 +54,19 @@ class Site:
         return told[0]
 
     def plan(self, clients: int) -> frozenset[Change]:
-        """Return what `apply` would change."""
+        """Return what `deploy` would change."""
         with self._timed(f"plan {clients}"):
             return self.terraform.changes("plan", *_variables(clients), kind="planned_change")
+
+    def initialise(self, state_bucket: str) -> None:
+        """Tell Terraform where its state is, as `deploy` does."""
+        where = (f"-backend-config=bucket={state_bucket}", f"-backend-config=region={REGION}")
+        self.terraform.run("init", "-input=false", *where)
+
+    def plan_in(self, vpc: str, subnets: list[str]) -> frozenset[Change]:
+        """Return what `deploy` would make in a VPC that is there."""
+        there = [f"-var=vpc_id={vpc}", f"-var=subnet_ids={json.dumps(subnets)}"]
+        return self.terraform.changes("plan", *_variables(clients=3), *there, kind="planned_change")
 
     def deploy(self, state_bucket: str, clients: int) -> frozenset[Change]:
         """Make the site have so many client hosts, and return what was changed."""
@@ -64,9 +74,9 @@ class Site:
             return self._changes("deploy", "aws", "--infrastructure-only", *self._flags(state_bucket, clients))
 
     def destroy(self, state_bucket: str, clients: int) -> frozenset[Change]:
-        """Remove everything, and return what was removed."""
+        """Remove everything, also the models, and return what was changed and removed."""
         with self._timed("destroy"):
-            return self._changes("destroy", *self._flags(state_bucket, clients))
+            return self._changes("destroy", "--delete-models", *self._flags(state_bucket, clients))
 
     @property
     def inventory(self) -> Path:
@@ -136,7 +146,7 @@ def _neither_ours_nor_secret(folder: str, names: list[str]) -> set[str]:
 
 
 def _variables(clients: int) -> list[str]:
-    wanted = {"key_pair": KEY_PAIR, "number_of_clients": str(clients), "delete_models_on_destroy": "true"}
+    wanted = {"key_pair": KEY_PAIR, "number_of_clients": str(clients)}
     return ["-var-file=example.tfvars", *(f"-var={name}={value}" for name, value in wanted.items())]
 
 

@@ -17,12 +17,6 @@ def test_the_configuration_is_valid(configuration: Terraform) -> None:
     configuration.run("validate")
 
 
-def test_the_bootstrap_is_valid(configuration: Terraform) -> None:
-    bootstrap = Terraform(configuration.program, configuration.folder / "bootstrap", configuration.environment)
-    bootstrap.run("init", "-input=false")
-    bootstrap.run("validate")
-
-
 def test_its_own_tests_pass(configuration: Terraform) -> None:
     printed = configuration.run("test", "-no-color")
     assert re.search(r"^Success! [1-9][0-9]+ passed, 0 failed\.$", printed, re.MULTILINE), printed

@@ -18,6 +18,12 @@ def test_the_bucket_of_the_state_stays_as_it_is_and_is_not_destroyed(life: Life)
     assert "prevent_destroy" in life.state_refusal
 
 
+def test_a_vpc_that_is_there_is_used_and_left_as_it_is(life: Life) -> None:
+    network = {change for change in life.made if change.address.startswith("module.network.")}
+    assert network
+    assert life.planned_in_another_vpc == life.made - network
+
+
 def test_a_site_is_made_with_all_its_hosts(life: Life) -> None:
     assert {change.action for change in life.made} == {"create"}
     assert {name.removeprefix("fedtier-") for name in life.instances} == NAMES
@@ -141,6 +147,9 @@ def test_more_clients_change_nothing_else(life: Life) -> None:
 
 
 def test_destroying_leaves_nothing(life: Life) -> None:
-    assert {change.action for change in life.removed} == {"delete"}
-    assert {change.address for change in life.removed} == {change.address for change in life.made | life.scaling}
+    removed = {change.address for change in life.removed if change.action == "delete"}
+    assert removed == {change.address for change in life.made | life.scaling}
+    assert {change for change in life.removed if change.action != "delete"} == {
+        Change("module.storage.aws_s3_bucket.models", "update")
+    }, "the bucket is told that it goes with its models"
     assert life.after == life.before

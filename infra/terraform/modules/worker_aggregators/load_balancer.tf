@@ -38,7 +38,8 @@ resource "aws_lb" "workers" {
 }
 
 resource "aws_lb_target_group" "workers" {
-  name                 = "${var.site.federation}-workers"
+  # Another port needs another group, and the listener wants that before it lets go of this one.
+  name                 = "${var.site.federation}-${var.port}"
   port                 = var.port
   protocol             = "TCP"
   vpc_id               = var.site.vpc_id
@@ -55,6 +56,10 @@ resource "aws_lb_target_group" "workers" {
     timeout             = 6
     healthy_threshold   = 2
     unhealthy_threshold = 2
+  }
+
+  lifecycle {
+    create_before_destroy = true
   }
 }
 
