@@ -40,8 +40,9 @@ def failures_in_words(failures: Sequence[HostDone]) -> list[str]:
 def reason(failure: HostDone) -> tuple[str, ...]:
     """Return why a task failed on a host, as its module says it: in lines, without secrets and control characters."""
     first, *more = _module_lines(failure.result)
+    first = first.removeprefix(_TASK)
     if failure.outcome is Outcome.UNREACHABLE:
-        first = "there is no connection" if first == _CENSORED else first.removeprefix(_TASK).removeprefix(_CONNECTION)
+        first = "there is no connection" if first == _CENSORED else first.removeprefix(_CONNECTION)
     return (first, *more)
 
 

@@ -86,7 +86,7 @@ class DeployLines(DeployDisplay):
         for heading in ("host", "reached at", "does"):
             table.add_column(heading, overflow="fold")
         for host in site.hosts:
-            does = [group for group in host.groups if group != "clients"]
+            does = sorted(group for group in host.groups if group != "clients")
             if host.client_ids:
                 does.append(f"clients ({named(host.client_ids)})")
             cells = (host.name, f"{host.ssh.host}:{host.ssh.port}", ", ".join(does))
