@@ -8,7 +8,7 @@ infra_packages=(mmdebstrap systemd-container openssh-client util-linux)
 
 # Print in a few words why hosts for tests cannot run here; nothing when they can.
 why_no_hosts() {
-    if [[ "$(uname -s)" != Linux ]] || ! command -v apt-get >/dev/null; then
+    if ! grep -qsx 'ID=debian' /etc/os-release || ! command -v apt-get >/dev/null; then
         printf 'hosts of its own need Debian'
     elif ((EUID != 0)); then
         printf 'hosts of its own need root'
@@ -25,7 +25,7 @@ install_infra_packages() {
     # The root of the hosts is made from where this machine's own packages come from.
     if ((${#missing[@]})) || [[ -z "$(apt-get indextargets --format '$(FILENAME)' 'Created-By: Packages')" ]]; then
         say "updating the lists of Debian's packages"
-        quietly apt-get update
+        quietly apt-get update || return
     fi
     if ((${#missing[@]})); then
         say "installing Debian's packages for hosts of tests: ${infra_packages[*]}"

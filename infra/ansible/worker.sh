@@ -8,9 +8,11 @@ if [[ "${1:-}" == --help || "${1:-}" == -h ]]; then
     usage "worker.sh [MASTER_URL]" "Sets up and starts the worker aggregators; with a URL, below that master, or worker, instead of the inventory's."
     exit
 fi
-if [[ "${1:-}" == http://* || "${1:-}" == https://* ]]; then
-    master_url="$1"
-    shift
-    set -- --extra-vars "master_url=$master_url" "$@"
-fi
-play worker "$@"
+words=()
+for word in "$@"; do
+    case "$word" in
+        http://* | https://*) words+=(--extra-vars "master_url=$word") ;;
+        *) words+=("$word") ;;
+    esac
+done
+play worker ${words[@]+"${words[@]}"}

@@ -19,7 +19,7 @@ run "hosts" {
       subnet_ids       = ["subnet-0a", "subnet-0b"]
       ami_id           = "ami-0123456789abcdef0"
       key_pair         = "lab"
-      public_addresses = true
+      public_addresses = false
       ssh_cidrs        = ["203.0.113.7/32", "2001:db8::/48"]
     }
     tier          = "client"
@@ -55,6 +55,11 @@ run "hosts" {
   assert {
     condition     = toset([for rule in aws_vpc_security_group_egress_rule.web : rule.to_port]) == toset([80, 443])
     error_message = "Hosts reach the web, and what their tier adds."
+  }
+
+  assert {
+    condition     = alltrue([for host in aws_instance.this : !host.associate_public_ip_address])
+    error_message = "Hosts without public addresses get none, also where the subnet gives them."
   }
 }
 

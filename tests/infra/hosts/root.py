@@ -42,11 +42,18 @@ echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/unsafe-io
 
 def why_not_here() -> str | None:
     """Return what keeps hosts from running on this machine, or nothing."""
-    if platform.system() != "Linux" or os.geteuid() != 0:
-        return "hosts of its own need root on Linux"
+    if _system() != "debian" or os.geteuid() != 0:
+        return "hosts of its own need root on Debian"
     if missing := machine.missing_programs(*_PROGRAMS):
         return f"hosts of its own need {', '.join(missing)}; as root on Debian, scripts/infra.sh installs them"
     return None
+
+
+def _system() -> str | None:
+    try:
+        return platform.freedesktop_os_release().get("ID")
+    except OSError:  # no Linux, or none that says which
+        return None
 
 
 @contextlib.contextmanager

@@ -47,6 +47,8 @@ resource "aws_instance" "this" {
   key_name               = var.site.key_pair
   iam_instance_profile   = var.instance_profile
   ebs_optimized          = true
+  # Not true: a host that is stopped has no public address, and would be made anew for that.
+  associate_public_ip_address = var.site.public_addresses ? null : false
   # All that Ansible needs; the rest is Ansible's.
   user_data = file("${path.module}/cloud-init.yaml")
 

@@ -22,5 +22,6 @@ mock_resource "aws_lb_target_group" {
   defaults = { arn = "arn:aws:elasticloadbalancing:ap-northeast-2:123456789012:targetgroup/fedtier-workers/0123456789abcdef" }
 }
 mock_resource "aws_instance" {
-  defaults = { public_ip = "203.0.113.20", private_ip = "10.42.0.20" }
+  # As in a subnet that gives public addresses.
+  defaults = { public_ip = "203.0.113.20", private_ip = "10.42.0.20", associate_public_ip_address = true }
 }
