@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import subprocess
 import time
@@ -48,6 +49,15 @@ class Course:
     releases: dict[str, tuple[str, str]] = field(default_factory=dict)
     """The release that each host ran before and after the upgrade."""
 
+    secrets: list[str] = field(default_factory=list)
+    """What must be nowhere but in its files."""
+
+    told: dict[str, str] = field(default_factory=dict)
+    """What any user of a host may see of its processes, and all that is in its journal."""
+
+    secret_files: dict[str, str] = field(default_factory=dict)
+    """Mode and owner of each file with a secret on each host, a line for each."""
+
     still_running: dict[str, str] = field(default_factory=dict)
     """Units of fedtier that were active on each host in the end."""
 
@@ -67,6 +77,7 @@ def run_course(hosts: Hosts, folder: Path) -> Course:
     with _timed(course, "init again"):
         course.plays["again"] = play("init.sh", inventory=inventory)
     _upgrade_in_mid_round(course, hosts, inventory, folder)
+    _look_for_secrets(course, hosts, folder / "secrets")
     with _timed(course, "stop"):
         course.plays["stop"] = play("stop.sh", inventory=inventory)
     course.still_running = hosts.each(
@@ -116,6 +127,22 @@ def _upgrade_in_mid_round(course: Course, hosts: Hosts, inventory: Path, folder:
     after = _releases(hosts)
     course.releases = {name: (before[name], after[name]) for name in before}
     course.handovers = [_handover(host) for host in hosts.in_group("worker_aggregators")]
+
+
+def _look_for_secrets(course: Course, hosts: Hosts, secrets: Path) -> None:
+    tokens = [path.read_text().strip() for path in secrets.glob("tokens/*")]
+    # Of each key a line with a part of it: the first says only what it is.
+    keys = [
+        *secrets.glob("servers/*-key.pem"),
+        secrets / "authority" / "ca-key.pem",
+        secrets / "keys" / "signing-key.pem",
+    ]
+    lines = [path.read_text().splitlines()[1] for path in keys]
+    course.secrets = [*tokens, *lines, json.loads((secrets / "s3.json").read_text())["secret_key"]]
+    processes = hosts.each("ps", "-eww", "-o", "args=")
+    journals = hosts.each("sudo", "journalctl", "--no-pager", "--output=cat")
+    course.told = {name: processes[name] + journals[name] for name in processes}
+    course.secret_files = hosts.each("sudo", "find", "/etc/fedtier/secrets", "-type", "f", "-printf", r"%m %u\n")
 
 
 def _releases(hosts: Hosts) -> dict[str, str]:

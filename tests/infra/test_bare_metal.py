@@ -67,5 +67,13 @@ def test_workers_are_upgraded_one_after_the_other(course: Course) -> None:
     assert stops_and_starts == sorted(stops_and_starts)
 
 
+def test_secrets_are_in_files_of_the_services_alone_and_nowhere_else(course: Course) -> None:
+    assert {line for lines in course.secret_files.values() for line in lines.splitlines()} == {"600 fedtier"}
+    assert all("ansible" in told for told in course.told.values()), "modules write into the journal what they are told"
+    told = [*course.told.values(), *(play.printed for play in course.plays.values())]
+    assert len(course.secrets) > WORKERS + CLIENTS
+    assert not [secret[:8] for secret in course.secrets if any(secret in words for words in told)]
+
+
 def test_nothing_runs_after_stop(course: Course) -> None:
     assert set(course.still_running.values()) == {""}, course.still_running
