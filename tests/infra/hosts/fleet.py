@@ -115,7 +115,7 @@ class Hosts:
             folder = self._folder / name
             folder.mkdir()
             seed(folder, name, address, self._ssh)
-            self._hosts[name] = Host(name, address, folder, base, self._ssh, shared, [])
+            self._hosts[name] = Host(name, address, folder, base, self._ssh, shared)
 
 
 def _variables(host: Host) -> dict[str, Any]:

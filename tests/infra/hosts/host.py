@@ -53,7 +53,7 @@ class Host:
     base
         The root that it stands on.
     shared
-        Folders of this machine that it sees at the same place: read-only, but for those of `written`.
+        Folders of this machine that it sees at the same place, read-only.
     """
 
     def __init__(
@@ -64,14 +64,13 @@ class Host:
         base: Path,
         ssh: Ssh,
         shared: Iterable[Path],
-        written: Iterable[Path],
     ) -> None:
         self.name = name
         self.address = address
         self._folder = folder
         self._base = base
         self._ssh = ssh
-        self._shared = [f"--bind-ro={path}" for path in shared] + [f"--bind={path}" for path in written]
+        self._shared = [f"--bind-ro={path}" for path in shared]
         self._process: subprocess.Popen[bytes] | None = None
         self._ready: socket.socket | None = None
 
