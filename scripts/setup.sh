@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Sourced by train.sh and test.sh: a virtual environment in the checkout, with pinned packages.
+# Sourced by train.sh, test.sh and infra/ansible/play.sh: a virtual environment in the checkout, with pinned packages.
 
 # What a user's Python and pip are told elsewhere must not reach the virtual environment.
 unset PYTHONPATH PYTHONHOME PYTHONSTARTUP PYTHONUSERBASE PYTHONSAFEPATH PIP_USER PIP_TARGET PIP_PREFIX PIP_ROOT
