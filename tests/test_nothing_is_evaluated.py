@@ -38,6 +38,8 @@ ALLOWED: Final = {
         "importlib.import_module",
     ): "one module of ours, which needs Matplotlib",
     ("fedtier_cli/convert_command.py", "importlib.import_module"): "one module of ours, which needs torch",
+    ("fedtier_cli/deploying/ansible_run.py", "importlib.import_module"): "ansible-runner, by its name",
+    ("fedtier_cli/deploying/terraform_run.py", "importlib.import_module"): "python-terraform, by its name",
     ("fedtier_cli/tethered.py", "os.execv"): "a process of a local run, by a command line of our own",
     ("fedtier_cli/tethered.py", "runpy.run_module"): "the same, for a fedtier command",
     ("master_aggregator/event_messages.py", "import_module"): "TensorBoard's message classes, by names of our own",
