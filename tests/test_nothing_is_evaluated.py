@@ -23,6 +23,7 @@ CALLS: Final = frozenset({"eval", "exec", "compile", "__import__", "execfile"})
 METHODS: Final = frozenset(
     {
         *("os.system", "os.popen", "os.spawnl", "os.spawnv", "os.execv", "os.execl"),
+        *("os.execve", "os.execle", "os.execvp", "os.execvpe", "os.execlp", "os.execlpe", "os.spawnvp", "os.spawnlp"),
         *("subprocess.getoutput", "subprocess.getstatusoutput", "asyncio.create_subprocess_shell"),
         *("tempfile.mktemp", "yaml.load", "yaml.unsafe_load", "yaml.full_load", "pandas.read_pickle"),
         *("importlib.import_module", "import_module", "runpy.run_path", "runpy.run_module", "code.interact"),
@@ -38,7 +39,9 @@ ALLOWED: Final = {
         "importlib.import_module",
     ): "one module of ours, which needs Matplotlib",
     ("fedtier_cli/convert_command.py", "importlib.import_module"): "one module of ours, which needs torch",
-    ("fedtier_cli/tethered.py", "os.execv"): "a process of a local run, by a command line of our own",
+    ("fedtier_cli/deploying/ansible_run.py", "importlib.import_module"): "ansible-runner, by its name",
+    ("fedtier_cli/deploying/terraform_run.py", "importlib.import_module"): "python-terraform, by its name",
+    ("fedtier_cli/tethered.py", "os.execvp"): "a process of a run, by a command line of our own",
     ("fedtier_cli/tethered.py", "runpy.run_module"): "the same, for a fedtier command",
     ("master_aggregator/event_messages.py", "import_module"): "TensorBoard's message classes, by names of our own",
 }
