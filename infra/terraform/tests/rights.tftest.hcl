@@ -45,7 +45,7 @@ run "roles" {
       for policy in aws_iam_role_policy.rounds : [
         for statement in jsondecode(policy.policy).Statement : (
           statement.Action == ["s3:ListBucket"]
-          ? statement.Resource == ["arn:aws:s3:::models"] && statement.Condition.StringLike["s3:prefix"] == ["jobs/mnist_cnn/*", "jobs/mnist_cnn.safetensors"]
+          ? statement.Resource == ["arn:aws:s3:::models"] && statement.Condition.StringLikeIfExists["s3:prefix"] == ["jobs/mnist_cnn/*", "jobs/mnist_cnn.safetensors"]
           : statement.Resource == ["arn:aws:s3:::models/jobs/mnist_cnn/*", "arn:aws:s3:::models/jobs/mnist_cnn.safetensors"]
         )
       ]

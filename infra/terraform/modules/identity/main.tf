@@ -13,12 +13,13 @@ locals {
       Resource = local.objects
     },
     {
-      # With it, S3 says of an object that is not there that it is missing, and not that it is forbidden.
+      # With it, S3 says of an object that is not there that it is missing, and not that it is forbidden. Whether a
+      # request for an object counts as one that names a prefix, S3 does not say: one without a prefix is allowed too.
       Sid       = "ToldWhatIsMissing"
       Effect    = "Allow"
       Action    = ["s3:ListBucket"]
       Resource  = [local.bucket_arn]
-      Condition = { StringLike = { "s3:prefix" = ["${var.prefix}/*", var.bucket_key] } }
+      Condition = { StringLikeIfExists = { "s3:prefix" = ["${var.prefix}/*", var.bucket_key] } }
     },
   ]
   write = [
