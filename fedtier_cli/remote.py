@@ -32,7 +32,6 @@ from fedtier_cli.workplace import without_own_settings
 CLIENTS: Final = "clients"
 _TIMEOUTS: Final = Timeouts(connect=5.0, read=15.0)
 _TENSORBOARD_PORT: Final = 6006
-_SSH_PORT: Final = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +59,7 @@ class RemoteRun(Run):
         """Return how to reach the site's TensorBoard, where it has one."""
         port = _TENSORBOARD_PORT
         return [
-            ("TensorBoard", f"http://127.0.0.1:{port} while this runs: {shlex.join(_tunnel(host, port))}")
+            ("TensorBoard", f"http://127.0.0.1:{port} while this runs: {shlex.join(host.ssh_tunnel(port))}")
             for host in self.site.group("tensorboard")[:1]
         ]
 
@@ -99,6 +98,8 @@ def prepared(
         use_s3_of(site, os.environ)
         store = RunStore(RoundStore(site.bucket_name, site.bucket_key))
         newest = store.newest_round()
+        # First: a directory without a federation is nobody's, and one without a site is this machine's.
+        record_site(directory, site)
         directory.write_federation(
             Federation(
                 task=options.task,
@@ -109,7 +110,6 @@ def prepared(
                 master=server,
             )
         )
-        record_site(directory, site)
         children = held.enter_context(Children(directory.logs, without_own_settings(surroundings.environment)))
         yield RemoteRun(
             options=options,
@@ -161,12 +161,3 @@ def _require_set_up(site: Site) -> None:
                 f"first, by infra/ansible/init.sh or fedtier deploy hosts, or bring the folder {site.secrets_dir} from "
                 "the machine where that was done"
             )
-
-
-def _tunnel(host: Host, port: int) -> list[str]:
-    """Return a call for a person, who can be asked, that brings a port of a host to this machine."""
-    ssh = host.ssh
-    key = [] if ssh.key is None else ["-i", str(ssh.key)]
-    where = ssh.host if ssh.user is None else f"{ssh.user}@{ssh.host}"
-    at = [] if ssh.port == _SSH_PORT else ["-p", str(ssh.port)]
-    return ["ssh", *ssh.options, *key, *at, "-N", "-L", f"{port}:127.0.0.1:{port}", where]

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -223,7 +224,13 @@ def test_stopping_stops_what_runs_on_the_hosts(lab: Lab) -> None:
     assert lab.ended == ["all"]
 
 
-@pytest.mark.parametrize(("user", "before"), [("root", []), (None, []), ("ubuntu", ["sudo", "-n"])])
-def test_whoever_is_no_root_there_reads_the_journal_as_root(user: str | None, before: list[str]) -> None:
-    host = Host(name="lab-1", address="lab-1", ssh=Ssh(host="lab-1", user=user))
-    assert as_root(host, ["journalctl"]) == [*before, "journalctl"]
+@pytest.mark.parametrize(
+    ("user", "called"), [("0", "journalctl --unit=a b"), ("1000", "sudo -n journalctl --unit=a b")]
+)
+def test_whoever_is_no_root_there_reads_the_journal_as_root(tmp_path: Path, user: str, called: str) -> None:
+    for name, script in {"id": f"echo {user}", "sudo": 'echo sudo "$@"', "journalctl": 'echo journalctl "$@"'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(stat.S_IRWXU)
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    words = as_root(["journalctl", "--unit=a b"])
+    assert subprocess.run(words, env={"PATH": path}, capture_output=True, text=True, check=True).stdout == f"{called}\n"
