@@ -11,6 +11,7 @@ import click
 from client.task import BUILT_IN
 from fedtier.flags import require_address
 from fedtier.problems import StartupError
+from fedtier_cli.deploying.connection_flags import key_flag
 from fedtier_cli.deploying.site import Site
 from fedtier_cli.local_flags import run_choices, tier_settings
 from fedtier_cli.training_run import RunOptions
@@ -37,11 +38,7 @@ def site_flags(function: _Decorated) -> _Decorated:
             metavar="URL",
             help="Address of their workers or load balancer. [default: the inventory's server_url]",
         ),
-        click.option(
-            "--key-path",
-            type=click.Path(path_type=Path, exists=True, dir_okay=False),
-            help="SSH key for them. [default: the inventory's, or your usual ones]",
-        ),
+        key_flag,
     ]
     for option in reversed(options):
         function = option(function)

@@ -17,6 +17,7 @@ from fedtier_cli.deploying.playbooks import Playbooks
 from fedtier_cli.deploying.site import Site, read_site
 from fedtier_cli.deploying.terraform import Plan, Terraform
 from fedtier_cli.interruption import Interrupted
+from fedtier_cli.workplace import shown
 
 Agree = Callable[[str], None]
 """Asks a person a question; raises `StartupError` unless the answer is yes."""
@@ -120,12 +121,6 @@ def write_inventory(path: Path, hosts: dict[str, Any]) -> None:
             f"the inventory {path} cannot be written ({error.strerror}); choose another --inventory and call the same "
             "again"
         ) from None
-
-
-def shown(path: Path) -> str:
-    """Return a path as short as it can be from here."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
 
 
 @contextmanager
