@@ -20,8 +20,9 @@ from fedtier_cli.deploying.shipping import send_shards, shards_of_clients
 from fedtier_cli.deploying.site import Host, Site
 from fedtier_cli.display import Display
 from fedtier_cli.initial_model import publish_initial_model
-from fedtier_cli.preparing import initial_model, prepared_data, require_possible
+from fedtier_cli.preparing import initial_model, prepared_data, require_possible, untrained_model
 from fedtier_cli.processes import Children
+from fedtier_cli.published_task import require_published_of
 from fedtier_cli.run_store import RunStore
 from fedtier_cli.rundir import Federation, claimed, label
 from fedtier_cli.site_record import record_site, require_site, use_s3_of
@@ -85,7 +86,7 @@ def prepared(
     StartupError
         An option cannot be, or something that is needed cannot be had.
     """
-    require_possible(options)
+    require_possible(options, more="have more client_ids in the inventory")
     _require_set_up(site)
     with ExitStack() as held:
         # Not the next that is free: two runs at once would be one federation's.
@@ -98,6 +99,9 @@ def prepared(
         use_s3_of(site, os.environ)
         store = RunStore(RoundStore(site.bucket_name, site.bucket_key))
         newest = store.newest_round()
+        if newest is not None and not directory.has_record:
+            # A directory that has a record knows its task.
+            require_published_of(options.task, untrained_model(options, directory, data, display), store.rounds)
         # First: a directory without a federation is nobody's, and one without a site is this machine's.
         record_site(directory, site)
         directory.write_federation(

@@ -15,6 +15,7 @@ from fedtier_cli.deploying.connection_flags import key_flag
 from fedtier_cli.deploying.site import Site
 from fedtier_cli.local_flags import run_choices, tier_settings
 from fedtier_cli.training_run import RunOptions
+from fedtier_cli.workplace import shown
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _OF_A_SITE: Final = {"server": "--server", "key_path": "--key-path"}
@@ -66,7 +67,7 @@ def require_fitting(context: click.Context) -> None:
             raise click.UsageError(f"{flag} belongs to a run on this machine: {reason}; leave it out with --inventory.")
 
 
-def remote_options(flags: Mapping[str, Any], site: Site, *, last_round: int) -> RunOptions:
+def remote_options(flags: Mapping[str, Any], site: Site, inventory: Path, *, last_round: int) -> RunOptions:
     """Return what the flags say of a run on a site.
 
     Parameters
@@ -74,6 +75,8 @@ def remote_options(flags: Mapping[str, Any], site: Site, *, last_round: int) -> 
     flags : Mapping of str to object
         With ``task``, None where the site's own is trained.
     site : Site
+    inventory : Path
+        From which the site follows, for the sentences.
     last_round : int
 
     Raises
@@ -88,11 +91,11 @@ def remote_options(flags: Mapping[str, Any], site: Site, *, last_round: int) -> 
             "train it on this machine, without --inventory"
         )
     if not clients:
-        raise StartupError("the inventory has no clients; add hosts to its group clients")
+        raise StartupError(f"the inventory {shown(inventory)} has no clients; add hosts to its group clients")
     if flags["fraction"] is not None and set(site.clients) != {f"client-{number}" for number in range(clients)}:
         raise StartupError(
-            f"--fraction draws from client-0 to client-{clients - 1}, and the inventory has clients of other names; "
-            "rename them in client_ids, or leave it out"
+            f"--fraction draws from client-0 to client-{clients - 1}, and the inventory {shown(inventory)} has clients "
+            "of other names; rename them in client_ids, or leave it out"
         )
     threshold = flags["threshold"] or (site.threshold if flags["fraction"] is None else None)
     described = {
