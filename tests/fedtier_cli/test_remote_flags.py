@@ -54,8 +54,10 @@ def test_other_machines_are_those_of_an_inventory(flag: str, value: str) -> None
     assert f"{flag} belongs to a federation on other machines; name its --inventory too" in result.stderr
 
 
-def test_a_server_that_is_set_for_other_commands_does_not_keep_a_run_on_this_machine_from_starting() -> None:
-    result = call("--model", "nothing", FEDTIER_SERVER="https://lab:8443")
+def test_a_server_that_is_set_for_other_commands_does_not_keep_a_run_on_this_machine_from_starting(
+    tmp_path: Path,
+) -> None:
+    result = call("--model", "nothing", FEDTIER_SERVER="https://lab:8443", FEDTIER_HOME=str(tmp_path))
     assert "the task nothing needs its data" in result.stderr
 
 
