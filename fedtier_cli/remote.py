@@ -15,6 +15,7 @@ from fedtier.store import RoundStore
 from fedtier.tls import Tls
 from fedtier.token_sources import TokenPlace, single_token
 from fedtier.upstream import Timeouts, Upstream
+from fedtier_cli.client_data import ClientData
 from fedtier_cli.deploying.playbooks import Playbooks
 from fedtier_cli.deploying.shipping import send_shards, shards_of_clients
 from fedtier_cli.deploying.site import Host, Site
@@ -24,7 +25,7 @@ from fedtier_cli.preparing import initial_model, prepared_data, require_possible
 from fedtier_cli.processes import Children
 from fedtier_cli.published_task import require_published_of
 from fedtier_cli.run_store import RunStore
-from fedtier_cli.rundir import Federation, claimed, label
+from fedtier_cli.rundir import Federation, RunDirectory, claimed, label
 from fedtier_cli.site_record import record_site, require_site, use_s3_of
 from fedtier_cli.situation import plural
 from fedtier_cli.training_run import Run, RunOptions, Surroundings
@@ -99,9 +100,8 @@ def prepared(
         use_s3_of(site, os.environ)
         store = RunStore(RoundStore(site.bucket_name, site.bucket_key))
         newest = store.newest_round()
-        if newest is not None and not directory.has_record:
-            # A directory that has a record knows its task.
-            require_published_of(options.task, untrained_model(options, directory, data, display), store.rounds)
+        if newest is not None:
+            _require_task(options, directory, data, store, display)
         # First: a directory without a federation is nobody's, and one without a site is this machine's.
         record_site(directory, site)
         directory.write_federation(
@@ -154,6 +154,14 @@ def ship(run: RemoteRun, display: Display) -> None:
     new = [one for one in sent if one.is_new]
     if new:
         display.note(f"{plural(len(new), 'shard')} of {len(sent)} sent, {sum(one.size for one in new)} bytes")
+
+
+def _require_task(
+    options: RunOptions, directory: RunDirectory, data: ClientData, store: RunStore, display: Display
+) -> None:
+    """Check that what is published is of the task; a directory that has a record knows its own."""
+    if not directory.has_record:
+        require_published_of(options.task, untrained_model(options, directory, data, display), store.rounds)
 
 
 def _require_set_up(site: Site) -> None:

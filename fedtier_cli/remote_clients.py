@@ -141,6 +141,13 @@ class RemoteClients(Clients):
             "fedtier close"
         )
 
+    @property
+    def having_others(self) -> str:
+        """Where they would have to be."""
+        return (
+            "have them in the inventory again until it is published, or close it with what is counted, by fedtier close"
+        )
+
     def _connect(self, ear: _Ear) -> None:
         words = ear.journal.connect()
         call = ear.host.ssh_command(*as_root(words))
