@@ -180,6 +180,17 @@ def test_a_client_that_fails_is_named_with_its_host_and_the_end_of_its_journal(l
     assert sentence.endswith("client-1: Traceback of the task")
 
 
+def test_what_a_client_elsewhere_says_of_its_failure_cannot_draw_on_the_terminal(lab: Lab) -> None:
+    failing = told("finished", 3, "client-0", round=0, ok=False, detail="no\x1b[2Jdata")
+    lines = [BEFORE, entry("a\tb \x1b]0;title\x07", 2, "client-0"), failing]
+    clients = lab.clients(lab.host("lab-1", "client-0", connections=[lines]))
+    clients.listen()
+    with pytest.raises(RunFailed) as failure:
+        lab.follow(clients)
+    assert r"which stopped: no\x1b[2Jdata; its log" in str(failure.value)
+    assert str(failure.value).endswith(r"b \x1b]0;title\x07")
+
+
 def test_a_client_that_ends_without_a_word_fails_the_run_too(lab: Lab) -> None:
     fields = {"UNIT": "fedtier-client@client-0.service", "MESSAGE_ID": "98e322203f7a4ed290d09fe03c09fe15"}
     end = entry("Main process exited", 3, EXIT_CODE="exited", EXIT_STATUS="1", **fields)
