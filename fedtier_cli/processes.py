@@ -81,7 +81,7 @@ class Child:
         self._log_start = log_start
 
     def failure(self, what: str) -> RunFailed:
-        """Return the sentence that names this child, what it did, and the end of its log; a terminal obeys none of it."""
+        """Return the sentence that names this child, what it did, and the end of its log, harmless."""
         return RunFailed(
             f"{self.name} {printable(what)}; its log {self.log} ends with:\n{self._log_end() or '(nothing)'}"
         )
