@@ -65,7 +65,7 @@ def prepared(options: LocalOptions, surroundings: Surroundings, display: Display
     StartupError
         An option cannot be, or something that is needed cannot be had.
     """
-    require_possible(options)
+    require_possible(options, more="raise --clients")
     with ExitStack() as held:
         directory = claim(options, surroundings.home / "runs" / label(options.task), display, held)
         directory.require_task(options.task)

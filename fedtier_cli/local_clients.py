@@ -74,6 +74,11 @@ class LocalClients(Clients):
         """Return the flag."""
         return f"call with --clients {wanted} until it is published"
 
+    @property
+    def having_others(self) -> str:
+        """The flag, as it was."""
+        return "call with the --clients of that call until it is published"
+
 
 def _require_going_on(child: Child, names: Sequence[str], members: Mapping[str, Any]) -> None:
     """Notice a client that stopped and whose process goes on with others; one that is alone ends its process."""

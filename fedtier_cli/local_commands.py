@@ -99,7 +99,7 @@ def _train_elsewhere(playbooks: Playbooks, server: str | None, goal: Goal, flags
         display.step(f"reading the inventory {shown(playbooks.inventory)}")
         site = read_site(playbooks)
         address = chosen_address(server, site)
-        options = remote_options(flags, site, last_round=goal.last_round)
+        options = remote_options(flags, site, playbooks.inventory, last_round=goal.last_round)
         return train_remotely(options, goal, playbooks, site, address, _surroundings(), display, _calls())
 
 

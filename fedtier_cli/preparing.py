@@ -19,8 +19,14 @@ from fedtier_cli.rundir import RunDirectory, claimed, first_free
 from fedtier_cli.training_run import Run, RunOptions, Surroundings
 
 
-def require_possible(options: RunOptions) -> None:
+def require_possible(options: RunOptions, *, more: str) -> None:
     """Check that a round can get as many clients as close it.
+
+    Parameters
+    ----------
+    options : RunOptions
+    more : str
+        How there are more clients, as the end of a sentence.
 
     Raises
     ------
@@ -30,7 +36,7 @@ def require_possible(options: RunOptions) -> None:
     if threshold > options.clients:
         raise StartupError(
             f"--threshold {threshold} is more than the {options.clients} clients there are, so no round "
-            "would ever close; lower it, or raise --clients"
+            f"would ever close; lower it, or {more}"
         )
     if sampling is not None and threshold > sampling.cohort_size:
         raise StartupError(
@@ -120,12 +126,21 @@ def is_testable(task: str, data: ClientData) -> bool:
 
 def initial_model(run: Run, display: Display) -> Path | None:
     """Return the model that the run starts from, made where it is not there; None where something is published."""
-    if run.newest_round is not None:
-        return None
+    return None if run.newest_round is not None else untrained_model(run.options, run.directory, run.data, display)
+
+
+def untrained_model(options: RunOptions, directory: RunDirectory, data: ClientData, display: Display) -> Path:
+    """Return the task's model before any training, made where it is not there.
+
+    Raises
+    ------
+    StartupError
+        The task cannot make it, or it cannot be written.
+    """
     display.step("making the initial model")
-    path = run.directory.initial_model(run.options.seed)
+    path = directory.initial_model(options.seed)
     if not path.exists():
-        write_initial_model(path, run.options.task, data=run.data.clients[0], seed=run.options.seed)
+        write_initial_model(path, options.task, data=data.clients[0], seed=options.seed)
     return path
 
 

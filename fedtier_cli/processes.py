@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any, Final, TypeAlias
 
 from fedtier.documents import json_object
+from fedtier.plain_text import printable
 from fedtier.problems import StartupError
 from fedtier_cli.tethered import tethered
 
@@ -80,8 +81,10 @@ class Child:
         self._log_start = log_start
 
     def failure(self, what: str) -> RunFailed:
-        """Return the sentence that names this child, what it did, and the end of its log."""
-        return RunFailed(f"{self.name} {what}; its log {self.log} ends with:\n{self._log_end() or '(nothing)'}")
+        """Return the sentence that names this child, what it did, and the end of its log, harmless."""
+        return RunFailed(
+            f"{self.name} {printable(what)}; its log {self.log} ends with:\n{self._log_end() or '(nothing)'}"
+        )
 
     def ended(self, status: int) -> RunFailed:
         """Return the sentence for an end that was not asked for."""
@@ -92,7 +95,7 @@ class Child:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_start, size - _SHOWN_BYTES))
             lines = log.read().decode(errors="replace").strip().splitlines()
-        return "\n".join(lines[-_SHOWN_LINES:])
+        return "\n".join(printable(line.expandtabs()) for line in lines[-_SHOWN_LINES:])
 
 
 class Children:

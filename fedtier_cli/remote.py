@@ -15,15 +15,17 @@ from fedtier.store import RoundStore
 from fedtier.tls import Tls
 from fedtier.token_sources import TokenPlace, single_token
 from fedtier.upstream import Timeouts, Upstream
+from fedtier_cli.client_data import ClientData
 from fedtier_cli.deploying.playbooks import Playbooks
 from fedtier_cli.deploying.shipping import send_shards, shards_of_clients
 from fedtier_cli.deploying.site import Host, Site
 from fedtier_cli.display import Display
 from fedtier_cli.initial_model import publish_initial_model
-from fedtier_cli.preparing import initial_model, prepared_data, require_possible
+from fedtier_cli.preparing import initial_model, prepared_data, require_possible, untrained_model
 from fedtier_cli.processes import Children
+from fedtier_cli.published_task import require_published_of
 from fedtier_cli.run_store import RunStore
-from fedtier_cli.rundir import Federation, claimed, label
+from fedtier_cli.rundir import Federation, RunDirectory, claimed, label
 from fedtier_cli.site_record import record_site, require_site, use_s3_of
 from fedtier_cli.situation import plural
 from fedtier_cli.training_run import Run, RunOptions, Surroundings
@@ -32,7 +34,6 @@ from fedtier_cli.workplace import without_own_settings
 CLIENTS: Final = "clients"
 _TIMEOUTS: Final = Timeouts(connect=5.0, read=15.0)
 _TENSORBOARD_PORT: Final = 6006
-_SSH_PORT: Final = 22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +61,7 @@ class RemoteRun(Run):
         """Return how to reach the site's TensorBoard, where it has one."""
         port = _TENSORBOARD_PORT
         return [
-            ("TensorBoard", f"http://127.0.0.1:{port} while this runs: {shlex.join(_tunnel(host, port))}")
+            ("TensorBoard", f"http://127.0.0.1:{port} while this runs: {shlex.join(host.ssh_tunnel(port))}")
             for host in self.site.group("tensorboard")[:1]
         ]
 
@@ -86,7 +87,7 @@ def prepared(
     StartupError
         An option cannot be, or something that is needed cannot be had.
     """
-    require_possible(options)
+    require_possible(options, more="have more client_ids in the inventory")
     _require_set_up(site)
     with ExitStack() as held:
         # Not the next that is free: two runs at once would be one federation's.
@@ -99,6 +100,10 @@ def prepared(
         use_s3_of(site, os.environ)
         store = RunStore(RoundStore(site.bucket_name, site.bucket_key))
         newest = store.newest_round()
+        if newest is not None:
+            _require_task(options, directory, data, store, display)
+        # First: a directory without a federation is nobody's, and one without a site is this machine's.
+        record_site(directory, site)
         directory.write_federation(
             Federation(
                 task=options.task,
@@ -109,7 +114,6 @@ def prepared(
                 master=server,
             )
         )
-        record_site(directory, site)
         children = held.enter_context(Children(directory.logs, without_own_settings(surroundings.environment)))
         yield RemoteRun(
             options=options,
@@ -152,6 +156,14 @@ def ship(run: RemoteRun, display: Display) -> None:
         display.note(f"{plural(len(new), 'shard')} of {len(sent)} sent, {sum(one.size for one in new)} bytes")
 
 
+def _require_task(
+    options: RunOptions, directory: RunDirectory, data: ClientData, store: RunStore, display: Display
+) -> None:
+    """Check that what is published is of the task; a directory that has a record knows its own."""
+    if not directory.has_record:
+        require_published_of(options.task, untrained_model(options, directory, data, display), store.rounds)
+
+
 def _require_set_up(site: Site) -> None:
     """Check that this is a machine from which the site may be operated."""
     for path in (site.operator_token_file, site.ca_certs):
@@ -161,12 +173,3 @@ def _require_set_up(site: Site) -> None:
                 f"first, by infra/ansible/init.sh or fedtier deploy hosts, or bring the folder {site.secrets_dir} from "
                 "the machine where that was done"
             )
-
-
-def _tunnel(host: Host, port: int) -> list[str]:
-    """Return a call for a person, who can be asked, that brings a port of a host to this machine."""
-    ssh = host.ssh
-    key = [] if ssh.key is None else ["-i", str(ssh.key)]
-    where = ssh.host if ssh.user is None else f"{ssh.user}@{ssh.host}"
-    at = [] if ssh.port == _SSH_PORT else ["-p", str(ssh.port)]
-    return ["ssh", *ssh.options, *key, *at, "-N", "-L", f"{port}:127.0.0.1:{port}", where]

@@ -16,6 +16,8 @@ from fedtier_cli.run_clients import Clients
 
 JOURNAL: Final = "journal"
 """The program by which the processes that listen are ended."""
+# Who that is there, the user's own settings of ssh may say; and where root logs in, there may be no sudo.
+_AS_ROOT: Final = 'if [ "$(id -u)" = 0 ]; then exec "$@"; fi; exec sudo -n "$@"'
 _CONNECT_SECONDS: Final = 60.0
 _SHORTEST_PAUSE: Final = 1.0
 _LONGEST_PAUSE: Final = 10.0
@@ -139,9 +141,16 @@ class RemoteClients(Clients):
             "fedtier close"
         )
 
+    @property
+    def having_others(self) -> str:
+        """Where they would have to be."""
+        return (
+            "have them in the inventory again until it is published, or close it with what is counted, by fedtier close"
+        )
+
     def _connect(self, ear: _Ear) -> None:
         words = ear.journal.connect()
-        call = ear.host.ssh_command(*as_root(ear.host, words))
+        call = ear.host.ssh_command(*as_root(words))
         ear.child = self._children.start_program(ear.host.name, JOURNAL, call, ear.journal.read)
         if not ear.was_heard:
             self._display.started(ear.host.name, ear.child.process.pid)
@@ -184,9 +193,9 @@ class RemoteClients(Clients):
                 pass
 
 
-def as_root(host: Host, words: Sequence[str]) -> list[str]:
+def as_root(words: Sequence[str]) -> list[str]:
     """Return a command as one that may read every unit's journal; whoever is no root there may become it."""
-    return list(words) if host.ssh.user in {None, "root"} else ["sudo", "-n", *words]
+    return ["sh", "-c", _AS_ROOT, "sh", *words]
 
 
 def _signal(number: int) -> str:

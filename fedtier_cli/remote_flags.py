@@ -11,9 +11,11 @@ import click
 from client.task import BUILT_IN
 from fedtier.flags import require_address
 from fedtier.problems import StartupError
+from fedtier_cli.deploying.connection_flags import key_flag
 from fedtier_cli.deploying.site import Site
 from fedtier_cli.local_flags import run_choices, tier_settings
 from fedtier_cli.training_run import RunOptions
+from fedtier_cli.workplace import shown
 
 _Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _OF_A_SITE: Final = {"server": "--server", "key_path": "--key-path"}
@@ -37,11 +39,7 @@ def site_flags(function: _Decorated) -> _Decorated:
             metavar="URL",
             help="Address of their workers or load balancer. [default: the inventory's server_url]",
         ),
-        click.option(
-            "--key-path",
-            type=click.Path(path_type=Path, exists=True, dir_okay=False),
-            help="SSH key for them. [default: the inventory's, or your usual ones]",
-        ),
+        key_flag,
     ]
     for option in reversed(options):
         function = option(function)
@@ -69,7 +67,7 @@ def require_fitting(context: click.Context) -> None:
             raise click.UsageError(f"{flag} belongs to a run on this machine: {reason}; leave it out with --inventory.")
 
 
-def remote_options(flags: Mapping[str, Any], site: Site, *, last_round: int) -> RunOptions:
+def remote_options(flags: Mapping[str, Any], site: Site, inventory: Path, *, last_round: int) -> RunOptions:
     """Return what the flags say of a run on a site.
 
     Parameters
@@ -77,6 +75,8 @@ def remote_options(flags: Mapping[str, Any], site: Site, *, last_round: int) -> 
     flags : Mapping of str to object
         With ``task``, None where the site's own is trained.
     site : Site
+    inventory : Path
+        From which the site follows, for the sentences.
     last_round : int
 
     Raises
@@ -91,11 +91,11 @@ def remote_options(flags: Mapping[str, Any], site: Site, *, last_round: int) -> 
             "train it on this machine, without --inventory"
         )
     if not clients:
-        raise StartupError("the inventory has no clients; add hosts to its group clients")
+        raise StartupError(f"the inventory {shown(inventory)} has no clients; add hosts to its group clients")
     if flags["fraction"] is not None and set(site.clients) != {f"client-{number}" for number in range(clients)}:
         raise StartupError(
-            f"--fraction draws from client-0 to client-{clients - 1}, and the inventory has clients of other names; "
-            "rename them in client_ids, or leave it out"
+            f"--fraction draws from client-0 to client-{clients - 1}, and the inventory {shown(inventory)} has clients "
+            "of other names; rename them in client_ids, or leave it out"
         )
     threshold = flags["threshold"] or (site.threshold if flags["fraction"] is None else None)
     described = {

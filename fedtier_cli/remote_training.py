@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from typing import Final
 
 from fedtier.problems import StartupError
 from fedtier.upstream import Upstream
@@ -14,6 +15,7 @@ from fedtier_cli.directions import Calls
 from fedtier_cli.display import Display
 from fedtier_cli.evaluation import RoundScore
 from fedtier_cli.goal import Goal
+from fedtier_cli.interruption import Interrupted
 from fedtier_cli.processes import Event
 from fedtier_cli.remote import RemoteRun, prepared, publish_round_0, ship
 from fedtier_cli.remote_clients import JOURNAL, RemoteClients
@@ -21,6 +23,10 @@ from fedtier_cli.situation import plural
 from fedtier_cli.tiers import training_flags
 from fedtier_cli.training import follow, train_towards
 from fedtier_cli.training_run import RunOptions, Surroundings
+
+_PLAY_SECONDS: Final = 1800.0
+"""Much longer than a client gets to save an update, and servers to be ready."""
+_MAY_RUN: Final = "clients may still run, which infra/ansible/stop.sh ends with the servers"
 
 
 def train(
@@ -83,7 +89,7 @@ def _train(run: RemoteRun, goal: Goal, clock: Callable[[], float], display: Disp
 
     def servers(_: Callable[[Event], None]) -> Upstream:
         display.step(f"starting {plural(len(run.shards), 'client')} on {plural(len(run.hosts), 'host')}")
-        run.playbooks.run("train", extra_vars=training_variables(run.options))
+        run.playbooks.run("train", extra_vars=training_variables(run.options), timeout=_PLAY_SECONDS)
         return run.connection()
 
     with not_left_alone(run.playbooks, display):
@@ -117,11 +123,13 @@ def not_left_alone(playbooks: Playbooks, display: Display) -> Iterator[None]:
         try:
             _stop_clients(playbooks)
         except StartupError as error:
-            display.note(f"clients may still run, which infra/ansible/stop.sh ends with the servers: {error}")
+            display.note(f"{_MAY_RUN}: {error}")
+        except Interrupted:
+            display.note(_MAY_RUN)
         else:
             display.note("all clients are stopped; the servers stay, and the same call goes on with the round")
         raise
 
 
 def _stop_clients(playbooks: Playbooks) -> None:
-    playbooks.run("stop_clients")
+    playbooks.run("stop_clients", timeout=_PLAY_SECONDS)

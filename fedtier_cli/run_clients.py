@@ -53,3 +53,8 @@ class Clients(ABC):
     @abstractmethod
     def having(self, wanted: int) -> str:
         """Return how so many clients would take part, as the end of a sentence."""
+
+    @property
+    @abstractmethod
+    def having_others(self) -> str:
+        """How those of an earlier call would take part, as the end of a sentence."""

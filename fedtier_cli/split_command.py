@@ -18,7 +18,7 @@ from client.datasets.mnist import public_sources
 from fedtier.flags import SEED, command, json_flag
 from fedtier.problems import StartupError
 from fedtier.store import RoundStore
-from fedtier_cli.deploying.connection_flags import FILE
+from fedtier_cli.deploying.connection_flags import FILE, key_flag
 from fedtier_cli.deploying.playbooks import Playbooks
 from fedtier_cli.deploying.shipping import send_shards, shards_of_clients
 from fedtier_cli.deploying.site import Site, read_site
@@ -84,7 +84,7 @@ class Destination:
 @click.option("--bucket-name", help="S3 bucket; where S3 is, the AWS variables say.")
 @click.option("--bucket-key", help="Key of the newest model's copy; without extension, the prefix of all.")
 @click.option("--inventory", type=FILE, help="Ansible inventory; each of its clients' hosts is sent its shard.")
-@click.option("--key-path", type=FILE, help="SSH key for these hosts. [default: the inventory's, else your usual ones]")
+@key_flag
 @json_flag
 def split(**flags: Any) -> None:
     """Split a data set among clients, and publish the initial model.

@@ -170,7 +170,6 @@ class SplitTables(SplitDisplay):
             hosts.setdefault(shard.host, []).append(shard)
         for host, shards in hosts.items():
             names, total = named([shard.client_id for shard in shards]), sum(shard.size for shard in shards)
-            names, total = named([shard.client_id for shard in shards]), sum(shard.size for shard in shards)
             click.echo(f"{host} has {names}, {size(total)}")
         new = sum(shard.is_new for shard in sent)
         click.echo(f"{plural(new, 'shard')} sent, {len(sent) - new} were there; all have the SHA-256 that they should")

@@ -130,7 +130,7 @@ class Watch:
         absent = [name for name in status.cohort if name not in here]
         raise StartupError(
             f"round {status.round} was opened by an earlier call and selects clients that are not among these "
-            f"{len(names)}: {named(absent)}; call with the --clients of that call until it is published"
+            f"{len(names)}: {named(absent)}; {self._clients.having_others}"
         )
 
     def _look(self, server: Upstream) -> float:

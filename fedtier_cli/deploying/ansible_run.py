@@ -79,12 +79,15 @@ class _Run:
 
     def end(self) -> None:
         """End Ansible if it runs, and wait for its end."""
-        if self._thread.is_alive() and self._pid is not None:
-            # Its workers are in sessions of their own, and it alone knows them; ansible-runner would kill it.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGTERM)
-            self._thread.join(_GRACE)
-        self._given_up.set()
+        try:
+            if self._thread.is_alive() and self._pid is not None:
+                # Its workers are in sessions of their own, and it alone knows them; ansible-runner would kill it.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._pid, signal.SIGTERM)
+                self._thread.join(_GRACE)
+        finally:
+            # Also when another Ctrl-C comes meanwhile: nothing may go on behind a program that has ended.
+            self._given_up.set()
         self._thread.join()
 
     def _play(self, runner: Any, settings: Mapping[str, Any]) -> None:

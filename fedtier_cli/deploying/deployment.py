@@ -17,6 +17,7 @@ from fedtier_cli.deploying.playbooks import Playbooks
 from fedtier_cli.deploying.site import Site, read_site
 from fedtier_cli.deploying.terraform import Plan, Terraform
 from fedtier_cli.interruption import Interrupted
+from fedtier_cli.workplace import shown
 
 Agree = Callable[[str], None]
 """Asks a person a question; raises `StartupError` unless the answer is yes."""
@@ -76,7 +77,7 @@ def bring_up(terraform: Terraform, inventory: Path, display: DeployDisplay, agre
 def tear_down(
     terraform: Terraform, inventory: Path, display: DeployDisplay, agree: Agree, *, delete_models: bool = False
 ) -> None:
-    """Have Terraform remove all that it made, and remove the inventory.
+    """Have Terraform remove all that it made, and remove the inventory, unless somebody else wrote it.
 
     Parameters
     ----------
@@ -97,7 +98,7 @@ def tear_down(
             _destroy(terraform, plan, display, delete_models=delete_models)
         else:
             display.note("there is nothing to destroy")
-    inventory.unlink(missing_ok=True)
+    _remove_inventory(inventory)
     display.facts("destroyed", [("destroyed", f"{len(plan.changes)} resources")])
 
 
@@ -113,7 +114,7 @@ def write_inventory(path: Path, hosts: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(descriptor, "w") as file:
-            file.write(json.dumps(hosts, indent=2) + "\n")
+            file.write(_as_text(hosts))
         Path(name).replace(path)
     except OSError as error:
         raise StartupError(
@@ -122,10 +123,18 @@ def write_inventory(path: Path, hosts: dict[str, Any]) -> None:
         ) from None
 
 
-def shown(path: Path) -> str:
-    """Return a path as short as it can be from here."""
-    relative = os.path.relpath(path)
-    return str(path) if relative.startswith("..") else relative
+def _as_text(hosts: object) -> str:
+    return json.dumps(hosts, indent=2) + "\n"
+
+
+def _remove_inventory(path: Path) -> None:
+    """Remove an inventory that has the form in which `write_inventory` writes it; people write theirs otherwise."""
+    try:
+        text = path.read_text()
+        if text == _as_text(json.loads(text)):
+            path.unlink()
+    except (OSError, ValueError):
+        return
 
 
 @contextmanager

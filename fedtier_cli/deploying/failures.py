@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from fedtier.plain_text import printable
+from fedtier_cli.attendance import by_number
 from fedtier_cli.deploying.concealing import concealed, without_colour
 from fedtier_cli.deploying.plays import HostDone, Outcome
 from fedtier_cli.progress import named
@@ -26,7 +27,7 @@ def failures_in_words(failures: Sequence[HostDone]) -> list[str]:
         together.setdefault((failure.task, failure.outcome, reason(failure)), []).append(failure.host)
     lines = []
     for (task, outcome, (first, *more)), hosts in list(together.items())[:_SHOWN_FAILURES]:
-        where = named(hosts)
+        where = named(sorted(hosts, key=by_number))  # they fail in any order
         if outcome is Outcome.UNREACHABLE:
             lines.append(f"{where} cannot be reached, in the task {printable(task)!r}: {first}")
         else:

@@ -89,7 +89,7 @@ class DeployLines(DeployDisplay):
             does = sorted(group for group in host.groups if group != "clients")
             if host.client_ids:
                 does.append(f"clients ({named(host.client_ids)})")
-            cells = (host.name, f"{host.ssh.host}:{host.ssh.port}", ", ".join(does))
+            cells = (host.name, host.ssh.at, ", ".join(does))
             table.add_row(*(Text(printable(cell)) for cell in cells))
         self._console.print(table)
 

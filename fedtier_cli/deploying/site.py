@@ -38,16 +38,16 @@ class Ssh(Lenient):
     Parameters
     ----------
     host : str
-    port : int
+    port : int or None
     user : str or None
-        The user's own settings decide where there is none.
+        The user's own settings decide where there is none; so they do about the port.
     key : Path or None
     options : tuple of str
         More arguments for ``ssh``; they win over ours.
     """
 
     host: str
-    port: int = 22
+    port: int | None = None
     user: str | None = None
     key: Path | None = None
     options: tuple[str, ...] = ()
@@ -57,10 +57,33 @@ class Ssh(Lenient):
     def _split(cls, value: object) -> object:
         return tuple(shlex.split(value)) if isinstance(value, str) else value
 
-    @field_validator("user", "key", mode="before")
+    @field_validator("port", "user", "key", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
         return value or None
+
+    @field_validator("host", "user")
+    @classmethod
+    def _is_no_option(cls, value: str | None) -> str | None:
+        if value is not None and value.startswith("-"):
+            raise ValueError(f"{value!r} starts with a dash, as the options of ssh do; wanted a name or an address")
+        return value
+
+    @property
+    def at(self) -> str:
+        """Where the host is reached, for a person."""
+        return self.host if self.port is None else f"{self.host}:{self.port}"
+
+    def arguments(self) -> list[str]:
+        """Return the arguments of ``ssh`` for key and port."""
+        key = [] if self.key is None else ["-i", str(self.key)]
+        port = [] if self.port is None else ["-p", str(self.port)]
+        return [*key, *port]
+
+    @property
+    def place(self) -> str:
+        """``user@host``, or the host alone."""
+        return self.host if self.user is None else f"{self.user}@{self.host}"
 
 
 class Host(Lenient):
@@ -93,12 +116,14 @@ class Host(Lenient):
         words : str
             The command and its arguments; none opens a shell.
         """
-        ssh = self.ssh
-        key = [] if ssh.key is None else ["-i", str(ssh.key)]
-        where = ssh.host if ssh.user is None else f"{ssh.user}@{ssh.host}"
         # Of an option that is given twice, ssh takes the first.
-        call = ["ssh", *ssh.options, *_USUAL_OPTIONS, *key, "-p", str(ssh.port), where]
-        return [*call, "--", shlex.join(words)] if words else call
+        call = ["ssh", *self.ssh.options, *_USUAL_OPTIONS, *self.ssh.arguments(), "--", self.ssh.place]
+        return [*call, shlex.join(words)] if words else call
+
+    def ssh_tunnel(self, port: int) -> list[str]:
+        """Return a call for a person, who can be asked, that brings a port of the host's own to this machine."""
+        forward = ["-N", "-L", f"{port}:127.0.0.1:{port}"]
+        return ["ssh", *self.ssh.options, *self.ssh.arguments(), *forward, self.ssh.place]
 
 
 class Site(Lenient):

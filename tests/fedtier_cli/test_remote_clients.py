@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -179,6 +180,17 @@ def test_a_client_that_fails_is_named_with_its_host_and_the_end_of_its_journal(l
     assert sentence.endswith("client-1: Traceback of the task")
 
 
+def test_what_a_client_elsewhere_says_of_its_failure_cannot_draw_on_the_terminal(lab: Lab) -> None:
+    failing = told("finished", 3, "client-0", round=0, ok=False, detail="no\x1b[2Jdata")
+    lines = [BEFORE, entry("a\tb \x1b]0;title\x07", 2, "client-0"), failing]
+    clients = lab.clients(lab.host("lab-1", "client-0", connections=[lines]))
+    clients.listen()
+    with pytest.raises(RunFailed) as failure:
+        lab.follow(clients)
+    assert r"which stopped: no\x1b[2Jdata; its log" in str(failure.value)
+    assert str(failure.value).endswith(r"b \x1b]0;title\x07")
+
+
 def test_a_client_that_ends_without_a_word_fails_the_run_too(lab: Lab) -> None:
     fields = {"UNIT": "fedtier-client@client-0.service", "MESSAGE_ID": "98e322203f7a4ed290d09fe03c09fe15"}
     end = entry("Main process exited", 3, EXIT_CODE="exited", EXIT_STATUS="1", **fields)
@@ -223,7 +235,13 @@ def test_stopping_stops_what_runs_on_the_hosts(lab: Lab) -> None:
     assert lab.ended == ["all"]
 
 
-@pytest.mark.parametrize(("user", "before"), [("root", []), (None, []), ("ubuntu", ["sudo", "-n"])])
-def test_whoever_is_no_root_there_reads_the_journal_as_root(user: str | None, before: list[str]) -> None:
-    host = Host(name="lab-1", address="lab-1", ssh=Ssh(host="lab-1", user=user))
-    assert as_root(host, ["journalctl"]) == [*before, "journalctl"]
+@pytest.mark.parametrize(
+    ("user", "called"), [("0", "journalctl --unit=a b"), ("1000", "sudo -n journalctl --unit=a b")]
+)
+def test_whoever_is_no_root_there_reads_the_journal_as_root(tmp_path: Path, user: str, called: str) -> None:
+    for name, script in {"id": f"echo {user}", "sudo": 'echo sudo "$@"', "journalctl": 'echo journalctl "$@"'}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(stat.S_IRWXU)
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    words = as_root(["journalctl", "--unit=a b"])
+    assert subprocess.run(words, env={"PATH": path}, capture_output=True, text=True, check=True).stdout == f"{called}\n"

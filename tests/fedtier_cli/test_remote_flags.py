@@ -14,6 +14,8 @@ from fedtier_cli.remote_flags import chosen_address, remote_options
 from fedtier_cli.remote_training import training_variables
 from tests.fedtier_cli.sites import site
 
+HOSTS = Path("hosts.yml")
+
 
 def flags_of(*words: str) -> dict[str, Any]:
     """Return the flags of a call as the command gets them."""
@@ -52,8 +54,10 @@ def test_other_machines_are_those_of_an_inventory(flag: str, value: str) -> None
     assert f"{flag} belongs to a federation on other machines; name its --inventory too" in result.stderr
 
 
-def test_a_server_that_is_set_for_other_commands_does_not_keep_a_run_on_this_machine_from_starting() -> None:
-    result = call("--model", "nothing", FEDTIER_SERVER="https://lab:8443")
+def test_a_server_that_is_set_for_other_commands_does_not_keep_a_run_on_this_machine_from_starting(
+    tmp_path: Path,
+) -> None:
+    result = call("--model", "nothing", FEDTIER_SERVER="https://lab:8443", FEDTIER_HOME=str(tmp_path))
     assert "the task nothing needs its data" in result.stderr
 
 
@@ -69,7 +73,7 @@ def test_an_inventory_or_a_key_that_is_not_there_is_one_sentence(tmp_path: Path)
 
 
 def test_a_run_on_a_site_is_as_large_as_the_inventory_says(tmp_path: Path) -> None:
-    options = remote_options(flags_of("--epoch", "2", "--seed", "7"), site(tmp_path), last_round=4)
+    options = remote_options(flags_of("--epoch", "2", "--seed", "7"), site(tmp_path), HOSTS, last_round=4)
     assert (options.clients, options.tiers.workers, options.tiers.threshold) == (3, 1, 3)
     assert (options.task, options.seed, options.tiers.last_round) == ("mnist_cnn", 7, 4)
     assert options.tiers.client == ClientSettings(epochs=2)
@@ -77,15 +81,15 @@ def test_a_run_on_a_site_is_as_large_as_the_inventory_says(tmp_path: Path) -> No
 
 def test_a_threshold_of_the_site_counts_unless_another_is_given(tmp_path: Path) -> None:
     small = site(tmp_path, threshold=2)
-    assert remote_options(flags_of(), small, last_round=4).tiers.threshold == 2
-    assert remote_options(flags_of("--threshold", "1"), small, last_round=4).tiers.threshold == 1
-    assert remote_options(flags_of("--fraction", "1"), small, last_round=4).tiers.threshold == 3
+    assert remote_options(flags_of(), small, HOSTS, last_round=4).tiers.threshold == 2
+    assert remote_options(flags_of("--threshold", "1"), small, HOSTS, last_round=4).tiers.threshold == 1
+    assert remote_options(flags_of("--fraction", "1"), small, HOSTS, last_round=4).tiers.threshold == 3
 
 
 def test_the_site_s_task_is_trained_unless_another_is_given(tmp_path: Path) -> None:
     other = site(tmp_path, task="mnist_2nn")
-    assert remote_options(flags_of(), other, last_round=4).task == "mnist_2nn"
-    assert remote_options(flags_of("--model", "mnist_cnn"), other, last_round=4).task == "mnist_cnn"
+    assert remote_options(flags_of(), other, HOSTS, last_round=4).task == "mnist_2nn"
+    assert remote_options(flags_of("--model", "mnist_cnn"), other, HOSTS, last_round=4).task == "mnist_cnn"
 
 
 @pytest.mark.parametrize(
@@ -104,12 +108,12 @@ def test_what_cannot_be_on_a_site_is_one_sentence(
     tmp_path: Path, words: list[str], clients: tuple[str, ...], sentence: str
 ) -> None:
     with pytest.raises(StartupError, match=sentence):
-        remote_options(flags_of(*words), site(tmp_path, *clients), last_round=1)
+        remote_options(flags_of(*words), site(tmp_path, *clients), HOSTS, last_round=1)
 
 
 def test_a_site_without_clients_cannot_train(tmp_path: Path) -> None:
-    with pytest.raises(StartupError, match="the inventory has no clients"):
-        remote_options(flags_of(), site(tmp_path, hosts={}), last_round=1)
+    with pytest.raises(StartupError, match=r"the inventory hosts\.yml has no clients; add"):
+        remote_options(flags_of(), site(tmp_path, hosts={}), HOSTS, last_round=1)
 
 
 def test_the_server_is_the_site_s_or_an_address_over_tls(tmp_path: Path) -> None:
@@ -121,7 +125,7 @@ def test_the_server_is_the_site_s_or_an_address_over_tls(tmp_path: Path) -> None
 
 def test_master_and_clients_are_told_by_variables_what_a_local_run_tells_them_by_flags(tmp_path: Path) -> None:
     words = ["--epoch", "2", "--lr", "0.1", "--fraction", "0.5", "--seed", "3"]
-    told = training_variables(remote_options(flags_of(*words), site(tmp_path), last_round=4))
+    told = training_variables(remote_options(flags_of(*words), site(tmp_path), HOSTS, last_round=4))
     assert told["client_training"] == {"FEDTIER_ROUNDS": "4", "FEDTIER_SEED": "3", "FEDTIER_TASK": "mnist_cnn"}
     assert told["training"] == {
         "FEDTIER_THRESHOLD": "2",

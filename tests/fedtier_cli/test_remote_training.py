@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -8,7 +11,7 @@ from rich.console import Console
 
 from fedtier_cli.deploying.playbooks import Playbooks
 from fedtier_cli.display import LineDisplay
-from fedtier_cli.interruption import Interrupted
+from fedtier_cli.interruption import Interrupted, signals_raised
 from fedtier_cli.remote_training import not_left_alone
 from tests.fedtier_cli.deploying.plays_here import NOWHERE, inventory_file, playbook_file
 
@@ -59,3 +62,25 @@ def test_clients_of_a_run_that_ends_well_are_left_alone(tmp_path: Path, display:
     with not_left_alone(stopping(tmp_path, "lab-1"), display):
         pass
     assert not list(tmp_path.glob("*-stopped"))
+
+
+def test_whoever_does_not_wait_for_the_clients_to_stop_is_told(
+    tmp_path: Path, display: LineDisplay, said: io.StringIO
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    script = f"exec 3>{tmp_path}/pipe; exec sleep 1000"
+    wait = {"name": "Wait", "ansible.builtin.command": {"argv": ["sh", "-c", script]}}
+    playbook_file(tmp_path, "stop_clients", [wait], hosts="clients")
+    playbooks = Playbooks(inventory_file(tmp_path, {"lab-1": {}}), folder=tmp_path)
+
+    def interrupt() -> None:
+        with (tmp_path / "pipe").open("rb"):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    impatient = threading.Thread(target=interrupt, daemon=True)
+    impatient.start()
+    with signals_raised(), pytest.raises(Interrupted) as first, not_left_alone(playbooks, display):
+        raise Interrupted(signal.SIGTERM)
+    impatient.join(60)
+    assert first.value.number == signal.SIGTERM
+    assert said.getvalue().endswith("clients may still run, which infra/ansible/stop.sh ends with the servers\n")

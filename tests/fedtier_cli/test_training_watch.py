@@ -8,10 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pytest
 from rich.console import Console
 
 from client.datasets.partition import Partition
 from fedtier.bucket import connect
+from fedtier.problems import StartupError
 from fedtier.store import RoundStore
 from fedtier.upstream import Upstream
 from fedtier_cli.client_data import ClientData
@@ -63,19 +65,23 @@ class Patient(Clients):
     def having(self, wanted: int) -> str:
         return f"have {wanted}"
 
+    @property
+    def having_others(self) -> str:
+        return "have those"
+
 
 @contextmanager
-def server(statuses: list[int]) -> Iterator[Upstream]:
-    """Give a connection to a server that answers so, and by the last status from then on."""
+def server(statuses: list[int], said: bytes) -> Iterator[Upstream]:
+    """Give a connection to a server that answers so, and by the last status from then on; what it says is the same."""
 
     class Door(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status = statuses.pop(0) if len(statuses) > 1 else statuses[0]
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(STATUS)))
+            self.send_header("Content-Length", str(len(said)))
             self.end_headers()
-            self.wfile.write(STATUS)
+            self.wfile.write(said)
 
         def log_message(self, *_: object) -> None:
             return
@@ -91,7 +97,7 @@ def server(statuses: list[int]) -> Iterator[Upstream]:
             thread.join()
 
 
-def watched(tmp_path: Path, statuses: list[int], *, seconds: float) -> list[str]:
+def watched(tmp_path: Path, statuses: list[int], *, seconds: float, answer: bytes = STATUS) -> list[str]:
     """Return what is said while a server answers so, with so many seconds between looks."""
     said, clock = io.StringIO(), [0.0]
     display = LineDisplay(Console(file=said, width=200), clock=lambda: clock[0])
@@ -105,7 +111,7 @@ def watched(tmp_path: Path, statuses: list[int], *, seconds: float) -> list[str]
         rows=(),
         run_dir=None,
     )
-    with Children(tmp_path, {}) as children, server(list(statuses)) as upstream:
+    with Children(tmp_path, {}) as children, server(list(statuses), answer) as upstream:
         run = Somewhere(
             options=options,
             directory=RunDirectory(tmp_path),
@@ -131,3 +137,9 @@ def test_a_server_that_is_away_for_longer_is_told_of_once_and_when_it_is_back(tm
 
 def test_a_server_that_starts_again_is_not_worth_a_line(tmp_path: Path) -> None:
     assert watched(tmp_path, [200, 200, 502, 502, 200], seconds=2) == []
+
+
+def test_a_round_of_others_is_refused_with_what_to_do_where_the_clients_are(tmp_path: Path) -> None:
+    others = make_status({"line": np.zeros(2, np.float32)}, number=1, cohort=("client-7",)).to_json()
+    with pytest.raises(StartupError, match="that are not among these 3: client-7; have those"):
+        watched(tmp_path, [200], seconds=1, answer=others)

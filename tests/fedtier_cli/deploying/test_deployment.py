@@ -176,6 +176,14 @@ class TestTerraform:
         assert addresses(folder) == ["module.second", "root"]
         assert inventory.exists()
 
+    def test_an_inventory_that_somebody_wrote_is_not_removed(self, tmp_path: Path) -> None:
+        folder, inventory = tmp_path / "terraform", tmp_path / "hosts.yml"
+        bring_up(tiny_terraform(folder), tmp_path / "aws.json", DeployFacts(), agree)
+        for written in ("all: {hosts: {lab-1: {}}}\n", '{"all": {"hosts": {"lab-1": {}}}}\n'):
+            inventory.write_text(written)
+            tear_down(tiny_terraform(folder), inventory, DeployFacts(), agree)
+            assert inventory.read_text() == written
+
     def test_a_second_time_there_is_nothing_to_ask(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         display = DeployFacts()
         folder, inventory = tmp_path / "terraform", tmp_path / "aws.json"

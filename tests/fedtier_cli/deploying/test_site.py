@@ -54,7 +54,7 @@ def test_the_example_of_a_lab_is_a_site(tmp_path: Path) -> None:
     assert site.aws == {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL_S3": "https://192.0.2.11:8333"}
     assert [host.name for host in site.group("worker_aggregators")] == ["lab-2", "lab-3"]
     assert site.clients == {"client-0": "lab-2", "client-1": "lab-2", "client-2": "lab-3"}
-    assert site.host("lab-3").ssh == Ssh(host="192.0.2.13", port=22, user="admin", key=key)
+    assert site.host("lab-3").ssh == Ssh(host="192.0.2.13", user="admin", key=key)
 
 
 @pytest.mark.infra
@@ -130,10 +130,37 @@ def test_ssh_asks_nothing_and_takes_what_the_inventory_says(tmp_path: Path) -> N
     } <= set(told)
 
 
+def test_where_the_inventory_names_no_port_ssh_takes_what_it_is_set_to(tmp_path: Path) -> None:
+    settings = tmp_path / "config"
+    settings.write_text("Host one\n  Port 2200\n")
+    host = Host(name="one", address="10.0.0.1", ssh=Ssh.model_validate({"host": "one", "port": ""}))
+    call = host.ssh_command()
+    told = subprocess.run([call[0], "-F", settings, "-G", *call[1:]], capture_output=True, text=True, check=True)
+    assert "port 2200" in told.stdout.splitlines()
+    assert host.ssh.at == "one"
+
+
+@pytest.mark.parametrize("name", ["host", "user"])
+def test_a_host_whose_name_is_an_option_of_ssh_is_refused(tmp_path: Path, name: str) -> None:
+    ssh = {"host": "192.0.2.1", "user": "admin", name: "-oProxyCommand=touch /tmp/x"}
+    hosts = {"one": {"address": "a", "ssh": ssh, "groups": ["master_aggregator"]}}
+    with pytest.raises(
+        StartupError, match=rf"hosts\.0\.ssh\.{name}: .*'-oProxyCommand=touch /tmp/x' starts with a dash"
+    ):
+        site_of(told(tmp_path, hosts=hosts), Path("hosts.yml"))
+
+
+def test_a_tunnel_is_a_call_that_a_person_can_read() -> None:
+    plain = Host(name="one", address="10.0.0.1", ssh=Ssh(host="192.0.2.1", user="admin"))
+    assert " ".join(plain.ssh_tunnel(5000)) == "ssh -N -L 5000:127.0.0.1:5000 admin@192.0.2.1"
+    keyed = Host(name="one", address="10.0.0.1", ssh=Ssh(host="192.0.2.1", port=2222, key=Path("/k")))
+    assert " ".join(keyed.ssh_tunnel(6006)) == "ssh -i /k -p 2222 -N -L 6006:127.0.0.1:6006 192.0.2.1"
+
+
 def test_words_reach_the_host_as_they_are() -> None:
     host = Host(name="one", address="10.0.0.1", ssh=Ssh(host="192.0.2.1"))
     assert host.ssh_command("journalctl", "-u", "fedtier-client@*")[-3:] == [
-        "192.0.2.1",
         "--",
+        "192.0.2.1",
         "journalctl -u 'fedtier-client@*'",
     ]

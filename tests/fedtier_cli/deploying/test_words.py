@@ -48,7 +48,7 @@ def failed(host: str, outcome: Outcome = Outcome.FAILED, task: str = "Install", 
 
 
 def test_hosts_that_fail_alike_are_named_together() -> None:
-    failures = [failed(f"client-{number}", msg="no space") for number in range(8)]
+    failures = [failed(f"client-{number}", msg="no space") for number in reversed(range(8))]
     assert failures_in_words(failures) == [
         "the task 'Install' failed on client-0, client-1, client-2, client-3, client-4, client-5 and 2 more: no space"
     ]
