@@ -8,7 +8,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Final, NoReturn
@@ -62,7 +62,7 @@ def stopped_by_sigterm(stopping: Stopping, *, grace: float, saving: float = _SAV
 
     before = signal.signal(signal.SIGTERM, ask)
     woken_before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
-    os.register_at_fork(after_in_child=leave_alone)
+    _have_forked_processes(leave_alone)
     over = threading.Event()
 
     def see_to_it() -> None:
@@ -84,6 +84,27 @@ def stopped_by_sigterm(stopping: Stopping, *, grace: float, saving: float = _SAV
         signal.signal(signal.SIGTERM, signal.SIG_IGN if stopping.asked else before)
         told.close()
         over.set()
+
+
+def _have_forked_processes(leave_alone: Callable[[], None]) -> None:
+    """Have every process that is forked from now on call something first, and get a SIGTERM only then.
+
+    Python forgets the signals that a process gets before it is ready. One that was meant to end it would be lost, and
+    whoever waits for the end, such as a pool, would wait for ever.
+    """
+    masks = threading.local()
+
+    def hold_back() -> None:
+        masks.before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def let_come() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masks.before)
+
+    def begin() -> None:
+        leave_alone()
+        let_come()
+
+    os.register_at_fork(before=hold_back, after_in_parent=let_come, after_in_child=begin)
 
 
 def _hears_sigterm(heard: socket.socket) -> bool:

@@ -228,6 +228,30 @@ def test_processes_that_a_task_ends_do_not_end_the_client(task: str, tmp_path: P
     assert (status, endings(facts)) == (0, [(True, "the federation finished with round 1")]), client.log.read_text()
 
 
+def test_a_process_that_is_ended_while_it_is_forked_ends(tmp_path: Path) -> None:
+    script = """
+import os, signal
+os.register_at_fork(after_in_child=lambda: os.kill(os.getpid(), signal.SIGTERM))  # before the client's own
+from client.signals import stopped_by_sigterm
+from client.stopping import Stopping
+
+def forked():
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+stopping = Stopping()
+with stopped_by_sigterm(stopping, grace=0):
+    assert forked() == -signal.SIGTERM
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert not stopping.asked
+assert forked() == -signal.SIGTERM
+"""
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, env=variables, timeout=PATIENCE)
+
+
 def test_ctrl_c_ends_a_client_with_130(tmp_path: Path) -> None:
     with started(tmp_path, "Waits") as client:
         client.await_file("begun")
