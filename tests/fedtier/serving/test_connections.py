@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -107,6 +107,18 @@ def test_a_chunked_body_is_411_and_its_connection_good(server: Server) -> None:
         assert read_answer(connection)[0] == 200
 
 
+def once_a_slot_is_free(ask: Callable[[], requests.Response]) -> requests.Response:
+    """Ask until there is a slot: the only one is free a moment after the last byte of the answer before."""
+    answers: list[requests.Response] = []
+
+    def is_answered() -> bool:
+        answers.append(ask())
+        return answers[-1].status_code != 503
+
+    wait_until(is_answered)
+    return answers[-1]
+
+
 def test_a_client_that_goes_away_in_its_body_leaves_nothing(server: Server) -> None:
     body = update_bytes(trained(1))
     before = server.counted
@@ -140,14 +152,16 @@ def test_refused_senders_that_stand_still_do_not_keep_health_checks_from_their_a
 
 def test_an_update_is_counted_over_the_wire(server: Server) -> None:
     body = update_bytes(trained(3))
-    answer = requests.put(f"{server.url}/v1/rounds/1/updates/wire", data=body, timeout=30)
+    answer = once_a_slot_is_free(lambda: requests.put(f"{server.url}/v1/rounds/1/updates/wire", data=body, timeout=30))
     assert (answer.status_code, answer.json()["client_id"]) == (200, "wire")
     assert list(server.spool.iterdir()) == []
 
 
 def test_a_model_comes_over_the_wire_in_ranges(server: Server, tmp_path: Path) -> None:
-    whole = server.get("/v1/rounds/0/model")
-    part = requests.get(f"{server.url}/v1/rounds/0/model", headers={"Range": "bytes=8-"}, timeout=30)
+    whole = once_a_slot_is_free(lambda: server.get("/v1/rounds/0/model"))
+    part = once_a_slot_is_free(
+        lambda: requests.get(f"{server.url}/v1/rounds/0/model", headers={"Range": "bytes=8-"}, timeout=30)
+    )
     assert (part.status_code, part.content) == (206, whole.content[8:])
 
 

@@ -21,7 +21,7 @@ _MODELS: Final = 3
 
 def held_by(pid: int) -> Held:
     """Return what a process holds now: descriptors by what they are, and threads, apart from those of a pool."""
-    names = [(task / "comm").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    names = [name for task in Path(f"/proc/{pid}/task").iterdir() if (name := _name_of(task)) is not None]
     pooled = sum(bool(name.strip()) and POOLED.startswith(name.strip()) for name in names)
     held = {"thread": len(names) - pooled, POOL: pooled}
     for entry in Path(f"/proc/{pid}/fd").iterdir():
@@ -32,6 +32,14 @@ def held_by(pid: int) -> Held:
         kind = "file" if name.startswith("/") else name.partition(":")[0]
         held[kind] = held.get(kind, 0) + 1
     return held
+
+
+def _name_of(task: Path) -> str | None:
+    """Return a thread's name; None where it has ended meanwhile."""
+    try:
+        return (task / "comm").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
 
 
 def least(samples: list[Held]) -> Held:
