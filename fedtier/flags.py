@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Never, TypeVar
 from urllib.parse import urlsplit
@@ -60,6 +61,35 @@ def command(name: str) -> Callable[[Callable[..., Any]], Command]:
         "max_content_width": 120,
     }
     return click.command(name, cls=Command, context_settings=settings)
+
+
+def gathering(
+    keyword: str, flags: Mapping[str, Callable[[Callable[..., Any]], Callable[..., Any]]], gather: Callable[..., Any]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds flags to a command, which gets what they say together as one value.
+
+    Parameters
+    ----------
+    keyword : str
+        By which the command gets the value.
+    flags : Mapping of str to decorator
+        Each flag, as `click.option` makes it, by the name of its parameter; in the order of the help.
+    gather : callable
+        Makes the value of what the flags say, by their names.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def together(**said: Any) -> Any:
+            value = gather(**{name: said.pop(name) for name in flags})
+            return function(**{keyword: value}, **said)
+
+        decorated: Callable[..., Any] = together
+        for flag in reversed(list(flags.values())):
+            decorated = flag(decorated)
+        return decorated
+
+    return decorate
 
 
 def json_flag(function: _Decorated) -> _Decorated:

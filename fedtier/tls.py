@@ -13,15 +13,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 import structlog
 
 from fedtier.certificates import read_certificate, require_pair, require_valid
+from fedtier.flags import gathering
 from fedtier.problems import StartupError
 
-_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _PATH: Final = click.Path(path_type=Path)
 _PROTOCOLS: Final = ("http/1.1",)
 
@@ -72,26 +72,23 @@ NO_TLS: Final = Tls()
 """No files are given: servers are verified against public authorities, and nothing plain leaves this machine."""
 
 
-def tls_flags(function: _Decorated) -> _Decorated:
+def tls_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--certfile --keyfile --ca-certs --plain-http``; the function gets them together, checked, as ``tls``."""
+    flags = {
+        "certfile": click.option("--certfile", type=_PATH, help="PEM file of this program's certificate."),
+        "keyfile": click.option("--keyfile", type=_PATH, help="PEM file of its key. [default: the certificate's file]"),
+        "ca_certs": click.option(
+            "--ca-certs", type=_PATH, help="PEM file of the authorities to trust. [default: public ones]"
+        ),
+        "plain_http": click.option("--plain-http", is_flag=True, help="Let HTTP without TLS leave this machine."),
+    }
+    return gathering("tls", flags, _checked)(function)
 
-    def together(
-        *, certfile: Path | None, keyfile: Path | None, ca_certs: Path | None, plain_http: bool, **others: Any
-    ) -> Any:
-        tls = Tls(certfile, keyfile, ca_certs, plain_http)
-        tls.check(datetime.now(UTC))
-        return function(tls=tls, **others)
 
-    together.__doc__ = function.__doc__
-    together.__click_params__ = list(getattr(function, "__click_params__", []))  # type: ignore[attr-defined]
-    for option in (
-        click.option("--plain-http", is_flag=True, help="Let HTTP without TLS leave this machine."),
-        click.option("--ca-certs", type=_PATH, help="PEM file of the authorities to trust. [default: public ones]"),
-        click.option("--keyfile", type=_PATH, help="PEM file of its key. [default: the certificate's file]"),
-        click.option("--certfile", type=_PATH, help="PEM file of this program's certificate."),
-    ):
-        together = option(together)
-    return together  # type: ignore[return-value]  # the flags come first, then the function with what they say
+def _checked(**said: Any) -> Tls:
+    tls = Tls(**said)
+    tls.check(datetime.now(UTC))
+    return tls
 
 
 def server_context(tls: Tls, *, client_certs: bool = False) -> ssl.SSLContext | None:

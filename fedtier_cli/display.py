@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -21,34 +21,18 @@ from rich.text import Text
 from fedtier.plain_text import printable
 from fedtier_cli.evaluation import RoundScore, metric_names
 from fedtier_cli.metrics import shown_metric
-from fedtier_cli.processes import as_json_line
 from fedtier_cli.progress import Picture, PublishedFacts, named
+from fedtier_cli.steps import StepDisplay, StepFacts
 
 _LINE_EVERY: Final = 5.0
 
 
-class Display(ABC):
+class Display(StepDisplay):
     """Where a run says what it does. Used as a context manager."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
-    @abstractmethod
-    def step(self, what: str) -> None:
-        """Say what is being done now."""
 
     @abstractmethod
     def started(self, name: str, pid: int) -> None:
         """Say that a process was started."""
-
-    @abstractmethod
-    def note(self, sentence: str) -> None:
-        """Say something that stays to be read."""
 
     @abstractmethod
     def picture(self, picture: Picture) -> None:
@@ -66,28 +50,13 @@ class Display(ABC):
     def scores(self, scores: Sequence[RoundScore]) -> None:
         """Show how good the models are."""
 
-    @abstractmethod
-    def facts(self, event: str, lines: Sequence[tuple[str, str]]) -> None:
-        """Show some named facts."""
 
-
-class JsonDisplay(Display):
+class JsonDisplay(StepFacts, Display):
     """Facts as JSON lines, for programs."""
-
-    def _print(self, event: str, **members: Any) -> None:
-        print(as_json_line({"event": event, **members}), flush=True)
-
-    def step(self, what: str) -> None:
-        """Print the step."""
-        self._print("step", detail=what)
 
     def started(self, name: str, pid: int) -> None:
         """Print the process."""
         self._print("started", name=name, pid=pid)
-
-    def note(self, sentence: str) -> None:
-        """Print the sentence."""
-        self._print("note", detail=sentence)
 
     def picture(self, picture: Picture) -> None:
         """Print nothing: a program asks the master."""
@@ -104,10 +73,6 @@ class JsonDisplay(Display):
         """Print a line per round."""
         for score in scores:
             self._print("score", **score.members())
-
-    def facts(self, event: str, lines: Sequence[tuple[str, str]]) -> None:
-        """Print the facts as one object."""
-        self._print(event, **{name.replace(" ", "_"): value for name, value in lines})
 
 
 class LineDisplay(Display):

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from fedtier.bucket_errors import StoreCorrupt, StoreUnavailable
+from fedtier.flags import gathering
 from fedtier.problems import StartupError
 from fedtier.store import RoundStore
 from fedtier_cli.rundir import Federation, RunDirectory
@@ -57,25 +58,18 @@ class Published:
     federation: Federation | None = None
 
 
-def place_flags(function: _Decorated) -> _Decorated:
+def place_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--run-dir``, ``--bucket-name`` and ``--bucket-key``; the function gets them together as ``place``."""
-
-    def together(*, run_dir: Path | None, bucket_name: str | None, bucket_key: str | None, **others: Any) -> Any:
-        return function(place=Place(run_dir, bucket_name, bucket_key), **others)
-
-    together.__doc__ = function.__doc__
-    together.__click_params__ = list(getattr(function, "__click_params__", []))  # type: ignore[attr-defined]
-    for option in (
-        click.option("--bucket-key", help="Key of the newest model's copy."),
-        click.option("--bucket-name", help="S3 bucket; where S3 is, the AWS variables say."),
-        click.option(
+    flags = {
+        "run_dir": click.option(
             "--run-dir",
             type=click.Path(path_type=Path),
             help="Of a local run. [default: the only one under runs, unless a bucket is named]",
         ),
-    ):
-        together = option(together)
-    return together  # type: ignore[return-value]  # the flags come first, then the function with what they say
+        "bucket_name": click.option("--bucket-name", help="S3 bucket; where S3 is, the AWS variables say."),
+        "bucket_key": click.option("--bucket-key", help="Key of the newest model's copy."),
+    }
+    return gathering("place", flags, Place)(function)
 
 
 def maxlen_flag(function: _Decorated) -> _Decorated:

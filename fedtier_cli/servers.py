@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import click
 
@@ -23,7 +23,6 @@ from fedtier_cli.rundir import Federation, RunDirectory
 from fedtier_cli.site_record import recorded_site
 from fedtier_cli.workplace import keep_to_this_machine
 
-_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _TIMEOUTS: Final = Timeouts(connect=5.0, read=15.0)
 _HOW_TO_SIGN: Final = "fedtier token --role {role} --subject NAME signs one for FEDTIER_TOKEN or FEDTIER_TOKEN_FILE"
 
@@ -55,14 +54,14 @@ class Server:
         return single_token(self.token, warn=lambda sentence: click.echo(f"Warning: {sentence}", err=True))
 
 
-def server_flag(function: _Decorated) -> _Decorated:
+def server_flag(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--server``, and what it takes to trust it: see `fedtier.tls.tls_flags`."""
     return click.option("--server", metavar="URL", help="Address of the master; a worker can be asked to read.")(
         tls_flags(function)
     )
 
 
-def server_flags(function: _Decorated) -> _Decorated:
+def server_flags(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add ``--server`` and ``--run-dir``: a server that is named, or the master of a local run."""
     run_dir = click.option(
         "--run-dir",

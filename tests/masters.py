@@ -172,10 +172,10 @@ def put(http: FlaskClient, path: str, body: bytes, headers: Mapping[str, str] | 
     return http.put(path, data=body, headers=wanted, environ_overrides=length)
 
 
-def wait_until(condition: Callable[[], object]) -> None:
+def wait_until(condition: Callable[[], object], *, patience: float = PATIENCE) -> None:
     """Ask until the answer is true."""
     pause = threading.Event()
-    for _ in range(int(PATIENCE / 0.005)):
+    for _ in range(int(patience / 0.005)):
         if condition():
             return
         pause.wait(0.005)

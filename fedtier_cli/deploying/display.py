@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
 
 from fedtier_cli.deploying.plays import HostDone, PlayEvent
 from fedtier_cli.deploying.site import Site
@@ -15,27 +13,11 @@ from fedtier_cli.deploying.terraform_events import (
     TerraformEvent,
     remark,
 )
-from fedtier_cli.processes import as_json_line
+from fedtier_cli.steps import StepDisplay, StepFacts
 
 
-class DeployDisplay(ABC):
+class DeployDisplay(StepDisplay):
     """Where a deployment says what it does. Used as a context manager."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        return None
-
-    @abstractmethod
-    def step(self, what: str) -> None:
-        """Say what is being done now."""
-
-    @abstractmethod
-    def note(self, sentence: str) -> None:
-        """Say something that stays to be read."""
 
     @abstractmethod
     def plan(self, changes: Sequence[Planned]) -> None:
@@ -53,21 +35,9 @@ class DeployDisplay(ABC):
     def play(self, event: PlayEvent) -> None:
         """Show what Ansible does."""
 
-    @abstractmethod
-    def facts(self, event: str, lines: Sequence[tuple[str, str]]) -> None:
-        """Show some named facts."""
 
-
-class DeployFacts(DeployDisplay):
+class DeployFacts(StepFacts, DeployDisplay):
     """Facts as JSON lines, for programs."""
-
-    def step(self, what: str) -> None:
-        """Print the step."""
-        self._print("step", detail=what)
-
-    def note(self, sentence: str) -> None:
-        """Print the sentence."""
-        self._print("note", detail=sentence)
 
     def plan(self, changes: Sequence[Planned]) -> None:
         """Print all changes as one object."""
@@ -93,10 +63,3 @@ class DeployFacts(DeployDisplay):
         """Print how a task went on a host."""
         if isinstance(event, HostDone):
             self._print("task", host=event.host, task=event.task, outcome=str(event.outcome))
-
-    def facts(self, event: str, lines: Sequence[tuple[str, str]]) -> None:
-        """Print the facts as one object."""
-        self._print(event, **{name.replace(" ", "_"): value for name, value in lines})
-
-    def _print(self, event: str, **members: Any) -> None:
-        print(as_json_line({"event": event, **members}), flush=True)

@@ -149,7 +149,7 @@ def _moved(text: str) -> st.SearchStrategy[str]:
     """Change one number of a list by a little: tensors that overlap, or leave gaps."""
     try:
         numbers = [int(item) for item in json.loads(text)]
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         numbers = [0]
     changes = st.tuples(st.integers(0, max(len(numbers) - 1, 0)), st.integers(-8, 8))
     return changes.map(lambda c: json.dumps([n + c[1] if at == c[0] else n for at, n in enumerate(numbers)]))

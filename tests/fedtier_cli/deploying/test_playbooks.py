@@ -69,7 +69,9 @@ def test_a_playbook_tells_of_every_task_host_and_item(tmp_path: Path) -> None:
 
 
 def test_failures_name_hosts_task_and_message_but_no_secret(tmp_path: Path) -> None:
-    fails = {"ansible.builtin.command": {"argv": ["sh", "-c", "echo 'no: https://me:pass@pypi.example' >&2; exit 3"]}}
+    fails = {
+        "ansible.builtin.command": {"argv": ["sh", "-c", "echo 'no: https://me:pass@packages.example' >&2; exit 3"]}
+    }
     tasks: Tasks = [
         {"name": "Say it", "ansible.builtin.ping": {}},
         {"name": "Install a package", **fails, "when": "inventory_hostname != 'four'"},
@@ -80,7 +82,7 @@ def test_failures_name_hosts_task_and_message_but_no_secret(tmp_path: Path) -> N
         "some.yml did not finish",
         "three cannot be reached, in the task 'Say it': ssh: connect to host 127.0.0.1 port 1: Connection refused",
         "the task 'Install a package' failed on one, two: non-zero return code",
-        "  no: https://[hidden]@pypi.example",
+        "  no: https://[hidden]@packages.example",
         "the task 'Write a key' failed on four: the task handles secrets, so Ansible shows no message",
         "see that each host is up, and that ssh reaches it at the inventory's address, port, user and key; then call "
         "the same again, what is done already stays",

@@ -28,7 +28,7 @@ from fedtier_cli.deploying.terraform_events import (
 @pytest.mark.parametrize(
     ("text", "without"),
     [
-        ("pip: https://me:pa%20ss@pypi.example/simple", "pip: https://[hidden]@pypi.example/simple"),
+        ("pip: https://me:pa%20ss@packages.example/simple", "pip: https://[hidden]@packages.example/simple"),
         ("-----BEGIN EC PRIVATE KEY-----\nMIG\n-----END EC PRIVATE KEY-----\nmore", "[hidden]\nmore"),
         ("-----BEGIN PRIVATE KEY-----\ncut off", "[hidden]"),
         ("token eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJjIn0.c2ln is bad", "token [hidden] is bad"),

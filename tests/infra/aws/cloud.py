@@ -6,7 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from fedtier_cli.seaweed import HOST, free_ports
+from tests.masters import wait_until
 
 REGION: Final = "ap-northeast-2"
 KEY_PAIR: Final = "lab"
@@ -167,9 +167,13 @@ def running_cloud(log: Path) -> Iterator[Cloud]:
 
 
 def _await(cloud: Cloud, process: subprocess.Popen[bytes], log: Path) -> None:
-    until = time.monotonic() + _PATIENCE
-    while process.poll() is None and time.monotonic() < until:
+    def has_ended_or_answers() -> bool:
+        if process.poll() is not None:
+            return True
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{cloud.endpoint}/moto-api/data.json"):
-            return
-        time.sleep(0.1)
-    raise RuntimeError(f"the simulator does not run:\n{log.read_text()}")
+            return True
+        return False
+
+    wait_until(has_ended_or_answers, patience=_PATIENCE)
+    if process.poll() is not None:
+        raise RuntimeError(f"the simulator does not run:\n{log.read_text()}")
