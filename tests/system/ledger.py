@@ -30,7 +30,7 @@ class Ledger:
     folder : Path
         Updates are kept there, by their digest.
     round_begins : callable
-        Is told of a round when its first upload comes, once, in a thread that may take its time.
+        Is told of a round when its first upload has come, once, before that goes on; must not take its time.
     """
 
     def __init__(self, folder: Path, round_begins: Callable[[int], None] = lambda _: None) -> None:
@@ -54,7 +54,7 @@ class Ledger:
             begins = upload.round > self._begun
             self._begun = max(self._begun, upload.round)
         if begins:
-            threading.Thread(target=self._round_begins, args=(upload.round,), name="faults", daemon=True).start()
+            self._round_begins(upload.round)
 
     def sees_reply(self, upload: Upload, status: int, body: bytes) -> None:
         if upload.kind == "update" and status == 200:

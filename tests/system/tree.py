@@ -186,27 +186,27 @@ class Tree:
         done: Future[bool] = Future()
 
         def do() -> None:
+            try:
+                done.set_result(deed())
+            except BaseException as error:
+                done.set_exception(error)
+
+        def begin() -> None:
+            # Said before the thread runs: whoever knows that the round began finds it begun, however busy the machine.
             if done.set_running_or_notify_cancel():
-                try:
-                    done.set_result(deed())
-                except BaseException as error:
-                    done.set_exception(error)
+                threading.Thread(target=do, name="fault", daemon=True).start()
 
         with self._lock:
             begun = round_number <= self._begun
             if not begun:
-                self._at_round[round_number].append(do)
+                self._at_round[round_number].append(begin)
         if begun:
-            _in_a_thread(do)
+            begin()
         return lambda: not done.cancel() and done.result()
 
     def _round_begins(self, round_number: int) -> None:
         with self._lock:
             self._begun = max(self._begun, round_number)
-            due = [do for number in list(self._at_round) if number <= round_number for do in self._at_round.pop(number)]
-        for do in due:
-            _in_a_thread(do)
-
-
-def _in_a_thread(deed: Callable[[], None]) -> None:
-    threading.Thread(target=deed, name="fault", daemon=True).start()
+            due = [it for number in list(self._at_round) if number <= round_number for it in self._at_round.pop(number)]
+        for begin in due:
+            begin()
