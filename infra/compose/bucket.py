@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 from fedtier.bucket import connect
@@ -13,10 +14,8 @@ ATTEMPTS = 12
 def main() -> None:
     """Make the bucket unless it is there."""
     client = connect(attempts=ATTEMPTS)
-    try:
+    with contextlib.suppress(client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
         client.create_bucket(Bucket=os.environ["FEDTIER_BUCKET_NAME"])
-    except (client.exceptions.BucketAlreadyExists, client.exceptions.BucketAlreadyOwnedByYou):
-        pass
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ for server in master worker-1 worker-2; do
     give "$server" server.pem <"$SECRETS/servers/$server.pem"
     give "$server" verify-key.pem <"$SECRETS/keys/verify-key.pem"
 done
-for member in master worker-1 worker-2 client-0 client-1 client-2 operator; do
+for member in bucket master worker-1 worker-2 client-0 client-1 client-2 operator; do
     give "$member" ca.pem <"$SECRETS/authority/ca.pem"
 done
 for worker in worker-1 worker-2; do
@@ -41,7 +41,7 @@ for client in client-0 client-1 client-2; do
     give "$client" client.token <"$SECRETS/tokens/client-$client.token"
     give "$client" data.safetensors <"$SHARDS/$client.safetensors"
 done
-for member in master operator; do
+for member in bucket master operator; do
     s3 "$AWS" | give "$member" s3-credentials
 done
 give operator operator.token <"$SECRETS/tokens/operator.token"
