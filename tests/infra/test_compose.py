@@ -12,7 +12,7 @@ import pytest
 
 from tests.infra.compose.course import CLIENTS, LASTING, ROUNDS, WORKERS, Course, run_course
 from tests.infra.compose.reading import lint_program
-from tests.infra.containers import project_images, stand_ins, why_not_here
+from tests.infra.containers.images import base_images, project_images, why_not_here
 from tests.infra.containers.podman import Podman
 from tests.infra.programs import CHECKOUT
 
@@ -26,7 +26,7 @@ _USER = "10001"
 
 @pytest.fixture(scope="module")
 def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    images = {**stand_ins(), **project_images("server", "client", "tensorboard")}
+    images = {**base_images(), **project_images("server", "client", "tensorboard")}
     with Podman(tmp_path_factory.mktemp("compose"), images) as running:
         yield running
 
