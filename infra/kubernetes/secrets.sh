@@ -9,7 +9,7 @@ namespace=fedtier
 
 usage() {
     cat <<'USAGE'
-Usage: infra/kubernetes/secrets.sh [--clients N] [--name NAME ...] [--folder DIR] [--no-s3] [--print] [--context NAME]
+Usage: infra/kubernetes/secrets.sh [--clients N] [--name NAME ...] [--folder DIR] [--overlay NAME] [--print] [--context NAME]
 
 Makes the federation's keys, certificates and tokens in infra/kubernetes/secrets/<federation>, and gives the cluster what
 its pods need of them, as Secrets. Called again, it renews what has less than a third of its life left, and changes
@@ -20,7 +20,7 @@ nothing else. Keep that folder: it signs whoever may take part.
   --name NAME        a further name or address of the workers, for clients outside: the load balancer's, a node's, your
                      own domain's; once for each. They are remembered until others are given
   --folder DIR       keep them there instead
-  --no-s3            nothing for an S3 in the cluster, where S3 is Amazon's
+  --overlay NAME     minikube, by default, or eks, where S3 is Amazon's and nothing is needed for one in the cluster
   --print            print the Secrets, and leave the cluster alone
   --context NAME     of kubectl; by default the current one
 
@@ -37,16 +37,17 @@ setting() {
 }
 
 read_flags() {
-    clients="" federation="" folder="" names=() with_s3=1 prints="" kubectl=(kubectl)
+    clients="" federation="" folder="" names=() overlay=minikube prints="" kubectl=(kubectl)
     while (($#)); do
         case "$1" in
-            --clients | --federation | --folder | --name | --context)
+            --clients | --federation | --folder | --name | --overlay | --context)
                 (($# > 1)) && [[ -n "$2" ]] || fail "$1 needs a value"
                 case "$1" in
                     --clients) clients="$2" ;;
                     --federation) federation="$2" ;;
                     --folder) folder="$2" ;;
                     --name) names+=("$2") ;;
+                    --overlay) overlay="$2" ;;
                     --context) kubectl+=(--context "$2") ;;
                 esac
                 shift 2
@@ -54,7 +55,6 @@ read_flags() {
             --*=*) # as two words
                 set -- "${1%%=*}" "${1#*=}" "${@:2}"
                 ;;
-            --no-s3) with_s3="" && shift ;;
             --print) prints=1 && shift ;;
             --help | -h) usage && exit ;;
             *) fail "$1 is no argument of secrets.sh; see --help" ;;
@@ -64,6 +64,7 @@ read_flags() {
     federation="${federation:-$(setting FEDTIER_AUDIENCE)}"
     [[ "$clients" =~ ^[1-9][0-9]{0,5}$ ]] || fail "--clients is $clients, wanted a number from 1 on"
     [[ "$federation" =~ ^[A-Za-z0-9][A-Za-z0-9._-]*$ ]] || fail "--federation $federation cannot be the name of a folder"
+    [[ "$overlay" == minikube || "$overlay" == eks ]] || fail "--overlay is $overlay, wanted minikube or eks"
     folder="${folder:-$manifests/secrets/$federation}"
 }
 
@@ -83,7 +84,7 @@ make_credentials() {
     for ((number = 0; number < clients; number++)); do
         given+=(--client "client-$number")
     done
-    if [[ -n "$with_s3" ]]; then
+    if [[ "$overlay" == minikube ]]; then
         given+=(--server "s3=$(names_of_service s3)")
     fi
     "$fedtier" credentials "$folder" --federation "$federation" --worker worker-aggregator "${given[@]}" \
@@ -121,7 +122,7 @@ secrets() {
     secret_tls worker-aggregator
     secret generic worker-token --from-file "token=$folder/tokens/worker-worker-aggregator.token"
     secret generic client-tokens "${tokens[@]}"
-    if [[ -n "$with_s3" ]]; then
+    if [[ "$overlay" == minikube ]]; then
         secret_tls s3
         secret generic s3-credentials --from-file "credentials=$scratch/credentials"
         secret generic s3-identity --from-file "s3.json=$folder/s3.json"
