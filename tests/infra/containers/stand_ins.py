@@ -3,7 +3,8 @@
 They keep what users of the real ones rely on: names, users, ports, entry points, where files lie. They differ in what
 they are made of:
 
-- ``docker.io/library/python:3.12-slim``, and the same of the Python that runs the tests: Debian 12 and a Python of this machine in ``/usr/local``.
+- ``docker.io/library/python:3.12-slim``, and the same of the Python that runs the tests: Debian 12 and a Python of this
+  machine in ``/usr/local``.
 - ``docker.io/library/nginx:1.28``: Debian's nginx, 1.22, with its stream module loaded, which the real one has within.
 - ``quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z``: MinIO where ``minio`` is on PATH. Elsewhere it is **no MinIO**
   but SeaweedFS behind nginx, which answers MinIO's ``/minio/health/live`` and takes its command line and variables.
@@ -174,4 +175,4 @@ def _minio() -> Recipe:
 
 
 def _copies(files: Sequence[tuple[str, str]]) -> list[str]:
-    return [f"mkdir -p \"$(dirname \"$1/{to}\")\" && cp '{_FILES / name}' \"$1/{to}\"" for name, to in files]
+    return [f'mkdir -p "$(dirname "$1/{to}")" && cp \'{_FILES / name}\' "$1/{to}"' for name, to in files]
