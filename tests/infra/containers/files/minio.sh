@@ -51,7 +51,8 @@ http {
     server {
         listen $port $tls;
         location ~ ^/minio/health/(live|ready|cluster)\$ {
-            proxy_pass http://127.0.0.1:8333/healthz?;
+            rewrite ^ /healthz break;
+            proxy_pass http://127.0.0.1:8333;
         }
         location / {
             proxy_pass http://127.0.0.1:8333;
