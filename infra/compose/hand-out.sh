@@ -8,10 +8,15 @@ readonly OWNER=10001:10001
 readonly SECRETS=/credentials/federation
 readonly SHARDS=/data/shards
 
-# A new file takes the place of an old one in one step: whoever reads one meanwhile reads it whole.
+# A new file takes the place of an old one in one step: whoever reads one meanwhile reads it whole. One that is the same
+# stays, and nobody is told of a change.
 give() { # SERVICE NAME, and what it holds on standard input
     rm -f "/given/$1/$2.new"
     cat >"/given/$1/$2.new"
+    if cmp -s "/given/$1/$2.new" "/given/$1/$2"; then
+        rm "/given/$1/$2.new"
+        return
+    fi
     chmod 0400 "/given/$1/$2.new"
     chown "$OWNER" "/given/$1/$2.new"
     mv -f "/given/$1/$2.new" "/given/$1/$2"

@@ -122,6 +122,10 @@ def service_seconds(duration: str) -> int:
     return int(duration[:-1]) * {"s": 1, "m": 60}[duration[-1]]
 
 
+def test_what_ends_depends_on_nothing_that_runs_which_podman_could_not_start(read: dict[str, Any]) -> None:
+    assert {name for one in _ONE_SHOTS for name in read["services"][one].get("depends_on", {})} <= _ONE_SHOTS
+
+
 def test_commands_take_what_they_are_told_and_read_every_variable(read: dict[str, Any]) -> None:
     for name, service in {**services(read, "fedtier-server"), **services(read, "fedtier-client")}.items():
         told = {key: value for key, value in (service.get("environment") or {}).items() if key.startswith("FEDTIER_")}
