@@ -81,7 +81,7 @@ def run_course(podman: Podman, program: str, folder: Path) -> Course:
     course = Course()
     with _timed(course, "training on this machine"):
         course.alone = _train_here(folder)
-    project = Project(podman, program, SETTINGS)
+    project = Project(podman, program, SETTINGS, folder / "podman-compose.log")
     with _timed(course, "up and a round"):
         project.call("up", "--detach", FEDTIER_ROUNDS="1")
         _wait_for_clients(course, podman, project)
@@ -150,7 +150,7 @@ def _look_at_rounds(course: Course, podman: Podman, project: Project) -> None:
 
 
 def _look_for_secrets(course: Course, podman: Podman, project: Project) -> None:
-    folder = project.volume("credentials") / "federation"
+    folder = project.volume("credentials")
     tokens = [*folder.glob("tokens/*")]
     # Of each key a line with a part of it: the first says only what it is.
     keys = [*folder.glob("servers/*-key.pem"), folder / "authority" / "ca-key.pem", folder / "keys" / "signing-key.pem"]

@@ -27,29 +27,32 @@ class Project:
         podman-compose.
     variables : Mapping of str to str
         The settings of whoever calls it.
+    log : Path
+        Gets what it says on its way.
     """
 
-    def __init__(self, podman: Podman, program: str, variables: Mapping[str, str]) -> None:
+    def __init__(self, podman: Podman, program: str, variables: Mapping[str, str], log: Path) -> None:
         self._podman = podman
         self._program = program
         self._variables = variables
+        self._log = log
 
     def call(self, *words: str, timeout: float = 900.0, **variables: str) -> str:
-        """Run ``podman-compose WORDS`` and return what it printed; a failure shows all of that."""
-        done = subprocess.run(
-            self._podman.inside(self._program, f"--file={FILE}", *words),
-            cwd=CHECKOUT,
-            # Without systemd nobody calls health checks from time to time; the tests call them.
-            env={**self._podman.environment, "DISABLE_HC_SYSTEMD": "true", **self._variables, **variables},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        assert done.returncode == 0, (
-            f"podman-compose {words}: {done.returncode}\n{(done.stdout + done.stderr)[-_TAIL:]}"
-        )
+        """Run ``podman-compose WORDS`` and return what it printed; a failure shows all that it said."""
+        with self._log.open("a") as log:
+            done = subprocess.run(
+                self._podman.inside(self._program, f"--file={FILE}", *words),
+                cwd=CHECKOUT,
+                # Without systemd nobody calls health checks from time to time; the tests call them.
+                env={**self._podman.environment, "DISABLE_HC_SYSTEMD": "true", **self._variables, **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        assert done.returncode == 0, f"podman-compose {words}: {done.returncode}\n{self._log.read_text()[-_TAIL:]}"
         return done.stdout
 
     def operator(self, *words: str) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 from unittest.mock import patch
@@ -18,7 +17,8 @@ from fedtier_cli.main import main
 from tests.infra.compose.reading import as_podman_compose_reads, is_folder, lint_program, source
 from tests.infra.programs import CHECKOUT
 
-_ONE_SHOTS: Final = {"credentials", "data", "hand-out", "bucket"}
+_SHARDS: Final = {"shard-0", "shard-1", "shard-2"}
+_ONE_SHOTS: Final = {"credentials", "initial-model", *_SHARDS}
 _OPERATORS: Final = ("status", "rounds", "show", "clients", "verify", "pause", "resume", "close")
 _READ_WITHOUT_A_FLAG: Final = {"FEDTIER_TOKEN_FILE", "FEDTIER_VERIFY_KEYS", "FEDTIER_MNIST_MIRRORS"}
 _AS_DOCKER_READS: Final = """
@@ -58,13 +58,13 @@ def test_every_container_is_confined(read: dict[str, Any]) -> None:
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert service["mem_limit"], name
         assert "privileged" not in service, name
-        if name != "hand-out":
+        if name != "credentials":
             assert service["user"] == "10001:10001", name
             assert "cap_add" not in service, name
 
 
 def test_who_is_root_sees_no_network(read: dict[str, Any]) -> None:
-    root = read["services"]["hand-out"]
+    root = read["services"]["credentials"]
 
     assert root["network_mode"] == "none"
     assert root["cap_add"] == ["CHOWN", "DAC_READ_SEARCH"]
@@ -82,8 +82,9 @@ def test_clients_reach_nginx_alone_and_nobody_but_the_master_and_the_operator_s3
 
     assert members("clients") == {"nginx", "client-0", "client-1", "client-2"}
     assert members("tiers") == {"nginx", "worker-1", "worker-2", "master", "operator"}
-    assert members("storage") == {"minio", "bucket", "master", "operator"}
-    assert members("outside") == {"data", "nginx", "tensorboard"}
+    assert members("storage") == {"minio", "master", "operator"}
+    assert members("outside") == {*_SHARDS, "nginx", "tensorboard"}
+    assert read["services"]["initial-model"]["network_mode"] == "none"
     assert [name for name, network in read["networks"].items() if not network.get("internal")] == ["outside"]
 
 
@@ -97,16 +98,19 @@ def test_every_volume_is_declared_and_used(read: dict[str, Any]) -> None:
     assert mounted == set(read["volumes"])
 
 
-def test_what_a_service_was_given_is_mounted_by_it_alone(read: dict[str, Any]) -> None:
-    mounts = Counter(
-        (source(volume), name)
-        for name, service in read["services"].items()
-        for volume in service.get("volumes", [])
-        if source(volume).endswith("-files") and name != "hand-out"
-    )
-    owners = {volume: {name for other, name in mounts if other == volume} for volume, _ in mounts}
+def test_what_belongs_to_one_service_is_mounted_by_it_alone(read: dict[str, Any]) -> None:
+    mounting: dict[str, set[str]] = {}
+    for name, service in read["services"].items():
+        for volume in service.get("volumes", []):
+            if not is_folder(volume) and name != "credentials":
+                mounting.setdefault(source(volume), set()).add(name)
 
-    assert owners == {volume: {volume.removesuffix("-files")} for volume in owners}
+    for number in range(3):
+        assert mounting.pop(f"client-{number}-data") == {f"shard-{number}", f"client-{number}"}
+    assert mounting.pop("mnist") == _SHARDS
+    assert mounting.pop("initial-model") == {"initial-model", "master"}
+    assert mounting.pop("master") == {"master", "tensorboard"}
+    assert mounting == {volume: {volume.removesuffix("-files")} for volume in mounting}
 
 
 def test_what_runs_comes_back_and_may_finish_what_it_does(read: dict[str, Any]) -> None:
@@ -122,8 +126,8 @@ def service_seconds(duration: str) -> int:
     return int(duration[:-1]) * {"s": 1, "m": 60}[duration[-1]]
 
 
-def test_what_ends_depends_on_nothing_that_runs_which_podman_could_not_start(read: dict[str, Any]) -> None:
-    assert {name for one in _ONE_SHOTS for name in read["services"][one].get("depends_on", {})} <= _ONE_SHOTS
+def test_what_ends_depends_on_nothing_or_podman_could_not_start_what_depends_on_it(read: dict[str, Any]) -> None:
+    assert [name for name in _ONE_SHOTS if read["services"][name].get("depends_on")] == []
 
 
 def test_commands_take_what_they_are_told_and_read_every_variable(read: dict[str, Any]) -> None:
@@ -145,18 +149,22 @@ def test_settings_of_yours_reach_the_commands() -> None:
 
     assert yours["master"]["environment"]["FEDTIER_ROUNDS"] == "7"
     assert yours["client-1"]["environment"]["FEDTIER_ROUNDS"] == "7"
-    assert {yours[name]["environment"]["FEDTIER_SEED"] for name in ("data", "master", "client-0")} == {"5"}
-    assert yours["data"]["environment"]["FEDTIER_INIT_MODEL"] == yours["client-0"]["environment"]["FEDTIER_TASK"]
+    assert {
+        yours[name]["environment"]["FEDTIER_SEED"] for name in ("shard-1", "initial-model", "master", "client-0")
+    } == {"5"}
+    assert (
+        yours["initial-model"]["environment"]["FEDTIER_INIT_MODEL"] == yours["client-0"]["environment"]["FEDTIER_TASK"]
+    )
 
 
 def test_mnist_is_fetched_unless_a_folder_is_named() -> None:
-    def data(**variables: str) -> tuple[str, str]:
-        service = as_podman_compose_reads(**variables)["services"]["data"]
+    def shard(**variables: str) -> tuple[str, str]:
+        service = as_podman_compose_reads(**variables)["services"]["shard-2"]
         [volume] = [volume for volume in service["volumes"] if ":/mnist" in volume]
         return volume, service["environment"]["FEDTIER_DATA_DIR"]
 
-    assert data() == ("mnist:/mnist:ro,z", "")
-    assert data(FEDTIER_MNIST_DIR="./mnist") == ("./mnist:/mnist:ro,z", "/mnist")
+    assert shard() == ("mnist:/mnist:ro,z", "")
+    assert shard(FEDTIER_MNIST_DIR="./mnist") == ("./mnist:/mnist:ro,z", "/mnist")
 
 
 def test_images_are_those_of_this_version(read: dict[str, Any]) -> None:
@@ -166,7 +174,7 @@ def test_images_are_those_of_this_version(read: dict[str, Any]) -> None:
 
     assert ours == {f"fedtier-{name}:{version}" for name in ("server", "client", "tensorboard")}
     built = {name: service["build"]["target"] for name, service in read["services"].items() if "build" in service}
-    assert built == {"credentials": "server", "data": "client", "tensorboard": "tensorboard"}
+    assert built == {"credentials": "server", "initial-model": "client", "tensorboard": "tensorboard"}
 
 
 def command_named(name: str) -> click.Command:

@@ -67,8 +67,15 @@ http {
 END
 # The first process is SeaweedFS: it is told to stop when the container is. No front, no answer: that shows by itself.
 nginx -e stderr -c "$run/nginx.conf" -g 'daemon on;'
-cd "$folder"
-HOME="$run" exec weed -logtostderr=true mini -dir="$folder" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
+# A folder in there is a bucket.
+bucket=''
+for found in "$folder"/*/; do
+    [ ! -d "$found" ] || bucket="-bucket=$(basename "$found")"
+done
+mkdir -p "$folder/.weed"
+cd "$folder/.weed"
+# shellcheck disable=SC2086 # one word or none
+HOME="$run" exec weed -logtostderr=true mini -dir="$folder/.weed" $bucket -ip=127.0.0.1 -ip.bind=127.0.0.1 \
     -s3.config="$run/s3.json" -s3.port=8333 -s3.iam=false -s3.port.iceberg=0 -s3.port.lance=0 \
     -filer.localSocket="$run/filer.sock" -s3.localSocket="$run/s3.sock" -admin.ui=false -webdav=false \
     -master.telemetry=false -volume.preStopSeconds=0
