@@ -49,7 +49,7 @@ def test_nginx_takes_its_settings(podman: Podman) -> None:
 def test_its_rounds_are_those_of_one_machine(course: Course, record_property: Callable[[str, object], None]) -> None:
     record_property("seconds", course.seconds)
     assert sorted(course.alone) == list(range(1, ROUNDS + 1))
-    assert {number: fact["sha256"] for number, fact in course.published.items() if number} == course.alone
+    assert {number: fact["model_sha256"] for number, fact in course.published.items() if number} == course.alone
 
 
 def test_every_client_is_counted_once_in_every_round(course: Course) -> None:

@@ -98,6 +98,11 @@ def test_every_volume_is_declared_and_used(read: dict[str, Any]) -> None:
     assert mounted == set(read["volumes"])
 
 
+def test_no_volume_is_taken_for_another_that_begins_with_its_name(read: dict[str, Any]) -> None:
+    names = set(read["volumes"])
+    assert {(one, other) for one in names for other in names - {one} if other.startswith(one)} == set()
+
+
 def test_what_belongs_to_one_service_is_mounted_by_it_alone(read: dict[str, Any]) -> None:
     mounting: dict[str, set[str]] = {}
     for name, service in read["services"].items():
@@ -109,8 +114,8 @@ def test_what_belongs_to_one_service_is_mounted_by_it_alone(read: dict[str, Any]
         assert mounting.pop(f"client-{number}-data") == {f"shard-{number}", f"client-{number}"}
     assert mounting.pop("mnist") == _SHARDS
     assert mounting.pop("initial-model") == {"initial-model", "master"}
-    assert mounting.pop("master") == {"master", "tensorboard"}
-    assert mounting == {volume: {volume.removesuffix("-files")} for volume in mounting}
+    assert mounting.pop("master-state") == {"master", "tensorboard"}
+    assert mounting == {volume: {volume.rpartition("-")[0]} for volume in mounting}
 
 
 def test_what_runs_comes_back_and_may_finish_what_it_does(read: dict[str, Any]) -> None:
