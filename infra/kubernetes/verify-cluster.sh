@@ -106,6 +106,7 @@ ask() {
 clean_up() {
     local status=$?
     trap - EXIT
+    [[ -z "$checking" ]] || kill "$checking" 2>/dev/null || true
     if [[ -n "${touched:-}" && -z "$keep" ]]; then
         say "taking everything away"
         in_cluster delete --kustomize "$manifests" --ignore-not-found >/dev/null || status=1
@@ -129,18 +130,19 @@ start_clients() {
     in_cluster apply --kustomize "$manifests" --selector app.kubernetes.io/component=client >/dev/null
 }
 
-# Judge one point: a function of the files beside this one, which prints the reason, and returns 0, or `skip`, or anything else.
-# Each is a shell of its own, so that the first thing that goes wrong in it ends it.
+# Judge one point: a function of the files beside this one, which prints the reason, and returns 0, or `skip`, or anything
+# else. Each is a shell of its own, which the first thing that goes wrong ends, and so does who breaks all of it off.
 check() {
-    local name="$1" reason status
+    local name="$1" status=0 reason
     shift
-    set +e
-    reason="$(
+    (
         set -e
-        "$@" 2>&1
-    )"
-    status=$?
-    set -e
+        "$@"
+    ) >"$scratch/reason" 2>&1 &
+    checking=$!
+    wait "$checking" || status=$?
+    checking=""
+    reason="$(<"$scratch/reason")"
     case "$status" in
         0) passed=$((passed + 1)) && verdict PASS "$name" "$reason" ;;
         "$skip") skipped=$((skipped + 1)) && verdict SKIP "$name" "$reason" ;;
@@ -177,7 +179,7 @@ read_flags "$@"
 require_a_cluster_without_a_federation
 ask
 scratch="$(mktemp -d)"
-passed=0 failed=0 skipped=0
+passed=0 failed=0 skipped=0 checking=""
 trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM

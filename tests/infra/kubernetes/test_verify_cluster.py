@@ -48,9 +48,14 @@ class Verification:
 
     @property
     def cleaned(self) -> bool:
-        """Whether it took away what it brought up, at the very end."""
-        *_, before, last = self.calls.splitlines()
-        return before.startswith("delete --kustomize ") and last.startswith("delete namespace fedtier-verify ")
+        """Whether it took away what it brought up, and brought nothing up after that."""
+        lines = self.calls.splitlines()
+        brought = [number for number, line in enumerate(lines) if line.startswith(("apply", "create namespace"))]
+        after = lines[max(brought) :]
+        return all(
+            any(line.startswith(f"delete {what} ") for line in after)
+            for what in ("--kustomize", "namespace fedtier-verify")
+        )
 
 
 class Cluster:
@@ -76,14 +81,15 @@ class Cluster:
             "FEDTIER": str(Path(sys.executable).with_name("fedtier")),
             "STAND_IN_STATE": str(self.state),
             "STAND_IN_REAL": linter("kubectl"),
+            "STAND_IN_ACCOUNT": "123456789012",
             "TMPDIR": str(folder),
         }
 
-    def verify(self, *words: str, broken: str = "") -> Verification:
-        """Call the script, with one thing in the cluster broken."""
+    def verify(self, *words: str, broken: str = "", **variables: str) -> Verification:
+        """Call the script, with some things in the cluster broken, and more variables of the stand-in."""
         done = subprocess.run(
             [_SCRIPT, *words],
-            env=self.environment | {"STAND_IN_BROKEN": broken},
+            env=self.environment | {"STAND_IN_BROKEN": broken} | variables,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -120,6 +126,21 @@ def test_clients_start_when_the_servers_are_looked_at(cluster: Cluster) -> None:
     calls = cluster.verify(*_QUICK).calls
     servers, clients = (calls.index(f"--selector app.kubernetes.io/component{sign}client") for sign in ("!=", "="))
     assert servers < calls.index("exec probe-stranger") < clients
+
+
+def test_a_load_balancer_is_looked_at_where_there_is_one(cluster: Cluster) -> None:
+    words = [word.replace("minikube", "eks") for word in _QUICK]
+    done = cluster.verify(*words, "--load", STAND_IN_ACCOUNT="210987654321")
+    assert set(done.verdicts.values()) == {"PASS"}, done.printed + done.complained
+    assert "nlb.elb.ap-northeast-2.amazonaws.com" in done.printed
+    assert "s3 port" not in done.printed
+
+
+@pytest.mark.parametrize("broken", ["targets", "address"])
+def test_a_load_balancer_that_sends_to_nobody_is_found(broken: str, cluster: Cluster) -> None:
+    words = [word.replace("minikube", "eks") for word in _QUICK]
+    done = cluster.verify(*words, broken=broken, STAND_IN_ACCOUNT="210987654321")
+    assert done.verdicts["the load balancer finds workers healthy"] == "FAIL"
 
 
 @pytest.mark.parametrize(
@@ -227,15 +248,17 @@ def test_it_says_how_it_is_called_and_that_it_never_ran_on_a_cluster(cluster: Cl
 
 
 def test_whoever_breaks_it_off_leaves_nothing_there(cluster: Cluster) -> None:
-    words = [str(_SCRIPT), "--overlay", "minikube", "--yes", "--patience", "99999", "--every", "1"]
+    words = [str(_SCRIPT), "--overlay", "minikube", "--yes", "--patience", "999999", "--every", "1"]
     variables = cluster.environment | {"STAND_IN_BROKEN": "metrics"}
     with subprocess.Popen(words, env=variables, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
         guard = threading.Timer(240, process.kill)
         guard.start()
-        for line in process.stdout:
-            if "roots are read-only" in line:  # the next point is waited for
-                process.send_signal(signal.SIGTERM)
+        assert process.stdout is not None
+        assert any("roots are read-only" in line for line in process.stdout)
+        while cluster.calls.count("ScalingActive") < 3:  # the next point is waited for
+            assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.wait()
         guard.cancel()
     assert process.returncode == 143
     assert Verification(143, "", "", cluster.calls).cleaned
