@@ -6,17 +6,14 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import platform
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.infra.hosts import machine
+from tests.infra.hosts import debian, machine
 
 USER = "admin"
-SUITE = "bookworm"
 _PACKAGES = (
     *("systemd-sysv", "dbus", "libpam-systemd", "openssh-server", "sudo"),
     *("ca-certificates", "iproute2", "procps", "python3", "python3-venv", "python3-apt"),
@@ -42,28 +39,18 @@ echo force-unsafe-io >/etc/dpkg/dpkg.cfg.d/unsafe-io
 
 def why_not_here() -> str | None:
     """Return what keeps hosts from running on this machine, or nothing."""
-    if _system() != "debian" or os.geteuid() != 0:
+    if debian.system() != "debian" or os.geteuid() != 0:
         return "hosts of its own need root on Debian"
     if missing := machine.missing_programs(*_PROGRAMS):
         return f"hosts of its own need {', '.join(missing)}; as root on Debian, scripts/infra.sh installs them"
     return None
 
 
-def _system() -> str | None:
-    try:
-        return platform.freedesktop_os_release().get("ID")
-    except OSError:  # no Linux, or none that says which
-        return None
-
-
 @contextlib.contextmanager
 def base_root() -> Iterator[Path]:
     """Yield the root, built if need be; it is not to be changed, and not removed meanwhile."""
-    sources, settings = machine.apt_sources(), machine.apt_settings()
-    if not sources:
-        raise RuntimeError("apt knows no packages of Debian; run apt-get update first")
     folder = cache_folder()
-    recipe = "\n".join([SUITE, *_PACKAGES, _PREPARATION, sources, settings])
+    recipe = "\n".join([*_PACKAGES, _PREPARATION, debian.origin()])
     root = folder / f"root-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}"
     with (folder / f"{root.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -71,7 +58,7 @@ def base_root() -> Iterator[Path]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not root.is_dir():  # somebody else may have built it meanwhile
                 _remove_others(folder, root.name)
-                _build(root, sources, settings)
+                _build(root)
             fcntl.flock(lock, fcntl.LOCK_SH)
         yield root
 
@@ -83,25 +70,11 @@ def cache_folder() -> Path:
     return folder
 
 
-def _build(root: Path, sources: str, settings: str) -> None:
+def _build(root: Path) -> None:
     with tempfile.TemporaryDirectory(prefix=f"{root.name}.", dir=root.parent) as name:
         folder = Path(name)
-        (folder / "sources.list").write_text(sources)
-        (folder / "apt.conf").write_text(settings)
-        (folder / "prepare.sh").write_text(_PREPARATION)
-        command = [
-            # Whatever becomes of it, its mounts and processes end with it.
-            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-            *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(_PACKAGES)}"),
-            # Hosts need not fetch the lists again.
-            *("--skip=cleanup/apt/lists", f"--aptopt={folder / 'apt.conf'}"),
-            *("--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*"),
-            f"--customize-hook=chroot \"$1\" sh <'{folder / 'prepare.sh'}'",
-            *(SUITE, str(folder / "root"), str(folder / "sources.list")),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-        if done.returncode:
-            raise RuntimeError(f"the root of the hosts cannot be built:\n{done.stderr[-4000:]}")
+        # Hosts need not fetch the lists again.
+        debian.make_root(folder / "root", _PACKAGES, preparation=_PREPARATION, options=["--skip=cleanup/apt/lists"])
         (folder / "root").rename(root)
 
 
