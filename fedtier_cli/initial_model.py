@@ -1,18 +1,22 @@
-"""The model that a federation starts from: made by a task or taken from a file, checked, and published as round 0."""
+"""The model that a federation starts from: made by a task or taken from a file, and checked."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import uuid
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from client.task import BUILT_IN, load_task
-from fedtier.bucket_errors import StoreCorrupt, StoreUnavailable
+import numpy as np
+
+from client.datasets.catalogue import dataset_named
+from client.datasets.shards import Shard, write_shard
+from client.task import BUILT_IN, Task, load_task
+from fedtier.dtypes import STORAGE
 from fedtier.problems import StartupError
-from fedtier.rounds import DEFAULT_WEIGHT_LIMIT, Head
-from fedtier.store import RoundStore
+from fedtier.rounds import DEFAULT_WEIGHT_LIMIT
 from fedtier.tensors import write_arrays
 from fedtier_cli.workplace import absolute_task
 from master_aggregator.planning import require_summable
@@ -58,16 +62,22 @@ def require_source(source: str, dataset: str) -> None:
         )
 
 
-def write_initial_model(target: Path, source: str, *, data: Path, seed: int) -> None:
+def is_made_without_data(source: str) -> bool:
+    """Return whether an initial model is the same whatever data there are: a file, or drawn from the seed alone."""
+    return source in BUILT_IN or source.endswith(_SUFFIX)
+
+
+def write_initial_model(target: Path, source: str, *, data: Path | None, seed: int) -> None:
     """Write an initial model that a federation can start from; it appears whole or not at all.
 
     Parameters
     ----------
     target : Path
+        Its folder is made when it is missing.
     source : str
         As for `require_source`.
-    data : Path
-        What a task is handed.
+    data : Path or None
+        What a task is handed; None only where `is_made_without_data`.
     seed : int
         What a task draws the model from.
 
@@ -78,11 +88,12 @@ def write_initial_model(target: Path, source: str, *, data: Path, seed: int) -> 
     """
     temporary = target.with_name(f".{target.stem}.{uuid.uuid4().hex}{_SUFFIX}")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
             if source.endswith(_SUFFIX):
                 _copy(Path(source), file)
             else:
-                _store(source, data, seed, file)
+                _store(_made(source, data), source, seed, file)
         _require_summable(temporary, source)
         os.replace(temporary, target)
     except OSError as error:
@@ -93,27 +104,24 @@ def write_initial_model(target: Path, source: str, *, data: Path, seed: int) -> 
         temporary.unlink(missing_ok=True)
 
 
-def publish_initial_model(store: RoundStore, model: Path) -> Head:
-    """Make sure that a model is round 0, and return the head as it is then.
-
-    Raises
-    ------
-    StartupError
-        Round 0 is another model, or S3 cannot be used.
-    """
-    try:
-        return store.publish_initial(model).head
-    except (StoreUnavailable, StoreCorrupt) as error:
-        raise StartupError(str(error)) from None
-
-
 def _copy(source: Path, file: BinaryIO) -> None:
     with source.open("rb") as model:
         shutil.copyfileobj(model, file)
 
 
-def _store(task: str, data: Path, seed: int, file: BinaryIO) -> None:
-    made = load_task(task, data)
+def _made(source: str, data: Path | None) -> Task:
+    if data is not None:
+        return load_task(source, data)
+    layout = dataset_named(BUILT_IN[source].dataset).layout
+    # A built-in task wants a shard, of which its untrained model takes nothing.
+    blank = Shard(np.zeros((1, *layout.shape), STORAGE[layout.dtype]), np.zeros(1, np.uint8))
+    with tempfile.TemporaryDirectory() as folder:
+        shard = Path(folder) / "blank.safetensors"
+        write_shard(shard, blank)
+        return load_task(source, shard)
+
+
+def _store(made: Task, task: str, seed: int, file: BinaryIO) -> None:
     try:
         arrays = made.initial_model(seed)
     except Exception as error:

@@ -20,10 +20,10 @@ from fedtier_cli.deploying.playbooks import Playbooks
 from fedtier_cli.deploying.shipping import send_shards, shards_of_clients
 from fedtier_cli.deploying.site import Host, Site
 from fedtier_cli.display import Display
-from fedtier_cli.initial_model import publish_initial_model
 from fedtier_cli.preparing import initial_model, prepared_data, require_possible, untrained_model
 from fedtier_cli.processes import Children
 from fedtier_cli.published_task import require_published_of
+from fedtier_cli.round_zero import publish_initial_model
 from fedtier_cli.run_store import RunStore
 from fedtier_cli.rundir import Federation, RunDirectory, claimed, label
 from fedtier_cli.site_record import record_site, require_site, use_s3_of

@@ -27,7 +27,7 @@ from fedtier_cli.deploying.shipping import Sent
 from fedtier_cli.processes import as_json_line
 from fedtier_cli.progress import named
 from fedtier_cli.situation import plural, short, size
-from fedtier_cli.splitting import Dealt, Recipe
+from fedtier_cli.splitting import Dealt, Portion, Recipe
 
 _ALL_SHOWN: Final = 20
 _FIRST_SHOWN: Final = 12
@@ -45,6 +45,10 @@ class SplitDisplay(ABC):
     @abstractmethod
     def dealt(self, dealt: Dealt) -> None:
         """Say what each client got."""
+
+    @abstractmethod
+    def portion(self, portion: Portion) -> None:
+        """Say what some clients got."""
 
     @abstractmethod
     def picture(self, path: Path) -> None:
@@ -94,6 +98,12 @@ class SplitFacts(SplitDisplay):
             labels_per_client=_spread((dealt.counts > 0).sum(axis=1)),
         )
 
+    def portion(self, portion: Portion) -> None:
+        """Print every shard."""
+        names = portion.recipe.dataset.label_names
+        for (number, path), row in zip(portion.clients.items(), portion.counts, strict=True):
+            self._print("shard", client=f"client-{number}", **_shard_facts(path, names, row))
+
     def picture(self, path: Path) -> None:
         """Print the path."""
         self._print("picture", path=str(path))
@@ -133,12 +143,18 @@ class SplitTables(SplitDisplay):
 
     def dealt(self, dealt: Dealt) -> None:
         """Print the table, what the clients have together, and where it lies."""
-        table = split_table(dealt)
-        # Numbers are not to be cut where the terminal is narrow.
-        table.width = Measurement.get(self._console, self._console.options.update(width=_WIDEST), table).maximum
-        self._console.print(table, soft_wrap=True)
+        self._show(split_table(dealt))
         click.echo(summary(dealt))
         click.echo(f"written to {dealt.test.parent}")
+
+    def portion(self, portion: Portion) -> None:
+        """Print the table, and where the shards lie."""
+        table = _table(portion.recipe)
+        for number, row in zip(portion.clients, portion.counts, strict=True):
+            table.add_row(*_cells(f"client-{number}", row))
+        self._show(table)
+        for path in portion.clients.values():
+            click.echo(f"written to {path}")
 
     def picture(self, path: Path) -> None:
         """Print the path."""
@@ -174,6 +190,11 @@ class SplitTables(SplitDisplay):
         new = sum(shard.is_new for shard in sent)
         click.echo(f"{plural(new, 'shard')} sent, {len(sent) - new} were there; all have the SHA-256 that they should")
 
+    def _show(self, table: Table) -> None:
+        # Numbers are not to be cut where the terminal is narrow.
+        table.width = Measurement.get(self._console, self._console.options.update(width=_WIDEST), table).maximum
+        self._console.print(table, soft_wrap=True)
+
 
 def described(partition: Partition) -> str:
     """Return a partition in words: ``dirichlet, alpha 0.5``."""
@@ -198,19 +219,24 @@ def split_table(dealt: Dealt) -> Table:
     """Return a row per client, or the first of many, with a column per label."""
     clients = len(dealt.counts)
     shown = clients if clients <= _ALL_SHOWN else _FIRST_SHOWN
-    title = title_of(dealt.recipe)
-    table = Table(
-        box=box.SIMPLE_HEAD, padding=0, show_edge=False, title=title, title_style="bold", title_justify="left"
-    )
-    table.add_column("client", no_wrap=True)
-    table.add_column("examples", justify="right", no_wrap=True)
-    for name in dealt.recipe.dataset.label_names:
-        table.add_column(Text(name), justify="right", no_wrap=True)
+    table = _table(dealt.recipe)
     for number, row in enumerate(dealt.counts[:shown]):
         table.add_row(*_cells(f"client-{number}", row))
     if shown < clients:
         table.add_row(f"… and {clients - shown} more")
     table.add_row(*_cells("test", dealt.test_counts))
+    return table
+
+
+def _table(recipe: Recipe) -> Table:
+    title = title_of(recipe)
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=0, show_edge=False, title=title, title_style="bold", title_justify="left"
+    )
+    table.add_column("client", no_wrap=True)
+    table.add_column("examples", justify="right", no_wrap=True)
+    for name in recipe.dataset.label_names:
+        table.add_column(Text(name), justify="right", no_wrap=True)
     return table
 
 

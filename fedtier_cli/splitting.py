@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from client.datasets.catalogue import Dataset, Origin
 from client.datasets.partition import Partition, split
-from client.datasets.shards import Split, client_shard, held_out_shard, write_shards
+from client.datasets.shards import client_shard, held_out_shard, write_shard, write_shards
 from fedtier.problems import StartupError
 
 _NOTE: Final = "made-from.json"
@@ -82,6 +82,25 @@ class Dealt:
     unused: int
 
 
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """What some clients got of a split among all.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Of the whole split.
+    clients : Mapping of int to Path
+        Their shards, by the client's number.
+    counts : ndarray of int64, shape [of those clients, labels]
+        Examples of each label that each of them got, in their order.
+    """
+
+    recipe: Recipe
+    clients: Mapping[int, Path]
+    counts: npt.NDArray[np.int64]
+
+
 def split_into(directory: Path, recipe: Recipe, origin: Origin, *, flag: str) -> Dealt:
     """Load a data set, and write a shard per client, the test shard and the note.
 
@@ -103,12 +122,13 @@ def split_into(directory: Path, recipe: Recipe, origin: Origin, *, flag: str) ->
     _require_place(directory, flag)
     data = recipe.dataset.load(origin)
     parts = split(data.train.labels, recipe.clients, recipe.seed, recipe.partition)
-    try:
-        paths = _write(directory, recipe, data, parts, flag)
-    except OSError as error:
-        raise StartupError(
-            f"the shards cannot all be written to {directory} ({error.strerror}); make room, or choose another {flag}"
-        ) from None
+    with _told_when_unwritable(directory, flag):
+        directory.mkdir(parents=True, exist_ok=True)
+        with _held_note(directory, flag) as note:
+            note.truncate()
+            _tidy(directory)
+            paths = write_shards(directory, data.train, parts, data.test)
+            note.write(recipe.to_json())
     kinds = len(recipe.dataset.label_names)
     counts = np.stack([_label_counts(data.train.labels[part], kinds) for part in parts])
     return Dealt(
@@ -119,6 +139,44 @@ def split_into(directory: Path, recipe: Recipe, origin: Origin, *, flag: str) ->
         _label_counts(data.test.labels, kinds),
         len(data.train.labels) - int(counts.sum()),
     )
+
+
+def split_off(directory: Path, recipe: Recipe, origin: Origin, numbers: Sequence[int], *, flag: str) -> Portion:
+    """Load a data set, and write the shards of some clients, with the bytes that a split for all gives them.
+
+    Whatever else lies in the directory stays. The note then says nothing, unless it is of the same recipe.
+
+    Parameters
+    ----------
+    directory : Path
+        Made when it is missing.
+    recipe : Recipe
+        Of the whole split.
+    origin : Origin
+    numbers : sequence of int
+        Of the clients, from 0.
+    flag : str
+        By which the user chose the directory.
+
+    Raises
+    ------
+    StartupError
+        As for `split_into`.
+    """
+    _require_place(directory, flag)
+    train = recipe.dataset.load(origin).train
+    parts = split(train.labels, recipe.clients, recipe.seed, recipe.partition)
+    paths = {number: client_shard(directory, number) for number in numbers}
+    with _told_when_unwritable(directory, flag):
+        directory.mkdir(parents=True, exist_ok=True)
+        with _held_note(directory, flag) as note:
+            if note.read() != recipe.to_json():
+                note.truncate(0)
+            _tidy(directory)
+            for number, path in paths.items():
+                write_shard(path, train.part(parts[number]))
+    kinds = len(recipe.dataset.label_names)
+    return Portion(recipe, paths, np.stack([_label_counts(train.labels[parts[number]], kinds) for number in numbers]))
 
 
 def is_split_so(directory: Path, recipe: Recipe) -> bool:
@@ -152,23 +210,26 @@ def _require_place(directory: Path, flag: str) -> None:
         raise StartupError(f"nothing can be written to the folder {nearest}; change its mode, or choose another {flag}")
 
 
-def _write(
-    directory: Path, recipe: Recipe, data: Split, parts: Sequence[npt.NDArray[np.int64]], flag: str
-) -> list[Path]:
-    """Write shards and note, or raise OSError."""
-    directory.mkdir(parents=True, exist_ok=True)
-    with _empty_note(directory, flag) as note:
-        for path in directory.iterdir():
-            if _TORN.fullmatch(path.name):
-                path.unlink()
-        paths = write_shards(directory, data.train, parts, data.test)
-        note.write(recipe.to_json())
-    return paths
+@contextmanager
+def _told_when_unwritable(directory: Path, flag: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StartupError(
+            f"the shards cannot all be written to {directory} ({error.strerror}); make room, or choose another {flag}"
+        ) from None
+
+
+def _tidy(directory: Path) -> None:
+    """Delete what a split that was killed left behind."""
+    for path in directory.iterdir():
+        if _TORN.fullmatch(path.name):
+            path.unlink()
 
 
 @contextmanager
-def _empty_note(directory: Path, flag: str) -> Iterator[BinaryIO]:
-    """Give this process alone the note, which stays empty while shards of two splits may lie there."""
+def _held_note(directory: Path, flag: str) -> Iterator[BinaryIO]:
+    """Give this process alone the note, which is empty while shards of two splits may lie there."""
     # Through a link, the file of somebody else would be emptied.
     descriptor = os.open(directory / _NOTE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     with os.fdopen(descriptor, "r+b") as note:
@@ -180,7 +241,6 @@ def _empty_note(directory: Path, flag: str) -> Iterator[BinaryIO]:
             raise StartupError(
                 f"another process writes shards to {directory} now; wait until it is done, or choose another {flag}"
             ) from None
-        note.truncate()
         yield note
 
 

@@ -26,7 +26,7 @@ def read_idx(path: Path) -> npt.NDArray[np.uint8]:
     data = path.read_bytes()
     dimensions = data[3] if len(data) >= 4 else 0
     sizes = np.frombuffer(data[4 : 4 + 4 * dimensions], ">u4") if len(data) >= 4 + 4 * dimensions else np.empty(0)
-    values = data[4 + 4 * dimensions :]
+    values = memoryview(data)[4 + 4 * dimensions :]  # no second copy of the images
     shape = tuple(int(size) for size in sizes)
     if data[:3] != bytes([0, 0, _UNSIGNED_BYTES]) or len(shape) != dimensions or math.prod(shape) != len(values):
         raise StartupError(f"{path} is not an IDX file of unsigned bytes, or not as long as its header says")

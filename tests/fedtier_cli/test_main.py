@@ -60,7 +60,7 @@ def test_a_tier_can_be_started_as_a_module(module: str) -> None:
     [
         ("token", ["flask", "boto3", "torch"]),
         ("client", ["flask", "boto3", "jwt"]),
-        ("split", ["flask", "torch"]),
+        ("split", ["flask", "torch", "boto3", "botocore"]),
     ],
 )
 def test_a_command_imports_no_other_tiers_libraries(name: str, absent: list[str]) -> None:
