@@ -1,4 +1,4 @@
-"""What is applied to the cluster: objects that something comes of here, and kinds that nothing does, with the reason."""
+"""What is applied to the cluster: objects that something comes of, and kinds that nothing does, with the reason."""
 
 from __future__ import annotations
 
