@@ -37,6 +37,8 @@ class Metadata(Read):
     namespace: str = "default"
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+    creation_timestamp: None = None
+    """Where kubectl prints objects, it has a place for it."""
 
 
 class TemplateMetadata(Read):
