@@ -27,6 +27,7 @@ _BEFORE_AGAIN = 1.0
 _MOST_RESTARTS = 20
 """Nobody waits for a pod whose containers were started again so often."""
 _MOST_AT_ONCE = 100
+_LOOK_AGAIN = 0.2
 _TAIL = 3000
 
 
@@ -118,7 +119,7 @@ class Cluster:
         return self._kubelet.over_limit()
 
     def wait_for(self, what: str, look: Callable[[], _Found]) -> _Found:
-        """Return what `look` does as soon as there is anything to see; it is called anew after each event.
+        """Return what `look` does as soon as there is anything to see.
 
         Raises
         ------
@@ -131,7 +132,8 @@ class Cluster:
                     raise AssertionError(f"no {what}: {self._failure}") from self._failure
                 if hopeless := [pod for pod in self._control.pods.values() if pod.restarts > _MOST_RESTARTS]:
                     raise AssertionError(f"no {what}: containers of {hopeless[0].pod.name} end again and again")
-                self._changed.wait()
+                # What containers print is no event.
+                self._changed.wait(_LOOK_AGAIN)
         return found
 
     def described(self) -> str:

@@ -48,7 +48,6 @@ def _running(cluster: Cluster, owner: str, container: str) -> list[PodState]:
 
 
 def _wait_for_words(cluster: Cluster, pod: PodState, container: str, words: str) -> None:
-    """Return when a container has printed something; probes, which are events, go on meanwhile."""
     cluster.wait_for(f"words {words}", lambda: words in cluster.log(pod.pod.name, container))
 
 
