@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from client.datasets.catalogue import Origin
+from client.datasets.partition import Partition
 from fedtier.store import RoundStore
 from fedtier.tensors import TensorFile
 from fedtier.upstream import file_sha256
+from fedtier_cli.client_data import prepare_data
+from fedtier_cli.initial_model import write_initial_model
 from fedtier_cli.main import main
 from tests.fedtier_cli.runs import facts_of
 
@@ -73,6 +77,22 @@ def test_every_clients_own_shard_has_the_bytes_of_the_whole_split(partition: str
         done(*how, "--saved_dir", f"own-{number}", "--only", f"client-{number}")
         name = f"client-{number}.safetensors"
         assert file_sha256(Path(f"own-{number}", name)) == digests("whole")[name]
+
+
+def test_shards_and_model_are_those_of_a_local_run(tmp_path: Path) -> None:
+    run = prepare_data(
+        "tabular_cnn",
+        clients=3,
+        seed=4,
+        partition=Partition("dirichlet"),
+        origin=Origin(cache=tmp_path / "cache"),
+        shards=tmp_path / "run",
+    )
+    write_initial_model(tmp_path / "initial.safetensors", "tabular_cnn", data=run.clients[0], seed=4)
+    done("--clients", 3, "--seed", 4, "--partition", "dirichlet", "--only", "client-1")
+    done("--seed", 4, "--no-shards", "--init_model", "tabular_cnn")
+    assert digests("shards")["client-1.safetensors"] == file_sha256(run.clients[1])
+    assert digests("shards")["initial.safetensors"] == file_sha256(tmp_path / "initial.safetensors")
 
 
 def test_nothing_but_the_shards_that_were_asked_for_is_written() -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from tests.infra.kubernetes.manifests import Manifests
 from tests.infra.kubernetes.rules import (
+    addresses,
     amounts,
     endings,
     images,
@@ -40,7 +41,8 @@ ABOUT_EVERYTHING: Final[list[Rule]] = [
     references.accounts_and_claims_exist,
     references.mounts_have_volumes,
     references.classes_exist,
-    references.names_of_hosts_are_services,
+    addresses.names_of_hosts_are_services,
+    addresses.services_for_pods_have_the_ports_of_the_pods,
     scaling.targets_exist,
     scaling.what_is_measured_is_asked_for,
     scaling.sets_have_a_service_of_their_own,

@@ -10,6 +10,7 @@ from tests.infra.kubernetes.catalogue import ABOUT_EVERYTHING, ABOUT_THE_REPOSIT
 from tests.infra.kubernetes.kustomize import FOLDER, built
 from tests.infra.kubernetes.manifests import Manifests
 from tests.infra.kubernetes.mutations import GONE, Added, Lost, Mutation, more
+from tests.infra.kubernetes.secrets_made import secrets_made
 
 _MASTER, _WORKER, _CLIENT = "StatefulSet/master-aggregator", "Deployment/worker-aggregator", "Job/clients"
 _POD: Final = "spec template spec"
@@ -103,6 +104,10 @@ CASES: Final[dict[str, list[Mutation | Lost | Added]]] = {
         Mutation(_WORKER, f"{_OF_WORKER} env FEDTIER_MASTER value", "https://master-aggregator"),
         Mutation("ConfigMap/clients", "data FEDTIER_SERVER", "https://worker-aggregator.fedtier.svc:5001"),
         Lost("Service/s3"),
+    ],
+    "services_for_pods_have_the_ports_of_the_pods": [
+        Mutation(_MASTER, f"{_OF_MASTER} ports https containerPort", 5002),
+        Mutation("Service/s3", "spec ports https targetPort", 18333),
     ],
     "targets_exist": [
         Mutation(_SCALER, "spec scaleTargetRef name", "worker"),
@@ -255,8 +260,9 @@ RULES: Final = {rule.__name__: rule for rule in [*ABOUT_EVERYTHING, *ABOUT_THE_R
 
 
 @pytest.fixture(scope="module")
-def healthy(secrets: Manifests) -> Manifests:
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Manifests:
     """The overlay that has most, with its Secrets."""
+    secrets = secrets_made("minikube", tmp_path_factory.mktemp("credentials") / "minikube")
     return Manifests.parse(built(FOLDER / "overlays" / "minikube")) + secrets
 
 

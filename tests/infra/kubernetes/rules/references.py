@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Any
 
 from tests.infra.kubernetes.manifests import Manifests, where
 from tests.infra.kubernetes.pods import Container, Document, Pod
-
-_IN_CLUSTER: Final = re.compile(
-    r"https?://(?P<name>[a-z0-9-]+)(?:\.[a-z0-9-]+(?:\.svc(?:\.cluster\.local)?))?(?::(?P<port>[0-9]+))?(?:/|$)"
-)
-"""Of hosts elsewhere, the names have other ends."""
 
 
 def keys_that_are_read_exist(manifests: Manifests) -> Iterator[str]:
@@ -76,17 +70,6 @@ def classes_exist(manifests: Manifests) -> Iterator[str]:
             yield f"claim {claim['metadata']['name']} wants StorageClass/{wanted}, which there is not"
 
 
-def names_of_hosts_are_services(manifests: Manifests) -> Iterator[str]:
-    """A URL of a host in the cluster, anywhere in the variables, names a Service and one of its ports."""
-    for holder, url in _urls(manifests):
-        found = _IN_CLUSTER.match(url)
-        if found:
-            service = manifests.named("Service", found["name"])
-            ports = [one["port"] for one in service["spec"]["ports"]] if service else []
-            if int(found["port"] or 443) not in ports:
-                yield f"{holder} names {url}, which is no port of a Service"
-
-
 def _claims_of(pod: Pod) -> list[str]:
     claims = [volume.get("persistentVolumeClaim") for volume in pod.volumes.values()]
     return [claim["claimName"] for claim in claims if claim]
@@ -123,15 +106,3 @@ def _of_variables(container: Container) -> Iterator[tuple[str, str, str | None, 
             wanted = variable.get("valueFrom", {}).get(f"{field}KeyRef")
             if wanted:
                 yield kind, wanted["name"], wanted["key"], container.where
-
-
-def _urls(manifests: Manifests) -> Iterator[tuple[str, str]]:
-    for one in manifests.of("ConfigMap"):
-        for value in (one.get("data") or {}).values():
-            if "://" in value and "\n" not in value:
-                yield where(one), value
-    for pod in manifests.pods:
-        for container in pod.all_containers:
-            for variable in container.spec.get("env", []):
-                if "://" in str(variable.get("value", "")):
-                    yield container.where, variable["value"]

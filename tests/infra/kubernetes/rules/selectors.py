@@ -8,8 +8,11 @@ from typing import Any, Final
 from tests.infra.kubernetes.manifests import Manifests, namespace_of, where
 from tests.infra.kubernetes.pods import Document, Pod
 
-_MEANT: Final = {"Service/tensorboard": "master-aggregator"}
-"""Whose pods are meant where those of another name are; TensorBoard is a container of the master's pod."""
+_MEANT: Final = {
+    "Service/tensorboard": "master-aggregator",  # it is a container of the master's pod
+    "Service/worker-aggregator-outside": "worker-aggregator",
+}
+"""Whose pods are meant where those of another name are."""
 _SETS: Final = ("Deployment", "StatefulSet", "DaemonSet")
 
 
