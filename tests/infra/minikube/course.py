@@ -189,9 +189,11 @@ def _contributors(cluster: Cluster, worker: PodState, token: str) -> int:
 
 def _status(podman: Podman, federation: Federation, log: Path) -> Facts:
     """Watch the open round from the node."""
-    command = [FEDTIER, "status", "--server", "https://master-aggregator.fedtier:5000", "--watch", "--every", "0.2"]
+    # What enters the namespaces is the parent of what it runs there, and is what is ended.
+    command = ["setpriv", "--pdeathsig", "TERM", FEDTIER, "status", "--watch", "--every", "0.2", "--json"]
+    where = ["--server", "https://master-aggregator.fedtier:5000", "--ca-certs", str(federation.authority)]
     return Facts(
-        podman.inside(*command, "--json", "--ca-certs", str(federation.authority)),
+        podman.inside(*command, *where),
         log,
         {"FEDTIER_TOKEN_FILE": str(federation.operator_token)},
     )

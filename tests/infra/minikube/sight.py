@@ -12,7 +12,7 @@ echo "rights $(grep -hE '^(Cap|NoNewPrivs|Seccomp:)' /proc/1/status | cut -f2 | 
 echo "memory $(cat /sys/fs/cgroup/memory/memory.limit_in_bytes 2>/dev/null || cat /sys/fs/cgroup/memory.max)"
 for folder in / /etc /usr /opt /var /run; do echo "write $(touch "$folder/written" 2>&1)"; done
 find /run /var/run/ -path '*serviceaccount*' 2>/dev/null | sed 's/^/token /'
-find -L /etc/fedtier -type f -printf 'file %m %u %g %p\n'
+find -L /etc/fedtier -type f -printf 'file %m %U %G %p\n'
 """
 
 
