@@ -74,7 +74,7 @@ check types mypy --strict "${typed[@]}"
 check imports lint-imports --no-cache
 if command -v shellcheck >/dev/null; then
     check shell shellcheck --external-sources train.sh test.sh scripts/*.sh .ci/run infra/ansible/*.sh \
-        tests/infra/hosts/*.sh
+        tests/infra/*/*.sh tests/infra/containers/files/*.sh
 else
     cannot_run shell "shellcheck is not installed"
 fi

@@ -3,7 +3,8 @@
 They keep what users of the real ones rely on: names, users, ports, entry points, where files lie. They differ in what
 they are made of:
 
-- ``docker.io/library/python:3.11-slim`` and ``3.12-slim``: Debian 12 and a Python of this machine in ``/usr/local``.
+- ``docker.io/library/python:3.12-slim``, and the same of the Python that runs the tests: Debian 12 and a Python of this
+  machine in ``/usr/local``.
 - ``docker.io/library/nginx:1.28``: Debian's nginx, 1.22, with its stream module loaded, which the real one has within.
 - ``quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z``: MinIO where ``minio`` is on PATH. Elsewhere it is **no MinIO**
   but SeaweedFS behind nginx, which answers MinIO's ``/minio/health/live`` and takes its command line and variables.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ from tests.infra.containers import pythons
 from tests.infra.containers.library import Builder
 from tests.infra.hosts import debian
 
+PYTHONS = tuple(sorted({"3.12", f"{sys.version_info.major}.{sys.version_info.minor}"}))
+"""The versions of Python: that of the images that are shipped, and the one that runs the tests."""
 _FILES = Path(__file__).with_name("files")
 
 
@@ -40,7 +44,7 @@ class Recipe:
     hooks
         Commands that run before, outside, with ``$1`` the root folder.
     sources
-        Files and folders that the hooks copy.
+        Files that the hooks copy, or that tell of what they copy: the same from any checkout, whatever their paths.
     """
 
     packages: Sequence[str]
@@ -52,12 +56,14 @@ class Recipe:
     def digest(self) -> str:
         """Return what names an image by this recipe."""
         parts = [*self.packages, self.preparation, *self.changes, *self.hooks, debian.origin()]
-        parts += [f"{path} {path.stat().st_size} {path.stat().st_mtime_ns}" for path in self.sources]
+        for path in self.sources:
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            parts = [part.replace(str(path), content) for part in [*parts, str(path)]]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def make(builder: Builder) -> dict[str, str]:
-    """Make what is not there yet, give all their names, and return their ids by name."""
+    """Make what is not there yet, and return the ids by the real images' names."""
     ids = {}
     for name, recipe in recipes().items():
         own_name = f"localhost/stand-in/{name.rpartition('/')[2].partition(':')[0]}:{recipe.digest()}"
@@ -68,7 +74,6 @@ def make(builder: Builder) -> dict[str, str]:
             changes = [f"--change={change}" for change in recipe.changes]
             builder.run("import", *changes, str(archive), own_name)
             archive.unlink()
-        builder.run("tag", own_name, name)
         identity = builder.identity(own_name)
         assert identity is not None
         ids[name] = identity
@@ -78,7 +83,7 @@ def make(builder: Builder) -> dict[str, str]:
 def recipes() -> Mapping[str, Recipe]:
     """Return all recipes by the real image's name."""
     return {
-        **{f"docker.io/library/python:{version}-slim": _python(version) for version in ("3.11", "3.12")},
+        **{f"docker.io/library/python:{version}-slim": _python(version) for version in PYTHONS},
         "docker.io/library/nginx:1.28": _nginx(),
         "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z": _minio(),
     }
@@ -170,4 +175,4 @@ def _minio() -> Recipe:
 
 
 def _copies(files: Sequence[tuple[str, str]]) -> list[str]:
-    return [f"mkdir -p \"$(dirname \"$1/{to}\")\" && cp '{_FILES / name}' \"$1/{to}\"" for name, to in files]
+    return [f'mkdir -p "$(dirname "$1/{to}")" && cp \'{_FILES / name}\' "$1/{to}"' for name, to in files]
