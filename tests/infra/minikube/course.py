@@ -27,7 +27,9 @@ ROUNDS = 5
 SERVERS = ("s3", "master-aggregator", "worker-aggregator")
 """The workloads that stay."""
 
-_LAST = CLIENTS - 1
+_DRAINED, _KILLED = 0, CLIENTS - 1
+"""Clients, by their index."""
+
 _CONTRIBUTORS = """
 import os, ssl, urllib.request
 context = ssl.create_default_context(cafile=os.environ["FEDTIER_CA_CERTS"])
@@ -58,8 +60,8 @@ class Course:
     restarts: dict[str, int] = field(default_factory=dict)
     """How often containers of each server's pod were started again, in the end."""
 
-    tries: list[PodState] = field(default_factory=list)
-    """The pods of the client that was killed, first to last."""
+    tries: dict[str, list[PodState]] = field(default_factory=dict)
+    """The pods of the client that was killed, and of the one whose node was drained, first to last."""
 
     limits: dict[tuple[str, str], str] = field(default_factory=dict)
     """What the manifests let each container have of memory, by pod and container."""
@@ -113,30 +115,40 @@ def _train_here(federation: Federation, folder: Path) -> dict[int, str]:
 
 
 def _train_disturbed(course: Course, cluster: Cluster, podman: Podman, federation: Federation, folder: Path) -> None:
-    """Train; a worker and the master are killed in mid-round, and then the client that this round waits for."""
+    """Train; killed in mid-round are a worker, the master, and then the client that this round waits for.
+
+    Another client's node is drained at the same time.
+    """
     with _status(podman, federation, folder / "status-before.log") as status, _timed(course, "first round"):
         status.wait_for(lambda fact: (fact.get("newest") or {}).get("round", 0) >= 1)
-        client = next(one for one in cluster.pods("clients") if one.pod.index == _LAST)
+        killed = _pod_of_client(cluster, _KILLED)
         # It stands still, so that the round stays open; the others are counted.
-        cluster.signal(client.pod.name, "client", "STOP")
+        cluster.signal(killed.pod.name, "client", "STOP")
         course.held["before"] = status.wait_for(_is_held)
     token = federation.operator_token.read_text().strip()
     workers, [master] = cluster.pods("worker-aggregator"), cluster.pods("master-aggregator")
     course.contributors = {one.pod.name: _contributors(cluster, one, token) for one in workers}
     _look_around(course, cluster)
     with _timed(course, "until both are back"):
-        for killed, container in ((workers[0], "worker-aggregator"), (master, "master-aggregator")):
-            cluster.signal(killed.pod.name, container, "KILL")
-            cluster.wait_for(f"end of {container}", functools.partial(_restarts, killed))
+        for server, container in ((workers[0], "worker-aggregator"), (master, "master-aggregator")):
+            cluster.signal(server.pod.name, container, "KILL")
+            cluster.wait_for(f"end of {container}", functools.partial(_restarts, server))
         _wait_for_servers(cluster)
     with _status(podman, federation, folder / "status-after.log") as status:
         course.held["after"] = status.wait_for(_is_held)
-    with _timed(course, "client again, and the rest"):
-        cluster.signal(client.pod.name, "client", "KILL")
-        cluster.wait_for(
-            "end of the Job", lambda: cluster.job("clients").is_complete or cluster.job("clients").has_failed
-        )
-    course.tries = [one for one in cluster.pods("clients") if one.pod.index == _LAST]
+    drained = _pod_of_client(cluster, _DRAINED)
+    with _timed(course, "clients again, and the rest"):
+        cluster.delete_pod(drained.pod.name)
+        cluster.signal(killed.pod.name, "client", "KILL")
+        job = cluster.job("clients")
+        cluster.wait_for("end of the Job", lambda: job.is_complete or job.has_failed)
+    for what, first in (("drained", drained), ("killed", killed)):
+        others = [one for one in cluster.pods("clients") if one.pod.index == first.pod.index and one is not first]
+        course.tries[what] = [first, *others]
+
+
+def _pod_of_client(cluster: Cluster, index: int) -> PodState:
+    return next(one for one in cluster.pods("clients") if one.pod.index == index)
 
 
 def _is_held(fact: Mapping[str, Any]) -> bool:

@@ -174,7 +174,7 @@ class Cluster:
                     self._happened(lambda: self._control.ended(pod.name, container.name, status))
                 case EndPod(pod):
                     self._kubelet.end(pod, self._closing)
-                    self._happened(lambda: self._control.gone(pod.name))
+                    self._happened(lambda: self._control.removed(pod.name))
         except Exception as error:
             with self._changed:
                 self._failure = self._failure or error

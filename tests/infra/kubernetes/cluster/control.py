@@ -71,12 +71,18 @@ class PodState:
     statuses: dict[str, int] = field(default_factory=dict)
     runs: Counter[str] = field(default_factory=Counter)
     is_ending: bool = False
-    conditions: frozenset[str] = frozenset()
+    is_removed: bool = False
 
     @property
     def restarts(self) -> int:
         """How often a container of it was started again."""
         return sum(self.runs.values()) - len(self.runs)
+
+    @property
+    def outcome(self) -> Phase:
+        """What comes of it if nothing of it runs any more, nor will."""
+        succeeded = all(self.statuses.get(one.name) == 0 for one in self.pod.spec.containers)
+        return "Succeeded" if succeeded else "Failed"
 
     @property
     def is_ready(self) -> bool:
@@ -130,11 +136,13 @@ class Control:
     def ended(self, name: str, container: str, status: int) -> list[Action]:
         """Go on after a container ended."""
         state = self.pods.get(name)
-        if state is None or state.is_ending:
+        if state is None:
             return []
         state.running.discard(container)
         state.probed_ready.discard(container)
         state.statuses[container] = status
+        if state.is_ending:
+            return self._gone(state)
         spec = state.pod.spec
         if any(one.name == container for one in spec.init_containers):
             if status == 0:
@@ -142,10 +150,7 @@ class Control:
             return self._over(state, "Failed") if spec.restart_policy == "Never" else self._again(state, container)
         if spec.restart_policy == "Always" or (spec.restart_policy == "OnFailure" and status != 0):
             return self._again(state, container)
-        if state.running:
-            return []
-        succeeded = all(state.statuses.get(one.name) == 0 for one in spec.containers)
-        return self._over(state, "Succeeded" if succeeded else "Failed")
+        return [] if state.running else self._over(state, state.outcome)
 
     def probed(self, key: ProbeKey, *, ready: bool) -> None:
         """Take note of what a readiness probe found; what it found of an earlier run does not count."""
@@ -157,20 +162,14 @@ class Control:
     def delete(self, name: str) -> list[Action]:
         """End one pod, as a node that is drained does: its workload makes another."""
         state = self.pods[name]
-        state.is_ending, state.conditions = True, frozenset({DISRUPTION})
+        state.is_ending = True
         return [EndPod(state.pod)]
 
-    def gone(self, name: str) -> list[Action]:
+    def removed(self, name: str) -> list[Action]:
         """Go on after a pod was removed."""
-        state = self.pods.pop(name)
-        pod = state.pod
-        if pod.index is not None:
-            return self._job_lost(state)
-        if stateful := self.objects.get(StatefulSet, pod.owner):
-            return self._made([one for one in stateful_pods(stateful) if one.name == name])
-        if deployment := self.objects.get(Deployment, pod.owner):
-            return self._made(deployed_pods(deployment, (next(self._endings),)))
-        return []
+        state = self.pods[name]
+        state.is_removed = True
+        return self._gone(state)
 
     def job(self, name: str) -> IndexedJob:
         """Return how a Job goes."""
@@ -225,24 +224,31 @@ class Control:
     def _again(self, state: PodState, container: str) -> list[Action]:
         return self._run(state, [state.pod.container(container)], again=True)
 
-    def _over(self, state: PodState, phase: Phase) -> list[Action]:
+    def _over(self, state: PodState, phase: Phase, conditions: frozenset[str] = frozenset()) -> list[Action]:
         state.phase = phase
         pod = state.pod
-        if pod.index is None or pod.owner not in self._jobs:
+        if pod.index is None:
             return []
         if phase == "Succeeded":
             self._jobs[pod.owner].pod_succeeded(pod.index)
         else:
-            self._jobs[pod.owner].pod_failed(pod.index, state.statuses)
+            self._jobs[pod.owner].pod_failed(pod.index, state.statuses, conditions)
         return self._next_of(pod.owner)
 
-    def _job_lost(self, state: PodState) -> list[Action]:
-        """A pod of a Job was removed; one that was over before does not count again."""
-        pod = state.pod
-        if pod.index is None or pod.owner not in self._jobs or state.phase in {"Succeeded", "Failed"}:
+    def _gone(self, state: PodState) -> list[Action]:
+        """Replace a pod that was removed, when it is known how its containers ended."""
+        if not state.is_removed or state.running:
             return []
-        self._jobs[pod.owner].pod_failed(pod.index, state.statuses, state.conditions)
-        return self._next_of(pod.owner)
+        pod = self.pods.pop(state.pod.name).pod
+        if pod.index is not None:
+            # One whose containers all ended well has done its work, even if that was because it was told to end.
+            is_over = state.phase in {"Succeeded", "Failed"}
+            return [] if is_over else self._over(state, state.outcome, frozenset({DISRUPTION}))
+        if stateful := self.objects.get(StatefulSet, pod.owner):
+            return self._made([one for one in stateful_pods(stateful) if one.name == pod.name])
+        if deployment := self.objects.get(Deployment, pod.owner):
+            return self._made(deployed_pods(deployment, (next(self._endings),)))
+        return []
 
     def _next_of(self, name: str) -> list[Action]:
         job = self.objects.get(Job, name)

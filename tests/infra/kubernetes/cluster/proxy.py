@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 Address = tuple[str, int]
 _CHUNK = 1 << 16
@@ -16,6 +16,7 @@ class Proxy:
     def __init__(self) -> None:
         self._servers: dict[Address, asyncio.Server] = {}
         self._targets: dict[Address, list[Address]] = {}
+        self._open: set[asyncio.Task[None]] = set()
 
     async def route(self, routes: Mapping[Address, Sequence[Address]]) -> None:
         """Listen at each address; connections that are open stay as they are.
@@ -37,17 +38,22 @@ class Proxy:
         for server in self._servers.values():
             server.close()
 
-    def _accept(self, address: Address) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            targets = self._targets[address]
-            with contextlib.suppress(OSError):
-                if targets:
-                    target = targets.pop(0)
-                    targets.append(target)
-                    await _connected(reader, writer, target)
-            writer.close()
+    def _accept(self, address: Address) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]:
+        def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.create_task(self._serve(address, reader, writer))
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
 
         return accept
+
+    async def _serve(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        targets = self._targets[address]
+        with contextlib.suppress(OSError):
+            if targets:
+                target = targets.pop(0)
+                targets.append(target)
+                await _connected(reader, writer, target)
+        writer.close()
 
 
 async def _connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: Address) -> None:

@@ -105,17 +105,28 @@ def test_a_job_is_complete_when_every_index_succeeded() -> None:
     assert not control.job("job").has_failed
 
 
-def test_a_failure_that_a_rule_ignores_does_not_count() -> None:
+def test_a_pod_of_a_job_that_is_told_to_end_is_made_anew_and_does_not_count_as_failed() -> None:
     ignored = {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}
     control, [name] = _applied(job(completions=1, tries=0, rules=[ignored]))
     control.made(name)
 
     assert control.delete(name) == [EndPod(control.pods[name].pod)]
-    assert control.ended(name, "main", 143) == []
-    [again] = _made(control.gone(name))
+    assert control.removed(name) == [], "it is not known yet how it ended"
+    [again] = _made(control.ended(name, "main", 143))
 
     assert again != name
     assert not control.job("job").has_failed
+
+
+def test_a_pod_of_a_job_that_ends_well_when_it_is_told_to_end_has_done_its_work() -> None:
+    control, [name] = _applied(job(completions=1))
+    control.made(name)
+    control.delete(name)
+
+    control.ended(name, "main", 0)
+
+    assert control.removed(name) == []
+    assert control.job("job").is_complete
 
 
 def test_a_status_that_a_rule_names_fails_its_index_at_once() -> None:
@@ -134,6 +145,7 @@ def test_a_pod_that_is_deleted_is_replaced_when_it_is_gone() -> None:
 
     for name in made:
         control.delete(name)
+        control.ended(name, "main", 0)
 
     assert control.endpoints()["web"] == []
-    assert [_made(control.gone(name)) for name in made] == [["store-0"], ["web-1"]]
+    assert [_made(control.removed(name)) for name in made] == [["store-0"], ["web-1"]]
