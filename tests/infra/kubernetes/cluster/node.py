@@ -20,7 +20,7 @@ class Node:
     network : callable
         Returns a context within which a thread is in the containers' network.
     say : callable
-        Called with a probe's key, and whether what it asks is ready now.
+        Called with a probe's key, and whether it succeeds now.
     """
 
     def __init__(
