@@ -63,5 +63,6 @@ ABOUT_EVERYTHING: Final[list[Rule]] = [
     images.commands_are_in_their_image,
     secrecy.secrets_are_files,
     jobs.every_client_has_a_pod,
+    jobs.a_client_that_is_stopped_comes_back,
 ]
 """Asked of that together with the Secrets."""
