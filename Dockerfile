@@ -52,7 +52,7 @@ RUN python -m venv --without-pip /opt/fedtier \
     && pip --python /opt/fedtier/bin/python install --no-cache-dir \
         --constraint /requirements/constraints.txt --requirement /requirements/server.txt \
     && find /opt/fedtier/lib -type d -name tests -prune -exec rm -r {} + \
-    && find /opt/fedtier/lib -name '*.pyi' -delete
+    && find /opt/fedtier/lib '(' -name '*.a' -o -name '*.h' -o -name '*.pyi' ')' -delete
 
 FROM base AS client-packages
 ARG SOURCE_DATE_EPOCH
@@ -71,7 +71,7 @@ RUN python -m venv --without-pip /opt/fedtier \
     && find /opt/fedtier/lib -type d '(' -name tests -o -path '*/torch/test' -o -path '*/torch/include' ')' \
         -prune -exec rm -r {} + \
     && find /opt/fedtier/lib -path '*/torch/bin/*' ! -name torch_shm_manager -delete \
-    && find /opt/fedtier/lib '(' -name '*.pyi' -o -path '*/torch/lib/*test.so' ')' -delete
+    && find /opt/fedtier/lib '(' -name '*.a' -o -name '*.h' -o -name '*.pyi' -o -path '*/torch/lib/*test.so' ')' -delete
 
 FROM base AS tensorboard-packages
 ARG SOURCE_DATE_EPOCH
@@ -80,7 +80,7 @@ RUN python -m venv --without-pip /opt/fedtier \
     && pip --python /opt/fedtier/bin/python install --no-cache-dir \
         --constraint /requirements/constraints.txt --requirement /requirements/tensorboard.txt \
     && find /opt/fedtier/lib -type d -name tests -prune -exec rm -r {} + \
-    && find /opt/fedtier/lib -name '*.pyi' -delete
+    && find /opt/fedtier/lib '(' -name '*.a' -o -name '*.h' -o -name '*.pyi' ')' -delete
 
 
 # None of the images has a HEALTHCHECK: one image is several programs, and whoever runs it asks /healthz or /readyz.

@@ -14,8 +14,8 @@ from pathlib import Path
 from tests.infra.containers import pythons, stand_ins
 from tests.infra.containers.library import Builder
 from tests.infra.hosts import debian, machine
+from tests.infra.programs import CHECKOUT
 
-CHECKOUT = Path(__file__).resolve().parents[3]
 _PROGRAMS = ("podman", "runc", "catatonit", "iptables", "ip", "mmdebstrap", "nsenter", "unshare")
 
 

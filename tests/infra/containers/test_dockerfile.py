@@ -1,0 +1,61 @@
+"""The Dockerfile as a text, and what of a checkout its build sees."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.infra.containers import stand_ins
+from tests.infra.containers.images import why_not_here
+from tests.infra.containers.library import Builder
+from tests.infra.programs import CHECKOUT
+
+needs_containers = pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or "")
+_SECRETS = (
+    "infra/kubernetes/secrets/fedtier/tokens/client-0.token",
+    "infra/ansible/secrets/s3.json",
+    ".env",
+    ".git/config",
+)
+_LEFTOVERS = ("fedtier/__pycache__/exact.cpython-312.pyc", ".venv/bin/python", "runs/1/model", "tests/test_a.py")
+
+
+@pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed; scripts/infra.sh brings it")
+def test_hadolint_finds_nothing() -> None:
+    done = subprocess.run(
+        ["hadolint", "--failure-threshold=style", str(CHECKOUT / "Dockerfile")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@needs_containers
+@pytest.mark.timeout(1200)  # the stand-ins are made the first time
+def test_a_build_sees_code_and_versions_and_no_secret(tmp_path: Path) -> None:
+    wanted = {
+        "pyproject.toml",
+        "constraints.txt",
+        "README.md",
+        "LICENSE",
+        "fedtier/exact.py",
+        "client/datasets/samples/a.csv",
+    }
+    for name in (*wanted, *_SECRETS, *_LEFTOVERS):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("planted")
+    shutil.copy(CHECKOUT / ".dockerignore", tmp_path)
+
+    with Builder() as builder:
+        base = next(identity for name, identity in stand_ins.make(builder).items() if "python" in name)
+        recipe = builder.folder / "Containerfile"
+        recipe.write_text(f"FROM {base}\nCOPY . /context\nRUN cd /context && find . -type f\n")
+        seen = builder.run("build", "--no-cache", f"--file={recipe}", str(tmp_path)).stdout
+        builder.run("rmi", seen.split()[-1])
+
+    assert {line.removeprefix("./") for line in seen.splitlines() if line.startswith("./")} == wanted

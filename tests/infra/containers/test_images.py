@@ -1,0 +1,99 @@
+"""The images as they are shipped: what they say of themselves, what is in them, and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.infra.containers.conftest import TARGETS, Images
+from tests.infra.containers.images import version, why_not_here
+from tests.infra.hosts.root import cache_folder
+from tests.infra.programs import CHECKOUT
+
+_BUILDERS_PROGRAMS = "gcc g++ cc c++ clang ld as make cmake rustc cargo go git"
+_LABELS = "org.opencontainers.image"
+
+pytestmark = [
+    pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or ""),
+    pytest.mark.timeout(2400),  # everything is built from the base up the first time
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_says_what_it_is_and_runs_as_nobody_in_particular(
+    images: Images, target: str, record_property: Callable[[str, object], None]
+) -> None:
+    found = images.podman.inspect_image(images.built[target].name)
+    record_property(f"{target} megabytes", round(found["Size"] / 1e6))
+    record_property(f"{target} seconds to build, what was there is not built again", images.built[target].seconds)
+    settings = found["Config"]
+
+    assert settings["User"] == "10001:10001"
+    assert settings["WorkingDir"] == "/var/lib/fedtier"
+    assert settings["Entrypoint"] == ["tensorboard" if target == "tensorboard" else "fedtier"]
+    labels = settings["Labels"]
+    assert labels[f"{_LABELS}.title"] == f"fedtier-{target}"
+    assert (labels[f"{_LABELS}.version"], labels[f"{_LABELS}.licenses"]) == (version(), "Apache-2.0")
+    assert labels[f"{_LABELS}.description"]
+
+
+@pytest.mark.parametrize("target", ["server", "client"])
+def test_an_image_has_the_release_of_this_checkout(images: Images, target: str) -> None:
+    assert images.run(target, "--version") == f"fedtier, version {version()}"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_who_runs_owns_the_state_folder_and_nothing_else(images: Images, target: str) -> None:
+    owned = images.run(target, "-c", "find / -xdev -user 10001 2>/dev/null; true", program="sh")
+
+    assert images.run(target, "-u", program="id") == "10001"
+    assert owned.splitlines() == ["/var/lib/fedtier"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_in_an_image_builds_fetches_or_becomes_another_user(images: Images, target: str) -> None:
+    look = f"""
+        command -v {_BUILDERS_PROGRAMS}
+        find / -xdev -type f -perm /6000
+        find /root/.cache /home /source /requirements /wheel /tmp -mindepth 1
+        ls -d /opt/fedtier/lib/python3*/site-packages/pip /opt/fedtier/bin/pip*
+        find /opt/fedtier -name .git -o -name tests -type d -o -name '*.a' -o -name '*.pyi' -o -name '*.h' | head
+    """
+    found = images.run(target, "-c", f"({look}) 2>/dev/null; true", program="sh", options=("--user=0",))
+
+    assert found == ""
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_an_image_tells_nothing_of_where_it_was_built(images: Images, target: str) -> None:
+    history = images.podman.output("history", "--no-trunc", "--format={{.CreatedBy}}", images.built[target].name)
+    places = (str(CHECKOUT), str(cache_folder()))
+    found = images.run(
+        target,
+        *("-c", 'grep -rlF "$1" /opt /var /etc || true', "grep", "\n".join(places)),
+        program="sh",
+        options=("--user=0", "--cap-add=dac_override"),
+    )
+
+    assert found == ""
+    assert not [place for place in places if place in history]
+
+
+def test_a_server_has_no_torch_and_a_client_no_web_server(images: Images) -> None:
+    script = "import importlib.util as u; print([n for n in ('torch', 'flask', 'boto3') if u.find_spec(n)])"
+
+    assert images.run("server", "-c", script, program="python") == "['flask', 'boto3']"
+    assert images.run("client", "-c", script, program="python") == "['torch']"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_python_comes_compiled_since_it_cannot_be_kept_later(images: Images, target: str) -> None:
+    script = (
+        "import importlib, pathlib, sys; importlib.import_module(sys.argv[1]);"
+        "print([f for m in list(sys.modules.values()) if (f := getattr(m, '__cached__', None))"
+        " and not pathlib.Path(f).exists()])"
+    )
+    module = {"server": "master_aggregator.app", "client": "client.command", "tensorboard": "tensorboard.main"}[target]
+
+    assert images.run(target, "-c", script, module, program="python") == "[]"
