@@ -126,26 +126,37 @@ def _train_disturbed(course: Course, cluster: Cluster, podman: Podman, federatio
         cluster.signal(killed.pod.name, "client", "STOP")
         course.held["before"] = status.wait_for(_is_held)
     token = federation.operator_token.read_text().strip()
-    workers, [master] = cluster.pods("worker-aggregator"), cluster.pods("master-aggregator")
+    workers = cluster.pods("worker-aggregator")
     counts = {one.pod.name: _contributors(cluster, one, token) for one in workers}
     busiest = max(workers, key=lambda one: counts[one.pod.name])
     _look_around(course, cluster)
+    _kill_servers(course, cluster, busiest)
+    with _status(podman, federation, folder / "status-after.log") as status:
+        course.held["after"] = status.wait_for(_is_held)
+    _lose_clients(course, cluster, killed)
+    for one in workers:
+        name = one.pod.name
+        course.contributors[name] = counts[name] if one is busiest else _contributors(cluster, one, token)
+
+
+def _kill_servers(course: Course, cluster: Cluster, worker: PodState) -> None:
+    """Kill a worker and the master, and wait until they are back."""
+    [master] = cluster.pods("master-aggregator")
     with _timed(course, "until both are back"):
-        for server, container in ((busiest, "worker-aggregator"), (master, "master-aggregator")):
+        for server, container in ((worker, "worker-aggregator"), (master, "master-aggregator")):
             cluster.signal(server.pod.name, container, "KILL")
             cluster.wait_for(f"end of {container}", functools.partial(_restarts, server))
         _wait_for_servers(cluster)
-    with _status(podman, federation, folder / "status-after.log") as status:
-        course.held["after"] = status.wait_for(_is_held)
+
+
+def _lose_clients(course: Course, cluster: Cluster, killed: PodState) -> None:
+    """Drain a client's node and kill another client, and wait until the Job is over for all that."""
     drained = _pod_of_client(cluster, _DRAINED)
     with _timed(course, "clients again, and the rest"):
         cluster.delete_pod(drained.pod.name)
         cluster.signal(killed.pod.name, "client", "KILL")
         job = cluster.job("clients")
         cluster.wait_for("end of the Job", lambda: job.is_complete or job.has_failed)
-    for one in workers:
-        name = one.pod.name
-        course.contributors[name] = counts[name] if one is busiest else _contributors(cluster, one, token)
     for what, first in (("drained", drained), ("killed", killed)):
         others = [one for one in cluster.pods("clients") if one.pod.index == first.pod.index and one is not first]
         course.tries[what] = [first, *others]

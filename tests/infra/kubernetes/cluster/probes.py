@@ -101,7 +101,7 @@ async def _is_answered(target: ProbeTarget) -> bool:
             _, writer = await asyncio.open_connection(target.address, target.port)
             writer.close()
             return True
-    except (OSError, TimeoutError, EOFError):
+    except (OSError, TimeoutError, EOFError, ValueError):  # the last is a line without end
         return False
 
 
