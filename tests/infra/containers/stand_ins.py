@@ -7,7 +7,8 @@ they are made of:
   machine in ``/usr/local``.
 - ``docker.io/library/nginx:1.28``: Debian's nginx, 1.22, with its stream module loaded, which the real one has within.
 - ``quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z``: MinIO where ``minio`` is on PATH. Elsewhere it is **no MinIO**
-  but SeaweedFS behind nginx, which answers MinIO's ``/minio/health/live`` and takes its command line and variables.
+  but SeaweedFS behind nginx, which answers MinIO's ``/minio/health/live`` and takes its command line and variables. Of
+  MinIO's client ``mc`` it has what a health check calls.
 """
 
 from __future__ import annotations
@@ -160,12 +161,13 @@ def _minio() -> Recipe:
         target, names = "usr/bin/minio", "/usr/bin/minio /usr/bin/docker-entrypoint.sh"
     else:
         program = find_weed()
-        files = [*_NGINX_FILES, ("minio.sh", "usr/bin/minio"), ("minio-entrypoint.sh", "usr/bin/docker-entrypoint.sh")]
+        files = [("minio.sh", "usr/bin/minio"), ("minio-entrypoint.sh", "usr/bin/docker-entrypoint.sh")]
         target, names = "usr/bin/weed", "/usr/bin/weed /usr/bin/minio /usr/bin/docker-entrypoint.sh"
+    files = [*_NGINX_FILES, *files, ("mc.sh", "usr/bin/mc")]
     return Recipe(
         packages=_NGINX_PACKAGES,
-        hooks=[*_copies(_NGINX_FILES), *_copies(files), f"cp '{program}' \"$1/{target}\""],
-        preparation=f"{_NGINX_PREPARATION}\nmkdir /data\nchmod 0755 {names}\n",
+        hooks=[*_copies(files), f"cp '{program}' \"$1/{target}\""],
+        preparation=f"{_NGINX_PREPARATION}\nmkdir /data\nchmod 0755 {names} /usr/bin/mc\n",
         changes=[
             *(_PATH, "EXPOSE 9000", "VOLUME /data"),
             *('ENTRYPOINT ["/usr/bin/docker-entrypoint.sh"]', 'CMD ["minio"]'),

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SeaweedFS that takes the command line and the variables of MinIO:
-# minio server FOLDER [--address [HOST]:PORT] [--console-address ...]
+# minio server FOLDER [--address [HOST]:PORT] [--console-address ...] [--certs-dir FOLDER]
 # nginx in front answers where MinIO is asked for its health; everything else is S3's.
 set -eu
 if [ "$1" = --version ]; then
@@ -12,21 +12,29 @@ fi
     exit 2
 }
 shift
-folder='' port=9000
+folder='' port=9000 certs=''
 while [ $# -gt 0 ]; do
     case "$1" in
     --address) port="${2##*:}" && shift 2 ;;
     --address=*) port="${1##*:}" && shift ;;
     --console-address) shift 2 ;;
+    --certs-dir) certs="$2" && shift 2 ;;
+    --certs-dir=*) certs="${1#*=}" && shift ;;
     --console-address=* | --quiet | --json | --anonymous) shift ;;
     -*) echo "this stand-in for MinIO does not know $1" >&2 && exit 2 ;;
     *) folder="$1" && shift ;;
     esac
 done
+# Files come before variables; what is white at their ends is no part of it.
+user="${MINIO_ROOT_USER:-minioadmin}" password="${MINIO_ROOT_PASSWORD:-minioadmin}"
+[ -z "${MINIO_ROOT_USER_FILE:-}" ] || user="$(cat "$MINIO_ROOT_USER_FILE")"
+[ -z "${MINIO_ROOT_PASSWORD_FILE:-}" ] || password="$(cat "$MINIO_ROOT_PASSWORD_FILE")"
+tls=''
+[ -z "$certs" ] || tls="ssl; ssl_certificate $certs/public.crt; ssl_certificate_key $certs/private.key"
 run="$(mktemp -d)"
 cat >"$run/s3.json" <<END
 {"identities": [{"name": "root", "actions": ["Admin", "Read", "Write", "List", "Tagging"], "credentials": [
-    {"accessKey": "${MINIO_ROOT_USER:-minioadmin}", "secretKey": "${MINIO_ROOT_PASSWORD:-minioadmin}"}]}]}
+    {"accessKey": "$user", "secretKey": "$password"}]}]}
 END
 cat >"$run/nginx.conf" <<END
 pid $run/nginx.pid;
@@ -41,9 +49,10 @@ http {
     scgi_temp_path $run/scgi;
     client_max_body_size 0;
     server {
-        listen $port;
+        listen $port $tls;
         location ~ ^/minio/health/(live|ready|cluster)\$ {
-            proxy_pass http://127.0.0.1:8333/healthz?;
+            rewrite ^ /healthz break;
+            proxy_pass http://127.0.0.1:8333;
         }
         location / {
             proxy_pass http://127.0.0.1:8333;
