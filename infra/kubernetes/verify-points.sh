@@ -168,8 +168,10 @@ requests_are_spread() {
 }
 
 client_reaches_workers() {
-    [[ "$(connect "$namespace" probe-client worker-aggregator 5001)" == reached ]]
-    printf 'port 5001'
+    local found
+    found="$(connect "$namespace" probe-client worker-aggregator 5001)"
+    printf 'worker-aggregator port 5001: %s' "$found"
+    [[ "$found" == reached ]]
 }
 
 # What a pod must not reach: its namespace, its name, then host and port in turn.
@@ -221,6 +223,7 @@ POD
 roots_are_read_only() {
     local pod said
     for pod in master-aggregator-0 $(pods_of worker-aggregator); do
+        # Where it is not read-only the error is another: permission denied.
         if said="$(k exec "$pod" -- python -c 'open("/opt/written", "w")' 2>&1)"; then
             printf '%s wrote to its root' "$pod"
             return 1
