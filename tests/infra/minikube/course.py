@@ -156,7 +156,8 @@ def _lose_clients(course: Course, cluster: Cluster, killed: PodState) -> None:
         cluster.delete_pod(drained.pod.name)
         cluster.signal(killed.pod.name, "client", "KILL")
         job = cluster.job("clients")
-        cluster.wait_for("end of the Job", lambda: job.is_complete or job.has_failed)
+        # A client that is drained and counts as done would be missed by every later round.
+        cluster.wait_for("end of the Job", lambda: job.is_complete or job.has_failed or drained.phase == "Succeeded")
     for what, first in (("drained", drained), ("killed", killed)):
         others = [one for one in cluster.pods("clients") if one.pod.index == first.pod.index and one is not first]
         course.tries[what] = [first, *others]
