@@ -35,13 +35,25 @@ servers_are_ready() {
 
 load_balancer_finds_workers() {
     [[ "$overlay" == eks ]] || { printf 'minikube has none' && return "$skip"; }
-    local host healthy
     eventually has_address || { printf 'the Service worker-aggregator-outside has no address' && return 1; }
-    host="$(address)"
-    healthy="$(k get pods --selector app.kubernetes.io/component=worker-aggregator \
-        --output 'jsonpath={.items[*].status.conditions[?(@.reason=="Healthy")].status}')"
-    [[ "$healthy" == True* && "$healthy" != *False* ]] || { printf 'targets of %s: %s' "$host" "${healthy:-none}" && return 1; }
-    printf '%s' "$host"
+    # Only pods that are made when it is there wait to be ready until it finds them healthy.
+    k rollout restart deployment/worker-aggregator >/dev/null
+    k rollout status deployment/worker-aggregator --timeout "${patience}s" >/dev/null || {
+        printf '%s finds no new worker healthy' "$(address)"
+        return 1
+    }
+    eventually wait_for_it || { printf 'workers are ready without %s: %s' "$(address)" "$(gates)" && return 1; }
+    printf '%s' "$(address)"
+}
+
+# Print for each worker's pod what its readiness waits for besides its own probe.
+gates() {
+    k get pods --selector app.kubernetes.io/component=worker-aggregator \
+        --output 'jsonpath={range .items[*]}{.metadata.name} {.spec.readinessGates[*].conditionType}{"\n"}{end}'
+}
+
+wait_for_it() {
+    ! gates | grep -qv ' target-health.elbv2.k8s.aws/'
 }
 
 address() {
@@ -118,21 +130,23 @@ import socket, ssl, sys
 context = ssl.create_default_context()
 context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # nothing is said that others may not know
 for _ in range(int(sys.argv[1])):
-    with socket.create_connection(("worker-aggregator", 5001), 10) as plain, context.wrap_socket(plain) as connection:
+    with socket.create_connection(tuple(sys.argv[2:]), 10) as plain, context.wrap_socket(plain) as connection:
         connection.sendall(b"GET /v1/openapi.json HTTP/1.1\r\nHost: worker-aggregator\r\nConnection: close\r\n\r\n")
-        connection.recv(1)' "$1"
+        while connection.recv(1 << 16):
+            pass' "$1" worker-aggregator 5001
 }
 
 # Print how often a worker's pod was asked for a route.
 times_asked() {
     k exec --stdin "$1" -- python -c '
-import ssl, sys, urllib.request
-context = ssl.create_default_context(cafile="/etc/fedtier/authority/ca.pem")
-asking = {"Authorization": "Bearer " + sys.stdin.read().strip()}
-request = urllib.request.Request("https://127.0.0.1:5001/metrics", headers=asking)
+import os, ssl, sys, urllib.request
+context = ssl.create_default_context(cafile=os.environ["FEDTIER_CA_CERTS"])
+address = "https://%s:%s/metrics" % (sys.argv[1], os.environ["FEDTIER_PORT"])
+request = urllib.request.Request(address, headers={"Authorization": "Bearer " + sys.stdin.read().strip()})
 lines = urllib.request.urlopen(request, context=context, timeout=30).read().decode().splitlines()
-found = [line for line in lines if line.startswith("fedtier_requests_total{") and sys.argv[1] in line]
-print(int(sum(float(line.rpartition(" ")[2]) for line in found)))' "$2" <"$scratch/credentials/tokens/operator.token"
+found = [line for line in lines if line.startswith("fedtier_requests_total{") and sys.argv[2] in line]
+print(int(sum(float(line.rpartition(" ")[2]) for line in found)))' 127.0.0.1 "$2" \
+        <"$scratch/credentials/tokens/operator.token"
 }
 
 requests_are_spread() {
@@ -154,8 +168,10 @@ requests_are_spread() {
 }
 
 client_reaches_workers() {
-    [[ "$(connect "$namespace" probe-client worker-aggregator 5001)" == reached ]]
-    printf 'port 5001'
+    local found
+    found="$(connect "$namespace" probe-client worker-aggregator 5001)"
+    printf 'worker-aggregator port 5001: %s' "$found"
+    [[ "$found" == reached ]]
 }
 
 # What a pod must not reach: its namespace, its name, then host and port in turn.
@@ -207,6 +223,7 @@ POD
 roots_are_read_only() {
     local pod said
     for pod in master-aggregator-0 $(pods_of worker-aggregator); do
+        # Where it is not read-only the error is another: permission denied.
         if said="$(k exec "$pod" -- python -c 'open("/opt/written", "w")' 2>&1)"; then
             printf '%s wrote to its root' "$pod"
             return 1

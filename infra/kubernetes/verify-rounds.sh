@@ -9,18 +9,19 @@ in_master() {
 
 # Print how the open round stands: its number, the newest published one, clients counted, clients wanted, and the state.
 standing() {
+    # shellcheck disable=SC2016 # expanded in the pod
     k exec --stdin master-aggregator-0 --container master-aggregator -- sh -c '
-read -r FEDTIER_TOKEN && export FEDTIER_TOKEN && fedtier status --server https://127.0.0.1:5000 --json | python -c "
+read -r FEDTIER_TOKEN && export FEDTIER_TOKEN && fedtier status --server "https://$0:$FEDTIER_PORT" --json | python -c "
 import json, sys
 now = json.load(sys.stdin)
-print(now[\"round\"], now[\"base\"][\"round\"], now[\"counted\"], now[\"threshold\"], now[\"state\"])"' \
+print(now[\"round\"], now[\"base\"][\"round\"], now[\"counted\"], now[\"threshold\"], now[\"state\"])"' 127.0.0.1 \
         <"$scratch/credentials/tokens/operator.token"
 }
 
 is_mid_round() {
     local round counted wanted state
     read -r round _ counted wanted state < <(standing) || return 1
-    [[ "$state" == open ]] && ((counted > 0 && counted < wanted)) && printf '%s\n' "$round" >"$scratch/round"
+    [[ "$state" == collecting ]] && ((counted > 0 && counted < wanted)) && printf '%s\n' "$round" >"$scratch/round"
 }
 
 is_published() {

@@ -79,8 +79,9 @@ def found(call: str, words: list[str]) -> tuple[str, int]:
 def pods(call: str) -> str:
     if "job-completion-index=0" in call:
         return "clients-0-x"
-    if "status.conditions" in call:
-        return "True False" if "targets" in _BROKEN else "True True"
+    if "readinessGates" in call:
+        gate = "" if "targets" in _BROKEN else "target-health.elbv2.k8s.aws/workers"
+        return "".join(f"{name} {gate}\n" for name in _WORKERS)
     if "worker-aggregator" in call:
         return "".join(f"{name}\n" for name in _WORKERS)
     return "master-aggregator-0\n"
@@ -104,7 +105,7 @@ def inside(call: str, words: list[str]) -> tuple[str, int]:
     if "urllib.request" in call:
         return str(load().get("asked", {}).get(words[words.index("--stdin") + 1], 0)), 0
     if "wrap_socket" in call:
-        return asked(int(words[-1]))
+        return asked(int(words[-3]))
     return next((given() for part, given in _PROGRAMS.items() if part in call), connected(words))
 
 
@@ -138,7 +139,7 @@ def standing() -> str:
     if counted == _CLIENTS:
         newest, counted = newest + 1, 0
     keep(state | {"newest": newest, "counted": counted})
-    return f"{newest + 1} {newest} {counted} {_CLIENTS} open\n"
+    return f"{newest + 1} {newest} {counted} {_CLIENTS} collecting\n"
 
 
 def load() -> dict[str, Any]:

@@ -13,7 +13,15 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tests.infra.containers.podman import Podman
-from tests.infra.kubernetes.cluster.control import Action, Control, EndPod, MakePod, PodState, RunContainer
+from tests.infra.kubernetes.cluster.control import (
+    Action,
+    Control,
+    EndPod,
+    KillContainer,
+    MakePod,
+    PodState,
+    RunContainer,
+)
 from tests.infra.kubernetes.cluster.jobs import IndexedJob
 from tests.infra.kubernetes.cluster.kubelet import Kubelet
 from tests.infra.kubernetes.cluster.network import Network
@@ -172,6 +180,9 @@ class Cluster:
                     self._closing.wait(_BEFORE_AGAIN if again else 0.0)
                     status = self._kubelet.run(pod, container, self._control.objects)
                     self._happened(lambda: self._control.ended(pod.name, container.name, status))
+                case KillContainer(pod, container):
+                    # It may have ended by itself meanwhile.
+                    self._podman.run("kill", f"{pod.name}.{container.name}", check=False)
                 case EndPod(pod):
                     self._kubelet.end(pod, self._closing)
                     self._happened(lambda: self._control.removed(pod.name))
@@ -187,16 +198,13 @@ class Cluster:
             name: [pod for pod in pods if pod.name in made] for name, pods in self._control.endpoints().items()
         }
         probes = {
-            probed.key: probe_target(probed.container, made[probed.pod.name]) for probed in self._control.probes()
+            probed.key: probe_target(probed.container, probed.probe, made[probed.pod.name])
+            for probed in self._control.probes()
         }
         self._node.show(self._network.routes(self._control.objects, endpoints), probes)
 
-    def _probed(self, key: ProbeKey, ready: bool) -> None:
-        def take() -> list[Action]:
-            self._control.probed(key, ready=ready)
-            return []
-
-        self._happened(take)
+    def _probed(self, key: ProbeKey, succeeds: bool) -> None:
+        self._happened(lambda: self._control.probed(key, succeeds=succeeds))
 
     def _close(self) -> None:
         """End everything at once."""

@@ -14,9 +14,9 @@ from typing import Literal
 
 from tests.infra.kubernetes.cluster.jobs import DISRUPTION, IndexedJob
 from tests.infra.kubernetes.cluster.objects import Deployment, Job, Objects, Service, StatefulSet
-from tests.infra.kubernetes.cluster.pod_spec import Container
+from tests.infra.kubernetes.cluster.pod_spec import Container, Probe
 from tests.infra.kubernetes.cluster.pods import Pod, deployed_pods, indexed_pod, stateful_pods
-from tests.infra.kubernetes.cluster.probes import ProbeKey
+from tests.infra.kubernetes.cluster.probes import Kind, ProbeKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,14 @@ class RunContainer:
 
 
 @dataclass(frozen=True, slots=True)
+class KillContainer:
+    """End a container that does not answer; what ends runs again as its pod's restart policy says."""
+
+    pod: Pod
+    container: Container
+
+
+@dataclass(frozen=True, slots=True)
 class EndPod:
     """End a pod in good order, and remove it."""
 
@@ -44,19 +52,21 @@ class EndPod:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """A run of a container that is probed; a container that is started again has another."""
+    """A probe of a run of a container; a container that is started again has others."""
 
     pod: Pod
     container: Container
     run: int
+    kind: Kind
+    probe: Probe
 
     @property
     def key(self) -> ProbeKey:
         """What tells it from all others."""
-        return self.pod.name, self.container.name, self.run
+        return self.pod.name, self.container.name, self.run, self.kind
 
 
-Action = MakePod | RunContainer | EndPod
+Action = MakePod | RunContainer | KillContainer | EndPod
 Phase = Literal["Pending", "Running", "Succeeded", "Failed"]
 
 
@@ -67,6 +77,7 @@ class PodState:
     pod: Pod
     phase: Phase = "Pending"
     running: set[str] = field(default_factory=set)
+    started: set[str] = field(default_factory=set)
     probed_ready: set[str] = field(default_factory=set)
     statuses: dict[str, int] = field(default_factory=dict)
     runs: Counter[str] = field(default_factory=Counter)
@@ -77,6 +88,10 @@ class PodState:
     def restarts(self) -> int:
         """How often a container of it was started again."""
         return sum(self.runs.values()) - len(self.runs)
+
+    def has_started(self, container: Container) -> bool:
+        """Return whether a container runs, and its startup probe has succeeded, if it has one."""
+        return container.name in self.running and (container.startup_probe is None or container.name in self.started)
 
     @property
     def outcome(self) -> Phase:
@@ -91,7 +106,7 @@ class PodState:
             self.phase == "Running"
             and not self.is_ending
             and all(
-                one.name in self.running and (one.readiness_probe is None or one.name in self.probed_ready)
+                self.has_started(one) and (one.readiness_probe is None or one.name in self.probed_ready)
                 for one in self.pod.spec.containers
             )
         )
@@ -138,8 +153,8 @@ class Control:
         state = self.pods.get(name)
         if state is None:
             return []
-        state.running.discard(container)
-        state.probed_ready.discard(container)
+        for names in (state.running, state.started, state.probed_ready):
+            names.discard(container)
         state.statuses[container] = status
         if state.is_ending:
             return self._gone(state)
@@ -152,12 +167,19 @@ class Control:
             return self._again(state, container)
         return [] if state.running else self._over(state, state.outcome)
 
-    def probed(self, key: ProbeKey, *, ready: bool) -> None:
-        """Take note of what a readiness probe found; what it found of an earlier run does not count."""
-        pod, name, run = key
+    def probed(self, key: ProbeKey, *, succeeds: bool) -> list[Action]:
+        """Go on after a probe succeeded or failed; what it found of an earlier run does not count."""
+        pod, name, run, kind = key
         state = self.pods.get(pod)
-        if state is not None and name in state.running and state.runs[name] == run:
-            (state.probed_ready.add if ready else state.probed_ready.discard)(name)
+        if state is None or name not in state.running or state.runs[name] != run:
+            return []
+        if kind != "readiness" and not succeeds:
+            return [KillContainer(state.pod, state.pod.container(name))]
+        if kind == "startup":
+            state.started.add(name)
+        elif kind == "readiness":
+            (state.probed_ready.add if succeeds else state.probed_ready.discard)(name)
+        return []
 
     def delete(self, name: str) -> list[Action]:
         """End one pod, as a node that is drained does: its workload makes another."""
@@ -192,13 +214,14 @@ class Control:
         }
 
     def probes(self) -> list[Probed]:
-        """Return what is to be probed: containers that run, and have a probe."""
+        """Return what is to be probed: whether containers have started, and then whether they live and are ready."""
         return [
-            Probed(state.pod, one, state.runs[one.name])
+            Probed(state.pod, one, state.runs[one.name], kind, probe)
             for state in self.pods.values()
             if not state.is_ending
             for one in state.pod.spec.containers
-            if one.name in state.running and one.readiness_probe is not None
+            if one.name in state.running
+            for kind, probe in _probes(one, has_started=state.has_started(one))
         ]
 
     def _made(self, pods: Iterable[Pod]) -> list[Action]:
@@ -255,6 +278,16 @@ class Control:
         if job is None:
             return []
         return self._made(indexed_pod(job, index, next(self._endings)) for index in self._jobs[name].start())
+
+
+def _probes(container: Container, *, has_started: bool) -> Iterator[tuple[Kind, Probe]]:
+    if not has_started and container.startup_probe is not None:
+        yield "startup", container.startup_probe
+        return
+    if container.liveness_probe is not None:
+        yield "liveness", container.liveness_probe
+    if container.readiness_probe is not None:
+        yield "readiness", container.readiness_probe
 
 
 def _matches(selector: Mapping[str, str], labels: Mapping[str, str]) -> bool:

@@ -101,7 +101,7 @@ class Kubelet:
         """Return the volumes that have more in them than they may: the real kubelet would evict their pods."""
         return [
             f"{name}/{plan.name}"
-            for name, place in self._places.items()
+            for name, place in list(self._places.items())
             for plan in place.volumes
             if plan.limit is not None and bytes_in(plan.folder) > plan.limit
         ]

@@ -20,7 +20,7 @@ class Node:
     network : callable
         Returns a context within which a thread is in the containers' network.
     say : callable
-        Called with a probe's key, and whether what it asks is ready now.
+        Called with a probe's key, and whether it succeeds now.
     """
 
     def __init__(
@@ -49,7 +49,9 @@ class Node:
         self._loop.close()
 
     def show(self, routes: Mapping[Address, Sequence[Address]], probes: Mapping[ProbeKey, ProbeTarget]) -> None:
-        """Have these Services and probes from soon on, and no others."""
+        """Have these Services and probes from soon on, and no others; what broke meanwhile is raised."""
+        if self._serving.done():
+            self._serving.result()
         self._loop.call_soon_threadsafe(self._wanted.put_nowait, (routes, probes))
 
     def _run(self) -> None:

@@ -12,7 +12,6 @@ from pydantic import Field
 from tests.infra.kubernetes.cluster.fields import NotApplied, Read
 
 _ONE_NODE = "there is one node, and nothing else on it"
-_PROBED = "readiness is probed; that a container which hangs is restarted shows nothing of ours"
 
 
 class KeyRef(Read):
@@ -84,7 +83,7 @@ class TcpSocket(Read):
 
 
 class Probe(Read):
-    """How it is found out whether a container is ready."""
+    """How it is found out whether a container has started, lives, or is ready."""
 
     http_get: HttpGet | None = None
     tcp_socket: TcpSocket | None = None
@@ -195,8 +194,8 @@ class Container(Read):
     security_context: SecurityContext = SecurityContext()
     lifecycle: Lifecycle | None = None
     readiness_probe: Probe | None = None
-    liveness_probe: Annotated[Probe | None, NotApplied(_PROBED)] = None
-    startup_probe: Annotated[Probe | None, NotApplied(_PROBED)] = None
+    liveness_probe: Probe | None = None
+    startup_probe: Probe | None = None
 
 
 class KeyToPath(Read):

@@ -1,4 +1,4 @@
-"""Readiness probes, asked as the kubelet does: over the network, and of a server with TLS whoever it says it is."""
+"""Probes, asked as the kubelet does: over the network, and of a server with TLS whoever it says it is."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from tests.infra.kubernetes.cluster.pod_spec import Container, HttpGet, Probe
 
-ProbeKey = tuple[str, str, int]
-"""The names of a pod and of a container of it, and which of its runs is meant."""
+Kind = Literal["startup", "liveness", "readiness"]
+ProbeKey = tuple[str, str, int, Kind]
+"""The names of a pod and of a container of it, which of its runs is meant, and what is asked for."""
+
 _STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3})\b")
 _ASKED_UNTIL_READY = 1.0
 """Seconds between probes of what has not been ready yet: whoever waits for it need not wait for a whole period."""
@@ -26,16 +29,14 @@ class ProbeTarget:
     probe: Probe
 
 
-def probe_target(container: Container, address: str) -> ProbeTarget:
-    """Return what is to be asked of a container with a readiness probe.
+def probe_target(container: Container, probe: Probe, address: str) -> ProbeTarget:
+    """Return what is to be asked of a container by one of its probes.
 
     Raises
     ------
     ValueError
         The probe's port is none of the container's.
     """
-    probe = container.readiness_probe
-    assert probe is not None
     asked = probe.http_get or probe.tcp_socket
     if asked is None:
         raise ValueError(f"container {container.name} is probed neither by HTTP nor by TCP")
@@ -58,7 +59,8 @@ class Prober:
     Parameters
     ----------
     say : callable
-        Called with a probe's key, and whether the container is ready now.
+        Called with a probe's key, and whether it succeeds now, whenever that is another than before. At first what is
+        asked for is taken to live, and to be neither started nor ready; what does not start is told as a failure.
     """
 
     def __init__(self, say: Callable[[ProbeKey, bool], None]) -> None:
@@ -73,16 +75,22 @@ class Prober:
             self._tasks[key] = asyncio.create_task(self._watch(key, targets[key]))
 
     async def _watch(self, key: ProbeKey, target: ProbeTarget) -> None:
-        probe, is_ready, was_ready, in_a_row = target.probe, False, False, 0
+        probe, kind = target.probe, key[-1]
+        succeeds = {"startup": None, "liveness": True, "readiness": False}[kind]
+        ever, in_a_row, last = kind == "liveness", 0, None
         await asyncio.sleep(probe.initial_delay_seconds)
         while True:
             answered = await _is_answered(target)
-            in_a_row = in_a_row + 1 if answered != is_ready else 0
-            if in_a_row >= (probe.failure_threshold if is_ready else probe.success_threshold):
-                is_ready, in_a_row = answered, 0
-                was_ready = was_ready or is_ready
-                self._say(key, is_ready)
-            await asyncio.sleep(probe.period_seconds if was_ready else min(_ASKED_UNTIL_READY, probe.period_seconds))
+            in_a_row, last = (in_a_row + 1 if answered is last else 1), answered
+            if answered is not succeeds and in_a_row >= (
+                probe.success_threshold if answered else probe.failure_threshold
+            ):
+                succeeds = answered
+                ever = ever or succeeds
+                self._say(key, succeeds)
+            # To start takes as long as it takes, so that one is asked as often as it says.
+            quick = not ever and kind == "readiness"
+            await asyncio.sleep(min(_ASKED_UNTIL_READY, probe.period_seconds) if quick else probe.period_seconds)
 
 
 async def _is_answered(target: ProbeTarget) -> bool:
@@ -93,7 +101,7 @@ async def _is_answered(target: ProbeTarget) -> bool:
             _, writer = await asyncio.open_connection(target.address, target.port)
             writer.close()
             return True
-    except (OSError, TimeoutError, EOFError):
+    except (OSError, TimeoutError, EOFError, ValueError):  # the last is a line without end
         return False
 
 

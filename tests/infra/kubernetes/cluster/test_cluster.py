@@ -91,14 +91,12 @@ def test_a_container_has_the_rights_and_limits_of_its_manifest(cluster: Cluster)
     assert printed("echo $WHO") == ["hello", "$(POD)"]
 
 
-def test_a_container_that_takes_more_memory_than_it_may_is_killed_and_started_again(cluster: Cluster) -> None:
+def test_who_takes_more_memory_than_a_container_may_is_killed(cluster: Cluster) -> None:
     [first, *_] = cluster.pods("web")
-    before = first.restarts
 
     done = cluster.exec(first.pod.name, "server", "python3", "-c", "bytearray(200 << 20)")
 
     assert done.returncode == 137
-    assert first.restarts == before  # it was not the container's first process
 
 
 def test_a_container_that_is_killed_is_there_again_with_the_folder_of_its_pod(cluster: Cluster) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from tests.infra.kubernetes.cluster.control import Action, Control, EndPod, MakePod, RunContainer
+from tests.infra.kubernetes.cluster.control import Action, Control, EndPod, KillContainer, MakePod, RunContainer
 from tests.infra.kubernetes.cluster.samples import deployment, job, objects, service, stateful
 
 _PROBE = {"httpGet": {"path": "/readyz", "port": 8000}}
@@ -58,17 +58,39 @@ def test_a_container_that_ends_runs_again_and_is_not_ready_meanwhile() -> None:
         deployment(containers=[{"name": "main", "image": "image", "readinessProbe": _PROBE}]), service()
     )
     control.made(name)
-    control.probed((name, "main", 1), ready=True)
+    control.probed((name, "main", 1, "readiness"), succeeds=True)
     before = control.endpoints()["web"]
 
     again = control.ended(name, "main", 137)
-    control.probed((name, "main", 1), ready=True)  # what was found of the run that ended
+    control.probed((name, "main", 1, "readiness"), succeeds=True)  # what was found of the run that ended
 
     assert [pod.name for pod in before] == [name]
     assert _run(again) == [("main", True)]
     assert control.endpoints()["web"] == []
-    control.probed((name, "main", 2), ready=True)
+    control.probed((name, "main", 2, "readiness"), succeeds=True)
     assert [pod.name for pod in control.endpoints()["web"]] == [name]
+
+
+def test_a_container_is_asked_whether_it_lives_when_it_has_started() -> None:
+    probes = {f"{kind}Probe": _PROBE for kind in ("startup", "liveness", "readiness")}
+    control, [name] = _applied(deployment(containers=[{"name": "main", "image": "image", **probes}]))
+    control.made(name)
+    before = [probed.kind for probed in control.probes()]
+
+    control.probed((name, "main", 1, "startup"), succeeds=True)
+
+    assert before == ["startup"]
+    assert [probed.kind for probed in control.probes()] == ["liveness", "readiness"]
+
+
+def test_a_container_that_does_not_start_or_does_not_live_is_killed() -> None:
+    control, [name] = _applied(deployment())
+    control.made(name)
+
+    for kind in ("startup", "liveness"):
+        [killed] = control.probed((name, "main", 1, kind), succeeds=False)
+        assert isinstance(killed, KillContainer)
+        assert control.probed((name, "main", 0, kind), succeeds=False) == [], "of an earlier run"
 
 
 def test_a_service_may_send_to_who_is_not_ready() -> None:

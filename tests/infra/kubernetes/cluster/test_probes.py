@@ -11,9 +11,7 @@ import pytest
 import trustme
 
 from tests.infra.kubernetes.cluster.pod_spec import Container, Probe
-from tests.infra.kubernetes.cluster.probes import Prober, ProbeTarget, probe_target
-
-_KEY = ("pod", "container", 1)
+from tests.infra.kubernetes.cluster.probes import Kind, Prober, ProbeTarget, probe_target
 
 
 @contextlib.asynccontextmanager
@@ -32,11 +30,11 @@ async def _answering(statuses: Iterable[int], context: ssl.SSLContext | None = N
         yield server.sockets[0].getsockname()[1]
 
 
-async def _said(target: ProbeTarget, count: int) -> list[bool]:
+async def _said(target: ProbeTarget, count: int, kind: Kind = "readiness") -> list[bool]:
     """Return the first so many changes that a probe finds."""
     said: asyncio.Queue[bool] = asyncio.Queue()
     prober = Prober(lambda _, ready: said.put_nowait(ready))
-    prober.probe({_KEY: target})
+    prober.probe({("pod", "container", 1, kind): target})
     changes = [await said.get() for _ in range(count)]
     prober.probe({})
     return changes
@@ -68,6 +66,22 @@ def test_failures_in_a_row_decide(failures: int, expected: list[bool]) -> None:
     assert asyncio.run(test()) == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "statuses", "expected"),
+    [
+        ("startup", [500, 500, 200], [False, True]),
+        ("startup", [500, 200], [True]),
+        ("liveness", [200, 500, 200, 500], [False]),
+    ],
+)
+def test_only_what_changes_is_told(kind: Kind, statuses: list[int], expected: list[bool]) -> None:
+    async def test() -> list[bool]:
+        async with _answering(statuses) as port:
+            return await _said(_probe(port, failures=2), len(expected), kind)
+
+    assert asyncio.run(test()) == expected
+
+
 def test_a_probe_that_only_connects_needs_somebody_who_listens() -> None:
     async def test() -> list[bool]:
         async with _answering([500]) as port:
@@ -85,6 +99,8 @@ def test_a_port_is_found_by_its_name() -> None:
         "readinessProbe": {"httpGet": {"port": "https"}},
     }
 
-    assert probe_target(Container.model_validate(container), "10.244.0.2").port == 5000
+    probe = Probe.model_validate(container["readinessProbe"])
+
+    assert probe_target(Container.model_validate(container), probe, "10.244.0.2").port == 5000
     with pytest.raises(ValueError, match="no port https"):
-        probe_target(Container.model_validate({**container, "ports": []}), "10.244.0.2")
+        probe_target(Container.model_validate({**container, "ports": []}), probe, "10.244.0.2")
