@@ -25,11 +25,13 @@ ENV PATH=/opt/fedtier/bin:$PATH \
 FROM base AS requirements
 WORKDIR /requirements
 COPY pyproject.toml constraints.txt ./
+# Of setuptools, which some need when they run, the version stands where it builds our own code.
 RUN python -c 'import pathlib, tomllib; \
-project = tomllib.loads(pathlib.Path("pyproject.toml").read_text())["project"]; \
-extras = project["optional-dependencies"]; \
-[pathlib.Path(f"{name}.txt").write_text("\n".join(project["dependencies"] + extras[name])) for name in ("server", "client")]; \
-pathlib.Path("tensorboard.txt").write_text("tensorboard")'
+whole = tomllib.loads(pathlib.Path("pyproject.toml").read_text()); \
+project, build = whole["project"], whole["build-system"]["requires"]; \
+lists = {name: project["dependencies"] + project["optional-dependencies"][name] for name in ("server", "client")}; \
+lists |= {"tensorboard": ["tensorboard"], "constraints": pathlib.Path("constraints.txt").read_text().splitlines() + build}; \
+[pathlib.Path(f"{name}.txt").write_text("\n".join(lines)) for name, lines in lists.items()]'
 
 FROM base AS code
 ARG SOURCE_DATE_EPOCH

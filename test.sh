@@ -65,7 +65,7 @@ run_infra_tests() {
 check format ruff format --check .
 check lint ruff check .
 typed=()
-for path in fedtier client worker_aggregator master_aggregator fedtier_cli tests benchmarks examples scripts ./*.py; do
+for path in fedtier client worker_aggregator master_aggregator fedtier_cli infra tests benchmarks examples scripts ./*.py; do
     if [[ -n "$(find "$path" -name '*.py' -print -quit)" ]]; then
         typed+=("$path")
     fi
@@ -74,13 +74,13 @@ check types mypy --strict "${typed[@]}"
 check imports lint-imports --no-cache
 if command -v shellcheck >/dev/null; then
     check shell shellcheck --external-sources train.sh test.sh scripts/*.sh .ci/run infra/ansible/*.sh \
-        tests/infra/*/*.sh tests/infra/containers/files/*.sh
+        infra/compose/*.sh infra/kubernetes/*.sh tests/infra/*/*.sh tests/infra/containers/files/*.sh
 else
     cannot_run shell "shellcheck is not installed"
 fi
 # What is shipped; the tests may do what they like.
 check security bandit --quiet --configfile pyproject.toml --recursive \
-    fedtier client worker_aggregator master_aggregator fedtier_cli examples scripts ./*.py
+    fedtier client worker_aggregator master_aggregator fedtier_cli infra examples scripts ./*.py
 check unit run_tests "not system and not infra" "$@"
 check system run_tests "system and not infra" "$@"
 no_hosts="$(why_no_hosts)"

@@ -15,6 +15,7 @@ import stamina.instrumentation
 from client.options import ClientOptions, Surroundings
 from client.run import run_clients
 from client.signals import stopped_by_sigterm
+from client.stopping import Stopping
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
 from fedtier.flags import FiniteRange, command, json_flag
 from fedtier.logs import configure_logging
@@ -54,6 +55,12 @@ _STATE: Final = Path(".fedtier")
 )
 @click.option(
     "--grace", type=click.IntRange(min=0), default=30, help="Seconds for an upload that is under way at SIGTERM."
+)
+@click.option(
+    "--stopped-status",
+    type=click.IntRange(min=0, max=255),
+    default=0,
+    help="Exit status where SIGTERM comes before the end; a scheduler that takes 0 for done needs another.",
 )
 @click.option("--seed", type=int, default=0, help="Seed of the training.")
 @click.option(
@@ -100,7 +107,7 @@ def client(tls: Tls, **flags: Any) -> None:
         )
         for client_id, own_data, state_dir in zip(client_ids, data, state_dirs, strict=True)
     ]
-    around = Surroundings()
+    around = Surroundings(stopping=Stopping(status=flags["stopped_status"]))
     try:
         # A task may print what it likes; among facts it would pass for one.
         with (

@@ -38,7 +38,8 @@ def run_clients(clients: Sequence[ClientOptions], surroundings: Surroundings | N
     Returns
     -------
     int
-        Exit status: 0 when each reached its last round, or the federation finished, or they were told to stop.
+        Exit status: 0 when each reached its last round, or the federation finished; 1 where one failed; else that of
+        `Stopping`, where they were told to stop before.
 
     Raises
     ------
@@ -60,6 +61,7 @@ def run_clients(clients: Sequence[ClientOptions], surroundings: Surroundings | N
             _take_turns(performers, chosen)
         except BrokenOff:
             _stop(performers)
+            return chosen.stopping.exit_status()
         return 1 if chosen.stopping.failed() else 0
 
 

@@ -29,8 +29,8 @@ def stopped_by_sigterm(stopping: Stopping, *, grace: float, saving: float = _SAV
 
     Python calls signal handlers between its own instructions only, so foreign code at work (a solver
     in C, a name that does not resolve) holds them up. A thread that hears of the signal
-    without the main one ends the process where it is still there after the grace: with 0, or with 1
-    where a client had failed before.
+    without the main one ends the process where it is still there after the grace, with the status of
+    clients that are told to stop.
 
     Parameters
     ----------
@@ -137,4 +137,4 @@ def _end_without_main_thread(stopping: Stopping) -> NoReturn:
     speaker = threading.Thread(target=stopping.last_words, name="last words", daemon=True)
     speaker.start()
     speaker.join(_COMING_BACK)
-    os._exit(1 if stopping.failed() else 0)
+    os._exit(stopping.exit_status())

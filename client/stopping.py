@@ -37,6 +37,11 @@ class Stopping:
 
     What runs outside of `breakable` is done to its end, so nothing is written by half.
 
+    Parameters
+    ----------
+    status : int
+        Exit status of clients that are told to stop before they have done all there is to do.
+
     Attributes
     ----------
     asked : bool
@@ -49,7 +54,8 @@ class Stopping:
         Returns whether something had failed before.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, status: int = 0) -> None:
+        self._status = status
         self.asked = False
         self.breaks_off = False
         self.last_words: Callable[[], None] = _nothing
@@ -70,6 +76,10 @@ class Stopping:
         """
         self.asked = True
         self._break_off()
+
+    def exit_status(self) -> int:
+        """Return the exit status of what was broken off: 1 where something had failed before."""
+        return 1 if self.failed() else self._status
 
     def end_grace(self) -> None:
         """Let the next `ask` break off what had its grace."""

@@ -39,6 +39,7 @@ ALLOWED: Final = {
         "importlib.import_module",
     ): "one module of ours, which needs Matplotlib",
     ("fedtier_cli/convert_command.py", "importlib.import_module"): "one module of ours, which needs torch",
+    ("fedtier_cli/split_command.py", "importlib.import_module"): "one module of ours, which needs boto3",
     ("fedtier_cli/deploying/ansible_run.py", "importlib.import_module"): "ansible-runner, by its name",
     ("fedtier_cli/deploying/terraform_run.py", "importlib.import_module"): "python-terraform, by its name",
     ("fedtier_cli/tethered.py", "os.execvp"): "a process of a run, by a command line of our own",

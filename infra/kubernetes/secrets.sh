@@ -46,7 +46,10 @@ read_flags() {
                     --clients) clients="$2" ;;
                     --federation) federation="$2" ;;
                     --folder) folder="$2" ;;
-                    --name) names+=("$2") ;;
+                    --name)
+                        [[ "$2" =~ ^[A-Za-z0-9*:][A-Za-z0-9.:*-]*$ ]] || fail "--name $2 is no name or address of a machine"
+                        names+=("$2")
+                        ;;
                     --overlay) overlay="$2" ;;
                     --context) kubectl+=(--context "$2") ;;
                 esac

@@ -181,8 +181,17 @@ def test_what_does_not_come_back_ends_with_the_grace(task: str, tmp_path: Path) 
     assert (status, endings(facts)) == (0, [(True, TOLD)])
 
 
+@pytest.mark.parametrize("task", ["Waits", "WaitsWhileItLoads", "IsForeignCode"])
+def test_a_scheduler_can_tell_a_client_that_was_stopped_from_one_that_is_done(task: str, tmp_path: Path) -> None:
+    with started(tmp_path, task, "--grace", "0", "--stopped-status", "143") as client:
+        client.await_file("begun")
+        status, facts = client.ended_by(signal.SIGTERM)
+    assert (status, endings(facts)) == (143, [(True, TOLD)])
+
+
 def test_a_client_that_failed_before_is_seen_in_the_status_of_a_process_that_does_not_come_back(tmp_path: Path) -> None:
-    with started(tmp_path, "FailsOnA", "--client-id", "b", "--data", "b", "--grace", "0") as client:
+    flags = ("--client-id", "b", "--data", "b", "--grace", "0", "--stopped-status", "143")
+    with started(tmp_path, "FailsOnA", *flags) as client:
         client.await_file("begun")
         status, facts = client.ended_by(signal.SIGTERM)
     assert (status, [ok for ok, _ in endings(facts)], endings(facts)[-1]) == (1, [False, True], (True, TOLD))
@@ -223,7 +232,7 @@ def test_a_client_that_waits_for_its_server_ends_at_once(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("task", ["EndsProcesses", pytest.param("ForksUnseen", marks=TOLD_WHO_GOT_A_SIGNAL)])
 def test_processes_that_a_task_ends_do_not_end_the_client(task: str, tmp_path: Path) -> None:
-    with started(tmp_path, task, "--grace", "0") as client:
+    with started(tmp_path, task, "--grace", "0", "--stopped-status", "143") as client:
         status, facts = client.ended_by()
     assert (status, endings(facts)) == (0, [(True, "the federation finished with round 1")]), client.log.read_text()
 

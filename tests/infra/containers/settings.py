@@ -38,6 +38,8 @@ def environment(folder: Path, *, images: Path, library: Path | None = None) -> d
         "HOME": str(folder),
         "TMPDIR": str(folder),
         "LANG": "C.UTF-8",
+        # Podman has systemd ask containers for their health; whoever wants to know runs `podman healthcheck run`.
+        "DISABLE_HC_SYSTEMD": "true",
         **{variable: str(folder / name) for variable, (name, _) in files.items()},
     }
 

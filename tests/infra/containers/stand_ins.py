@@ -17,6 +17,7 @@ import hashlib
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,7 @@ from tests.infra.hosts import debian
 
 PYTHONS = tuple(sorted({"3.12", f"{sys.version_info.major}.{sys.version_info.minor}"}))
 """The versions of Python: that of the images that are shipped, and the one that runs the tests."""
+_AT_ONCE = 2
 _FILES = Path(__file__).with_name("files")
 
 
@@ -65,20 +67,33 @@ class Recipe:
 
 def make(builder: Builder) -> dict[str, str]:
     """Make what is not there yet, and return the ids by the real images' names."""
-    ids = {}
-    for name, recipe in recipes().items():
-        own_name = f"localhost/stand-in/{name.rpartition('/')[2].partition(':')[0]}:{recipe.digest()}"
-        if builder.identity(own_name) is None:
-            archive = builder.folder / "root.tar"
-            hooks = [f"--customize-hook={hook}" for hook in recipe.hooks]
-            debian.make_root(archive, recipe.packages, preparation=recipe.preparation, options=hooks)
-            changes = [f"--change={change}" for change in recipe.changes]
-            builder.run("import", *changes, str(archive), own_name)
-            archive.unlink()
-        identity = builder.identity(own_name)
-        assert identity is not None
-        ids[name] = identity
-    return ids
+    named = {name: (recipe, _own_name(name, recipe)) for name, recipe in recipes().items()}
+    missing = {own_name: recipe for recipe, own_name in named.values() if builder.identity(own_name) is None}
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        archives = dict(zip(missing, pool.map(lambda item: _archive(builder, *item), missing.items()), strict=True))
+    for own_name, archive in archives.items():
+        changes = [f"--change={change}" for change in missing[own_name].changes]
+        builder.run("import", *changes, str(archive), own_name)
+        archive.unlink()
+    return {name: _identity(builder, own_name) for name, (_, own_name) in named.items()}
+
+
+def _own_name(name: str, recipe: Recipe) -> str:
+    return f"localhost/stand-in/{name.rpartition('/')[2].partition(':')[0]}:{recipe.digest()}"
+
+
+def _archive(builder: Builder, own_name: str, recipe: Recipe) -> Path:
+    archive = builder.folder / f"{own_name.rpartition(':')[2]}.tar"
+    hooks = [f"--customize-hook={hook}" for hook in recipe.hooks]
+    debian.make_root(archive, recipe.packages, preparation=recipe.preparation, options=hooks)
+    return archive
+
+
+def _identity(builder: Builder, name: str) -> str:
+    identity = builder.identity(name)
+    if identity is None:
+        raise RuntimeError(f"the image {name} was made, and is not there")
+    return identity
 
 
 def recipes() -> Mapping[str, Recipe]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,6 +35,30 @@ def test_hadolint_finds_nothing() -> None:
     )
 
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_where_podman_is_missing_its_tests_say_so_and_no_more(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "FEDTIER_REQUIRE_ALL"}
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-n0",
+            str(Path(__file__).with_name("test_podman.py")),
+        ],
+        cwd=CHECKOUT,
+        env=environment | {"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "containers of its own need" in done.stdout
+    assert " passed" not in done.stdout
 
 
 @needs_containers

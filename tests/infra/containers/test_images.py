@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
 from collections.abc import Callable
 
 import pytest
@@ -80,6 +82,18 @@ def test_an_image_tells_nothing_of_where_it_was_built(images: Images, target: st
     assert not [place for place in places if place in history]
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_all_packages_are_of_the_pinned_versions(images: Images, target: str) -> None:
+    script = "import importlib.metadata as m; [print(f'{d.name}=={d.version}') for d in m.distributions()]"
+    pinned = [*(CHECKOUT / "constraints.txt").read_text().splitlines(), *_builds_with(), f"fedtier=={version()}"]
+
+    installed = images.run(target, "-c", script, program="python").splitlines()
+
+    # Of torch, builds differ in what follows the version.
+    assert {_canonical(line.partition("+")[0]) for line in installed} - {_canonical(line) for line in pinned} == set()
+    assert len(installed) > 10
+
+
 def test_a_server_has_no_torch_and_a_client_no_web_server(images: Images) -> None:
     script = "import importlib.util as u; print([n for n in ('torch', 'flask', 'boto3') if u.find_spec(n)])"
 
@@ -97,3 +111,14 @@ def test_python_comes_compiled_since_it_cannot_be_kept_later(images: Images, tar
     module = {"server": "master_aggregator.app", "client": "client.command", "tensorboard": "tensorboard.main"}[target]
 
     assert images.run(target, "-c", script, module, program="python") == "[]"
+
+
+def _builds_with() -> list[str]:
+    requires = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["build-system"]["requires"]
+    assert isinstance(requires, list)
+    return requires
+
+
+def _canonical(pin: str) -> str:
+    name, _, number = pin.partition("==")
+    return f"{re.sub(r'[-_.]+', '-', name).lower()}=={number}"

@@ -125,7 +125,8 @@ def test_tensorboard_shows_what_the_master_wrote(federation: Federation) -> None
 def test_nothing_was_written_but_to_the_volume_and_to_tmp(federation: Federation) -> None:
     podman = federation.images.podman
 
-    assert {name: podman.output("diff", name) for name in federation.statuses} == {}
+    # Podman itself puts files of its own upon /etc, such as hosts.
+    assert {podman.output("diff", name) for name in federation.statuses} == {"C /etc"}
 
 
 def _shown_runs(images: Images) -> list[str]:

@@ -9,6 +9,7 @@ from tests.infra.kubernetes.manifests import Manifests
 from tests.infra.kubernetes.rules import (
     addresses,
     amounts,
+    eks_cluster,
     endings,
     images,
     jobs,
@@ -63,5 +64,18 @@ ABOUT_EVERYTHING: Final[list[Rule]] = [
     images.commands_are_in_their_image,
     secrecy.secrets_are_files,
     jobs.every_client_has_a_pod,
+    jobs.a_client_that_is_stopped_comes_back,
 ]
 """Asked of that together with the Secrets."""
+ABOUT_EKS: Final[list[Rule]] = [
+    eks_cluster.the_cluster_is_where_the_bucket_is,
+    eks_cluster.servers_have_two_nodes_that_stay,
+    eks_cluster.clients_and_nobody_else_run_on_spot_instances,
+    eks_cluster.pods_have_room_on_their_nodes,
+    eks_cluster.only_the_master_has_a_role,
+    eks_cluster.the_master_may_do_what_it_needs_in_one_prefix_of_one_bucket,
+    eks_cluster.what_the_manifests_build_on_is_there,
+    eks_cluster.the_load_balancer_controller_has_its_rights,
+    eks_cluster.pods_get_nothing_of_their_node,
+]
+"""Asked of the EKS overlay together with `eks-cluster.yaml`."""

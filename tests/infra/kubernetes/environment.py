@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from tests.infra.kubernetes.expansion import expanded
 from tests.infra.kubernetes.manifests import Manifests
 from tests.infra.kubernetes.pods import COMPLETION_INDEX, Container, Pod
 
-_REFERENCE: Final = re.compile(r"\$(?:\$|\(([^()]+)\))")
 _INDEX: Final = "JOB_COMPLETION_INDEX"
 
 
@@ -48,15 +47,6 @@ def environment_of(pod: Pod, container: Container, manifests: Manifests, *, inde
 def words_of(container: Container, environment: Mapping[str, str]) -> list[str]:
     """Return what a container's image is called with, ``args``, expanded."""
     return [expanded(str(word), environment) for word in container.spec.get("args", [])]
-
-
-def expanded(text: str, environment: Mapping[str, str]) -> str:
-    """Put values in for ``$(NAME)``; what has no value stays, and ``$$`` is a dollar."""
-
-    def put(found: re.Match[str]) -> str:
-        return "$" if found[1] is None else environment.get(found[1], found[0])
-
-    return _REFERENCE.sub(put, text)
 
 
 def _whole(source: Mapping[str, Any], manifests: Manifests) -> dict[str, str]:

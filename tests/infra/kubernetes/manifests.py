@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,7 +86,7 @@ def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
 
 def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     value = labels.get(expression["key"])
-    values: Iterable[str] = expression.get("values") or []
+    values = list(expression.get("values") or [])
     match expression["operator"]:
         case "In":
             return value in values

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from tests.infra.kubernetes.environment import expanded
+from tests.infra.kubernetes.expansion import expanded
 from tests.infra.kubernetes.manifests import Manifests
 from tests.infra.kubernetes.pods import Container, Document, Pod
 

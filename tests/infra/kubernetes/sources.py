@@ -99,9 +99,9 @@ def _read(path: Path) -> Module:
     for node in tree.body:
         for name in _names_made_by(node):
             module.defined[name] = node
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            module.imported.update({one.asname or one.name: (node.module, one.name) for one in node.names})
+    for below in ast.walk(tree):
+        if isinstance(below, ast.ImportFrom) and below.module:
+            module.imported.update({one.asname or one.name: (below.module, one.name) for one in below.names})
     return module
 
 

@@ -44,7 +44,7 @@ CASES: Final[dict[str, list[Mutation | Lost | Added]]] = {
     "service_ports_lead_to_ports_of_the_pods": [
         Mutation("Service/worker-aggregator", "spec ports https targetPort", "http"),
         Mutation("Service/master-aggregator", "spec ports https targetPort", 5001),
-        Mutation("Service/worker-aggregator", "spec ports https targetPort", GONE),
+        Mutation("Service/worker-aggregator-outside", "spec ports https targetPort", GONE),
         Mutation(_WORKER, f"{_OF_WORKER} ports https name", "web"),
     ],
     "probes_ask_ports_of_their_container": [
@@ -102,7 +102,7 @@ CASES: Final[dict[str, list[Mutation | Lost | Added]]] = {
     "names_of_hosts_are_services": [
         Mutation(_WORKER, f"{_OF_WORKER} env FEDTIER_MASTER value", "https://master:5000"),
         Mutation(_WORKER, f"{_OF_WORKER} env FEDTIER_MASTER value", "https://master-aggregator"),
-        Mutation("ConfigMap/clients", "data FEDTIER_SERVER", "https://worker-aggregator.fedtier.svc:5001"),
+        Mutation("ConfigMap/clients", "data FEDTIER_SERVER", "https://worker-aggregator.fedtier.svc:443"),
         Lost("Service/s3"),
     ],
     "services_for_pods_have_the_ports_of_the_pods": [
@@ -246,6 +246,10 @@ CASES: Final[dict[str, list[Mutation | Lost | Added]]] = {
         Mutation(_CLIENT, "spec parallelism", 2),
         Mutation(_CLIENT, f"{_OF_CLIENT} env JOB_COMPLETION_INDEX", GONE),
         Mutation(_CLIENT, f"{_OF_CLIENT} env FEDTIER_CLIENT_ID value", "client-0"),
+    ],
+    "a_client_that_is_stopped_comes_back": [
+        Mutation(_CLIENT, f"{_OF_CLIENT} env FEDTIER_STOPPED_STATUS", GONE),
+        Mutation(_CLIENT, f"{_OF_CLIENT} env FEDTIER_STOPPED_STATUS value", "2"),
     ],
     "manifests_hold_no_secret": [
         Added("Secret", "token", {"data": {}}),

@@ -28,7 +28,9 @@ def services_for_pods_have_the_ports_of_the_pods(manifests: Manifests) -> Iterat
     The network policies of Amazon's VPC CNI are in force before a Service's port becomes that of a pod.
     """
     for _, url, service, port in _asked(manifests):
-        for one in service["spec"]["ports"] if service else []:
+        if service is None:
+            continue
+        for one in service["spec"]["ports"]:
             target = one.get("targetPort", port)
             for name in manifests.selected({"matchLabels": service["spec"]["selector"]}, namespace_of(service)):
                 number = manifests.pods_of(name).ports.get(target) if isinstance(target, str) else target

@@ -1,11 +1,14 @@
-"""Each client has a pod of its own, and the federation knows how many there are."""
+"""Each client has a pod of its own, which comes back until it is done, and the federation knows how many there are."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tests.infra.kubernetes.manifests import Manifests
-from tests.infra.kubernetes.programs import program_in, programs_of
+import click
+
+from tests.infra.kubernetes.manifests import Manifests, where
+from tests.infra.kubernetes.pods import Document
+from tests.infra.kubernetes.programs import Program, program_in, programs_of
 
 
 def every_client_has_a_pod(manifests: Manifests) -> Iterator[str]:
@@ -24,6 +27,33 @@ def every_client_has_a_pod(manifests: Manifests) -> Iterator[str]:
                 yield f"the Job's pods are {names}"
     if len(set(wanted)) != 1:
         yield f"the master's clients and the Job's pods differ: {wanted}"
+
+
+def a_client_that_is_stopped_comes_back(manifests: Manifests) -> Iterator[str]:
+    """A program that is stopped with its node does not end with 0, which counts as done, nor with what is given up."""
+    for job in manifests.of("Job"):
+        final = {0, *_not_retried(job)}
+        for program in programs_of(manifests):
+            status = _stopped_status(program)
+            if program.pod.maker == where(job) and status in final:
+                yield f"{program.container.where} ends with {status} when it is stopped, and is not tried again"
+
+
+def _stopped_status(program: Program) -> int | None:
+    """Return the exit status of a program that is told to stop, where that is among its settings."""
+    try:
+        settings = program.settings if program.command is not None else {}
+    except click.ClickException:
+        return None  # another rule says so
+    found: int | None = settings.get("stopped_status")
+    return found
+
+
+def _not_retried(job: Document) -> Iterator[int]:
+    """Yield the exit statuses after which a pod is given up."""
+    for rule in job["spec"].get("podFailurePolicy", {}).get("rules", []):
+        if rule["action"] in {"FailIndex", "FailJob"} and rule.get("onExitCodes", {}).get("operator") == "In":
+            yield from rule["onExitCodes"]["values"]
 
 
 def _clients(manifests: Manifests) -> int:

@@ -42,8 +42,7 @@ def secrets_are_files(manifests: Manifests) -> Iterator[str]:
 
 def _open_files(pod: Pod) -> Iterator[str]:
     for name, volume in pod.volumes.items():
-        for kind in ("secret", "projected"):
-            source = volume.get(kind)
-            holds = source and (kind == "secret" or any("secret" in one for one in source["sources"]))
-            if holds and source.get("defaultMode", 0o644) & ~_WIDEST:
-                yield f"{pod.maker}, volume {name} has secrets that others can read"
+        source = volume.get("secret") or volume.get("projected") or {}
+        holds = "secret" in volume or any("secret" in one for one in source.get("sources", []))
+        if holds and source.get("defaultMode", 0o644) & ~_WIDEST:
+            yield f"{pod.maker}, volume {name} has secrets that others can read"
