@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.infra.compose.course import CLIENTS, LASTING, ROUNDS, WORKERS, Course, run_course
-from tests.infra.compose.reading import lint_program
 from tests.infra.containers.images import base_images, project_images, why_not_here
 from tests.infra.containers.podman import Podman
+from tests.infra.linters import linter
 from tests.infra.programs import CHECKOUT
 
 pytestmark = [
@@ -34,7 +34,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
 @pytest.fixture(scope="module")
 def course(podman: Podman, tmp_path_factory: pytest.TempPathFactory) -> Course:
     """What was seen of one federation, lived before the first test that asks for it."""
-    return run_course(podman, lint_program("podman-compose"), tmp_path_factory.mktemp("course"))
+    return run_course(podman, linter("podman-compose"), tmp_path_factory.mktemp("course"))
 
 
 def test_nginx_takes_its_settings(podman: Podman) -> None:

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 import yaml
 
+from tests.infra.linters import linter
 from tests.infra.programs import CHECKOUT, environment
 
 FILE: Final = CHECKOUT / "compose.yaml"
-_LINT: Final = CHECKOUT / ".venv-lint" / "bin"
-
-
-def lint_program(name: str) -> str:
-    """Return a program of the environment of linters, or skip where it is not there."""
-    program = shutil.which(name, path=os.pathsep.join([str(_LINT), os.environ.get("PATH", "")]))
-    if program is None:
-        pytest.skip(f"{name} is not installed")
-    return program
 
 
 def as_podman_compose_reads(**variables: str) -> dict[str, Any]:
     """Return the file with all that is merged and filled in, for somebody who has set some variables."""
     done = subprocess.run(
-        [lint_program("podman-compose"), "--profile=operator", f"--file={FILE}", "config"],
+        [linter("podman-compose"), "--profile=operator", f"--file={FILE}", "config"],
         env=environment() | variables,
         capture_output=True,
         text=True,

@@ -14,7 +14,8 @@ import pytest
 
 from fedtier.flags import ENVIRONMENT_PREFIX
 from fedtier_cli.main import main
-from tests.infra.compose.reading import as_podman_compose_reads, is_folder, lint_program, source
+from tests.infra.compose.reading import as_podman_compose_reads, is_folder, source
+from tests.infra.linters import linter
 from tests.infra.programs import CHECKOUT
 
 _SHARDS: Final = {"shard-0", "shard-1", "shard-2"}
@@ -39,7 +40,7 @@ def services(read: dict[str, Any], image: str = "") -> dict[str, dict[str, Any]]
 
 
 def test_it_is_what_the_compose_specification_says(read: dict[str, Any]) -> None:
-    python = str(Path(lint_program("podman-compose")).with_name("python"))
+    python = str(Path(linter("podman-compose")).with_name("python"))
     if subprocess.run([python, "-c", "import compose_spec"], capture_output=True, check=False).returncode:
         pytest.skip("compose-spec is not installed")
 
