@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, Final
+
+from tests.infra.kubernetes.quantities import quantity
 
 Document = Mapping[str, Any]
 
@@ -46,6 +49,10 @@ class Container:
     def ports(self) -> dict[str, int]:
         """The ports that have names, by name."""
         return {port["name"]: port["containerPort"] for port in self.spec.get("ports", []) if "name" in port}
+
+    def asks_for(self, resource: str) -> Fraction:
+        """Return how much of a resource is kept for it."""
+        return quantity(self.spec["resources"]["requests"][resource])
 
     @property
     def mounts(self) -> list[Document]:
@@ -102,6 +109,11 @@ class Pod:
     def ports(self) -> dict[str, int]:
         """Named ports of all its containers."""
         return {name: number for container in self.containers for name, number in container.ports.items()}
+
+    def asks_for(self, resource: str) -> Fraction:
+        """Return what all its containers ask for together, or the one of those that prepare it that asks most."""
+        together = sum((one.asks_for(resource) for one in self.containers), Fraction())
+        return max([together, *(one.asks_for(resource) for one in self.all_containers if one.is_init)])
 
     @property
     def volumes(self) -> dict[str, Document]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
-from fractions import Fraction
 from typing import Any, Final
 
 import yaml
@@ -70,10 +69,10 @@ def pods_have_room_on_their_nodes(manifests: Manifests) -> Iterator[str]:
     others = _group(manifests, "servers")["desiredCapacity"] - 1
     for resource, whole in _ROOM.items():
         room = whole - _SYSTEM[resource]
-        if room // _asked_for(client, resource) * nodes < client.count:
+        if room // client.asks_for(resource) * nodes < client.count:
             yield f"{client.count} clients have no room on {nodes} nodes by their {resource}"
-        beside_master = (room - _asked_for(master, resource)) // _asked_for(worker, resource)
-        workers = beside_master + room // _asked_for(worker, resource) * others
+        beside_master = (room - master.asks_for(resource)) // worker.asks_for(resource)
+        workers = beside_master + room // worker.asks_for(resource) * others
         if workers < scaler["spec"]["maxReplicas"]:
             yield f"there is room for {workers} workers by their {resource}"
 
@@ -181,17 +180,6 @@ def _allowed(manifests: Manifests) -> dict[str, set[str]]:
 
 def _covers(patterns: set[str], resource: str) -> bool:
     return any(fnmatchcase(resource, pattern) for pattern in patterns)
-
-
-def _asked_for(pod: Pod, resource: str) -> Fraction:
-    """Return what a pod asks for: all its containers together, or the one of those that prepare it that asks most."""
-    together = sum((_request(one.spec, resource) for one in pod.containers), Fraction())
-    first = [_request(one.spec, resource) for one in pod.all_containers if one.is_init]
-    return max([together, *first])
-
-
-def _request(container: Mapping[str, Any], resource: str) -> Fraction:
-    return quantity(container["resources"]["requests"][resource])
 
 
 def _tolerates(pod: Pod, taint: Mapping[str, Any]) -> bool:
