@@ -9,13 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.infra.containers.images import base_images, why_not_here
 from tests.infra.containers.podman import Podman
 
 NGINX = "docker.io/library/nginx:1.28"
@@ -23,15 +22,10 @@ MINIO = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"
 PYTHON = "docker.io/library/python:3.12-slim"
 _SECONDS = 120.0
 
-pytestmark = [
-    pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or ""),
-    pytest.mark.timeout(1800),  # the stand-ins are made the first time
-]
-
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    with Podman(tmp_path_factory.mktemp("podman"), base_images()) as running:
+def podman(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    with Podman(tmp_path_factory.mktemp("podman"), base_images) as running:
         running.run("network", "create", "--subnet=10.89.7.0/24", "net")
         running.run("run", "--detach", "--name=web", "--network=net", NGINX)
         yield running
@@ -108,11 +102,10 @@ def test_minio_is_as_healthy_as_it_says(podman: Podman) -> None:
     podman.run("exec", "minio", "curl", "--fail", "http://127.0.0.1:9000/minio/health/live")
 
 
-def test_nothing_is_left_of_containers_whose_starter_was_killed(tmp_path: Path) -> None:
+def test_nothing_is_left_of_containers_whose_starter_was_killed(base_images: Mapping[str, str], tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from tests.infra.containers.images import base_images\n"
-        "from tests.infra.containers.podman import Podman\n"
-        "with Podman(Path(sys.argv[1]), base_images()) as podman:\n"
+        "import sys; from pathlib import Path; from tests.infra.containers.podman import Podman\n"
+        f"with Podman(Path(sys.argv[1]), {{'{NGINX}': '{base_images[NGINX]}'}}) as podman:\n"
         f"    podman.run('run', '--detach', '--name=web', '{NGINX}')\n"
         "    print(podman.inspect('web')['State']['Pid'], flush=True)\n"
         "    sys.stdin.read()\n"

@@ -12,7 +12,6 @@ import pytest
 import requests
 
 from tests.infra.containers.conftest import Images
-from tests.infra.containers.images import why_not_here
 
 CLIENTS = 2
 _STATE = "/var/lib/fedtier"
@@ -21,11 +20,6 @@ _SHARED = f"{_STATE}/shared"
 # owner of the folder that it is put upon, which here is the state folder.
 _OPTIONS = ("--network=host", f"--volume=state:{_STATE}")
 _SECONDS = 240.0
-
-pytestmark = [
-    pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or ""),
-    pytest.mark.timeout(2400),  # everything is built from the base up the first time
-]
 
 
 @dataclass(frozen=True)

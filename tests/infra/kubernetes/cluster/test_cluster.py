@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.infra.containers.images import base_images, why_not_here
 from tests.infra.containers.podman import Podman
 from tests.infra.kubernetes.cluster import Cluster
 from tests.infra.kubernetes.cluster.control import PodState
 from tests.infra.kubernetes.cluster.network import NODE
 from tests.infra.kubernetes.cluster.samples import application
 
-pytestmark = [
-    pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or ""),
-    pytest.mark.timeout(900),  # images that are not there yet are made
-]
-
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    with Podman(tmp_path_factory.mktemp("podman"), base_images()) as started:
+def podman(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    with Podman(tmp_path_factory.mktemp("podman"), base_images) as started:
         yield started
 
 
@@ -142,10 +136,10 @@ def test_nothing_has_more_in_it_than_it_may(cluster: Cluster) -> None:
     assert cluster.volumes_over_limit() == []
 
 
-def test_nothing_is_left_of_a_cluster_whose_test_failed(tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_cluster_whose_test_failed(base_images: Mapping[str, str], tmp_path: Path) -> None:
     with (  # noqa: PT012
         pytest.raises(ZeroDivisionError) as caught,
-        Podman(tmp_path, base_images()) as own,
+        Podman(tmp_path, base_images) as own,
         Cluster(own, tmp_path) as cluster,
     ):
         cluster.apply(application())
