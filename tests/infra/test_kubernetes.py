@@ -11,6 +11,7 @@ from tests.infra.containers.podman import Podman
 from tests.infra.kubernetes.quantities import quantity
 from tests.infra.minikube.course import ROUNDS, SERVERS, WORKERS, Course, run_course
 from tests.infra.minikube.federation import CLIENTS
+from tests.infra.traces import control_groups_of, mounts_below
 
 
 @pytest.fixture(scope="module")
@@ -109,14 +110,4 @@ def test_tensorboard_shows_the_training(course: Course) -> None:
 
 def test_nothing_is_left(course: Course, folder: Path) -> None:
     assert course.published
-    mounts = [path for path in Path("/proc").glob("[0-9]*/mounts") if str(folder) in _read(path)]
-    own = str(folder.resolve()).replace("/", "-")
-    groups = [path for path in Path("/sys/fs/cgroup").glob("**/fedtier-test-*") if own in path.name]
-    assert (mounts, groups, list(folder.glob("podman-*"))) == ([], [], [])
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # the process is gone
-        return ""
+    assert (mounts_below(folder), control_groups_of(folder), list(folder.glob("podman-*"))) == ([], [], [])

@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from tests.infra.containers.podman import Podman
+from tests.infra.traces import children, control_groups_of, mounts_below
 
 NGINX = "docker.io/library/nginx:1.28"
 MINIO = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"
@@ -114,7 +115,7 @@ def test_nothing_is_left_of_containers_whose_starter_was_killed(base_images: Map
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         assert starter.stdout.readline().strip().isdigit()
-        [boot] = _children(starter.pid)
+        [boot] = children(starter.pid)
         watched = [os.pidfd_open(pid) for pid in _descendants(boot)]
 
         starter.send_signal(signal.SIGKILL)
@@ -123,9 +124,7 @@ def test_nothing_is_left_of_containers_whose_starter_was_killed(base_images: Map
             assert select.select([descriptor], [], [], _SECONDS)[0]
             os.close(descriptor)
     assert len(watched) > 4
-    assert not [path for path in Path("/proc").glob("[0-9]*/mounts") if str(tmp_path) in _read(path)]
-    assert list(tmp_path.iterdir()) == []
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/*{str(tmp_path).replace('/', '-')}*"))
+    assert (mounts_below(tmp_path), control_groups_of(tmp_path), list(tmp_path.iterdir())) == ([], [], [])
 
 
 def _page(podman: Podman, url: str) -> str:
@@ -143,15 +142,4 @@ def _page(podman: Podman, url: str) -> str:
 
 
 def _descendants(pid: int) -> list[int]:
-    return [pid, *(found for child in _children(pid) for found in _descendants(child))]
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # the process is gone
-        return ""
+    return [pid, *(found for child in children(pid) for found in _descendants(child))]

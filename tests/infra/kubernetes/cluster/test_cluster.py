@@ -13,6 +13,7 @@ from tests.infra.kubernetes.cluster import Cluster
 from tests.infra.kubernetes.cluster.control import PodState
 from tests.infra.kubernetes.cluster.network import NODE
 from tests.infra.kubernetes.cluster.samples import application
+from tests.infra.traces import mounts_below
 
 
 @pytest.fixture(scope="module")
@@ -144,19 +145,8 @@ def test_nothing_is_left_of_a_cluster_whose_test_failed(base_images: Mapping[str
     ):
         cluster.apply(application())
         cluster.wait_for("pods", lambda: _running(cluster, "job", "main"))
-        assert _mounts_below(tmp_path)
+        assert mounts_below(tmp_path)
         raise ZeroDivisionError
 
-    assert _mounts_below(tmp_path) == []
+    assert mounts_below(tmp_path) == []
     assert "job-0" in "".join(caught.value.__notes__)
-
-
-def _mounts_below(folder: Path) -> list[Path]:
-    return [path for path in Path("/proc").glob("[0-9]*/mounts") if str(folder) in _read(path)]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # the process is gone
-        return ""
