@@ -15,9 +15,8 @@ from typing import Any
 
 from fedtier_cli.deploying.site import Site
 from tests.infra.hosts import Host, Hosts
-from tests.infra.programs import CHECKOUT, Facts, Play, play
+from tests.infra.programs import CHECKOUT, FEDTIER, Facts, Play, play
 
-FEDTIER = str(CHECKOUT / ".venv" / "bin" / "fedtier")
 WORKERS, CLIENTS = 2, 3
 DISTURBED, UPGRADED = 3, 6
 """Last rounds of the training that is disturbed, and of the one during which all hosts are upgraded."""

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.infra.containers.images import base_images, project_images, why_not_here
 from tests.infra.containers.podman import Podman
 from tests.infra.kubernetes.quantities import quantity
 from tests.infra.minikube.course import ROUNDS, SERVERS, WORKERS, Course, run_course
 from tests.infra.minikube.federation import CLIENTS
-
-pytestmark = [
-    pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or ""),
-    pytest.mark.timeout(1800),  # images that are not there yet are made
-]
+from tests.infra.traces import control_groups_of, mounts_below
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +20,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def course(folder: Path) -> Course:
+def course(all_images: Mapping[str, str], folder: Path) -> Course:
     """What was seen of one federation, lived before the first test that asks for it."""
-    images = {**base_images(), **project_images("server", "client", "tensorboard")}
-    with Podman(folder, images) as podman:
+    with Podman(folder, all_images) as podman:
         return run_course(podman, folder)
 
 
@@ -116,14 +110,4 @@ def test_tensorboard_shows_the_training(course: Course) -> None:
 
 def test_nothing_is_left(course: Course, folder: Path) -> None:
     assert course.published
-    mounts = [path for path in Path("/proc").glob("[0-9]*/mounts") if str(folder) in _read(path)]
-    own = str(folder.resolve()).replace("/", "-")
-    groups = [path for path in Path("/sys/fs/cgroup").glob("**/fedtier-test-*") if own in path.name]
-    assert (mounts, groups, list(folder.glob("podman-*"))) == ([], [], [])
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # the process is gone
-        return ""
+    assert (mounts_below(folder), control_groups_of(folder), list(folder.glob("podman-*"))) == ([], [], [])

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.infra.containers.images import Built, base_images, build
+from tests.infra.containers.images import Built
 from tests.infra.containers.podman import Podman
 
-TARGETS = ("server", "client", "tensorboard")
 # As a cluster that takes no risks runs them.
 CONFINED = (
     "--read-only",
@@ -43,12 +42,12 @@ class Images:
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Images]:
+def images(
+    all_images: Mapping[str, str], built_images: Mapping[str, Built], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Images]:
     """Server and TensorBoard on Python 3.12, as they are shipped; the client on the Python that runs the tests.
 
     Registries that tests reach have a torch without CUDA for that one only.
     """
-    built = dict(zip(TARGETS, build(*TARGETS), strict=True))
-    names = {one.name: one.identity for one in built.values()}
-    with Podman(tmp_path_factory.mktemp("images"), {**base_images(), **names}) as podman:
-        yield Images(podman, built)
+    with Podman(tmp_path_factory.mktemp("images"), all_images) as podman:
+        yield Images(podman, built_images)

@@ -16,6 +16,7 @@ from tests.infra.containers.library import Builder
 from tests.infra.hosts import debian, machine
 from tests.infra.programs import CHECKOUT
 
+TARGETS = ("server", "client", "tensorboard")
 _PROGRAMS = ("podman", "runc", "catatonit", "iptables", "ip", "mmdebstrap", "nsenter", "unshare")
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from tests.infra.containers import settings
-from tests.infra.containers.namespace import Namespace
+from tests.infra.containers.namespace import PREFIX, Namespace
 from tests.infra.hosts.root import cache_folder
 
 _KEPT_HOURS = 7 * 24
@@ -42,8 +42,10 @@ class Builder:
         with contextlib.ExitStack() as stack:
             lock = stack.enter_context((_folder() / "build.lock").open("w"))
             fcntl.flock(lock, fcntl.LOCK_EX)
+            self._remove_left_folders()
             stack.enter_context(self._namespace)
             self._environment = settings.environment(self.folder / "settings", images=store())
+            self._remove_left_containers()
             self._remove_old()
             self._stack = stack.pop_all()
         return self
@@ -58,22 +60,22 @@ class Builder:
 
     def run(self, *words: str, timeout: float = 1800.0, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run ``podman WORDS``; a failure shows the end of what it printed."""
-        done = subprocess.run(
-            self._namespace.command("podman", *words),
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        if check and done.returncode:
-            raise RuntimeError(f"podman {shlex.join(words)}: {done.returncode}\n{(done.stdout + done.stderr)[-6000:]}")
-        return done
+        return self._namespace.run("podman", *words, variables=self._environment, timeout=timeout, check=check)
 
     def identity(self, name: str) -> str | None:
         """Return the id of an image, if there is one of that name."""
         done = self.run("image", "inspect", "--format={{.Id}}", name, check=False)
         return done.stdout.strip() if done.returncode == 0 else None
+
+    def _remove_left_folders(self) -> None:
+        """Remove what builders left whose whole machine, or container, was killed."""
+        for folder in _folder().glob(f"{PREFIX}*"):
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _remove_left_containers(self) -> None:
+        """Remove containers of builds that were killed; the images below them could never be removed."""
+        if left := self.run("ps", "--all", "--external", "--quiet").stdout.split():
+            self.run("rm", "--force", *left)
 
     def _remove_old(self) -> None:
         with (_folder() / "in-use.lock").open("w") as lock, contextlib.suppress(BlockingIOError):

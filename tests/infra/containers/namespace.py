@@ -5,15 +5,19 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import shlex
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
+PREFIX = "podman-"
+"""What names of their folders begin with."""
 _BOOT = Path(__file__).with_name("boot.sh")
 _CLONE_NEWNET = 0x40000000
 _SECONDS_TO_END = 120.0
+_TAIL = 6000
 
 
 class Namespace:
@@ -38,7 +42,7 @@ class Namespace:
         self.folder = parent
 
     def __enter__(self) -> Namespace:
-        self.folder = Path(tempfile.mkdtemp(prefix="podman-", dir=self._parent.resolve()))
+        self.folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=self._parent.resolve()))
         self._process = subprocess.Popen(
             ["bash", str(_BOOT), str(self.folder), self._network],
             stdin=subprocess.PIPE,
@@ -64,6 +68,24 @@ class Namespace:
     def command(self, *words: str) -> list[str]:
         """Return the command that runs another in there."""
         return ["nsenter", f"--target={self._first}", "--mount", "--pid", "--net", "--cgroup", "--", *words]
+
+    def run(
+        self, *words: str, variables: Mapping[str, str], timeout: float, check: bool, stdin: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a program in there and return what came of it; a failure shows the end of what it printed."""
+        done = subprocess.run(
+            self.command(*words),
+            env=variables,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        if check and done.returncode:
+            printed = (done.stdout + done.stderr)[-_TAIL:]
+            raise RuntimeError(f"{shlex.join(words)}: status {done.returncode}\n{printed}")
+        return done
 
     @contextlib.contextmanager
     def network(self) -> Iterator[None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shlex
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -78,19 +77,10 @@ class Podman:
     def run(
         self, *words: str, stdin: str = "", check: bool = True, timeout: float = 300.0
     ) -> subprocess.CompletedProcess[str]:
-        """Run ``podman WORDS`` and return what came of it; a failure shows what it printed."""
-        done = subprocess.run(
-            self.inside("podman", *words),
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
+        """Run ``podman WORDS`` and return what came of it; a failure shows the end of what it printed."""
+        return self._namespace.run(
+            "podman", *words, variables=self.environment, stdin=stdin, timeout=timeout, check=check
         )
-        if check and done.returncode:
-            raise RuntimeError(f"podman {shlex.join(words)}: status {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
 
     def output(self, *words: str, timeout: float = 300.0) -> str:
         """Return what ``podman WORDS`` prints, without the last line's end."""

@@ -6,16 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-import pytest
-
-from tests.infra.containers import stand_ins
-from tests.infra.containers.images import why_not_here
 from tests.infra.containers.library import Builder
+from tests.infra.linters import linter
 from tests.infra.programs import CHECKOUT
 
-needs_containers = pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or "")
 _SECRETS = (
     "infra/kubernetes/secrets/fedtier/tokens/client-0.token",
     "infra/ansible/secrets/s3.json",
@@ -25,10 +22,9 @@ _SECRETS = (
 _LEFTOVERS = ("fedtier/__pycache__/exact.cpython-312.pyc", ".venv/bin/python", "runs/1/model", "tests/test_a.py")
 
 
-@pytest.mark.skipif(shutil.which("hadolint") is None, reason="hadolint is not installed; scripts/infra.sh brings it")
 def test_hadolint_finds_nothing() -> None:
     done = subprocess.run(
-        ["hadolint", "--failure-threshold=style", str(CHECKOUT / "Dockerfile")],
+        [linter("hadolint"), "--failure-threshold=style", str(CHECKOUT / "Dockerfile")],
         capture_output=True,
         text=True,
         check=False,
@@ -61,9 +57,7 @@ def test_where_podman_is_missing_its_tests_say_so_and_no_more(tmp_path: Path) ->
     assert " passed" not in done.stdout
 
 
-@needs_containers
-@pytest.mark.timeout(1200)  # the stand-ins are made the first time
-def test_a_build_sees_code_and_versions_and_no_secret(tmp_path: Path) -> None:
+def test_a_build_sees_code_and_versions_and_no_secret(base_images: Mapping[str, str], tmp_path: Path) -> None:
     wanted = {
         "pyproject.toml",
         "constraints.txt",
@@ -78,7 +72,7 @@ def test_a_build_sees_code_and_versions_and_no_secret(tmp_path: Path) -> None:
     shutil.copy(CHECKOUT / ".dockerignore", tmp_path)
 
     with Builder() as builder:
-        base = next(identity for name, identity in stand_ins.make(builder).items() if "python" in name)
+        base = next(identity for name, identity in base_images.items() if "python" in name)
         recipe = builder.folder / "Containerfile"
         recipe.write_text(f"FROM {base}\nCOPY . /context\nRUN cd /context && find . -type f\n")
         seen = builder.run("build", "--no-cache", f"--file={recipe}", str(tmp_path)).stdout

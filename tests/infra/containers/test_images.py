@@ -8,18 +8,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.infra.containers.conftest import TARGETS, Images
-from tests.infra.containers.images import version, why_not_here
+from tests.infra.containers.conftest import Images
+from tests.infra.containers.images import TARGETS, version
 from tests.infra.hosts.root import cache_folder
 from tests.infra.programs import CHECKOUT
 
 _BUILDERS_PROGRAMS = "gcc g++ cc c++ clang ld as make cmake rustc cargo go git"
 _LABELS = "org.opencontainers.image"
-
-pytestmark = [
-    pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or ""),
-    pytest.mark.timeout(2400),  # everything is built from the base up the first time
-]
 
 
 @pytest.mark.parametrize("target", TARGETS)

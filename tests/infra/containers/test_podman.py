@@ -9,29 +9,24 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.infra.containers.images import base_images, why_not_here
 from tests.infra.containers.podman import Podman
+from tests.infra.traces import children, control_groups_of, mounts_below
 
 NGINX = "docker.io/library/nginx:1.28"
 MINIO = "quay.io/minio/minio:RELEASE.2025-09-07T16-13-09Z"
 PYTHON = "docker.io/library/python:3.12-slim"
 _SECONDS = 120.0
 
-pytestmark = [
-    pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or ""),
-    pytest.mark.timeout(1800),  # the stand-ins are made the first time
-]
-
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    with Podman(tmp_path_factory.mktemp("podman"), base_images()) as running:
+def podman(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    with Podman(tmp_path_factory.mktemp("podman"), base_images) as running:
         running.run("network", "create", "--subnet=10.89.7.0/24", "net")
         running.run("run", "--detach", "--name=web", "--network=net", NGINX)
         yield running
@@ -108,11 +103,10 @@ def test_minio_is_as_healthy_as_it_says(podman: Podman) -> None:
     podman.run("exec", "minio", "curl", "--fail", "http://127.0.0.1:9000/minio/health/live")
 
 
-def test_nothing_is_left_of_containers_whose_starter_was_killed(tmp_path: Path) -> None:
+def test_nothing_is_left_of_containers_whose_starter_was_killed(base_images: Mapping[str, str], tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from tests.infra.containers.images import base_images\n"
-        "from tests.infra.containers.podman import Podman\n"
-        "with Podman(Path(sys.argv[1]), base_images()) as podman:\n"
+        "import sys; from pathlib import Path; from tests.infra.containers.podman import Podman\n"
+        f"with Podman(Path(sys.argv[1]), {{'{NGINX}': '{base_images[NGINX]}'}}) as podman:\n"
         f"    podman.run('run', '--detach', '--name=web', '{NGINX}')\n"
         "    print(podman.inspect('web')['State']['Pid'], flush=True)\n"
         "    sys.stdin.read()\n"
@@ -121,7 +115,7 @@ def test_nothing_is_left_of_containers_whose_starter_was_killed(tmp_path: Path) 
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as starter:
         assert starter.stdout is not None
         assert starter.stdout.readline().strip().isdigit()
-        [boot] = _children(starter.pid)
+        [boot] = children(starter.pid)
         watched = [os.pidfd_open(pid) for pid in _descendants(boot)]
 
         starter.send_signal(signal.SIGKILL)
@@ -130,9 +124,7 @@ def test_nothing_is_left_of_containers_whose_starter_was_killed(tmp_path: Path) 
             assert select.select([descriptor], [], [], _SECONDS)[0]
             os.close(descriptor)
     assert len(watched) > 4
-    assert not [path for path in Path("/proc").glob("[0-9]*/mounts") if str(tmp_path) in _read(path)]
-    assert list(tmp_path.iterdir()) == []
-    assert not list(Path("/sys/fs/cgroup").glob(f"**/*{str(tmp_path).replace('/', '-')}*"))
+    assert (mounts_below(tmp_path), control_groups_of(tmp_path), list(tmp_path.iterdir())) == ([], [], [])
 
 
 def _page(podman: Podman, url: str) -> str:
@@ -150,15 +142,4 @@ def _page(podman: Podman, url: str) -> str:
 
 
 def _descendants(pid: int) -> list[int]:
-    return [pid, *(found for child in _children(pid) for found in _descendants(child))]
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # the process is gone
-        return ""
+    return [pid, *(found for child in children(pid) for found in _descendants(child))]

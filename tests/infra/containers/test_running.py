@@ -12,7 +12,6 @@ import pytest
 import requests
 
 from tests.infra.containers.conftest import Images
-from tests.infra.containers.images import why_not_here
 
 CLIENTS = 2
 _STATE = "/var/lib/fedtier"
@@ -21,11 +20,6 @@ _SHARED = f"{_STATE}/shared"
 # owner of the folder that it is put upon, which here is the state folder.
 _OPTIONS = ("--network=host", f"--volume=state:{_STATE}")
 _SECONDS = 240.0
-
-pytestmark = [
-    pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or ""),
-    pytest.mark.timeout(2400),  # everything is built from the base up the first time
-]
 
 
 @dataclass(frozen=True)
@@ -52,6 +46,20 @@ def federation(images: Images) -> Federation:
         "--init-model=tabular_cnn",
         options=_OPTIONS,
     )
+    _start_servers(images, environment)
+    clients = [f"client-{number}" for number in range(CLIENTS)]
+    for name in clients:
+        images.start(
+            *(name, "client", "client", "--server=http://127.0.0.1:5001", f"--client-id={name}", "--task=tabular_cnn"),
+            *(f"--data={_SHARED}/shards/{name}.safetensors", f"--state-dir={_STATE}/{name}", "--rounds=1"),
+            options=_OPTIONS,
+        )
+    statuses = {name: images.podman.wait(name, timeout=_SECONDS) for name in ("master", *clients)}
+    return Federation(images, statuses)
+
+
+def _start_servers(images: Images, environment: tuple[str, ...]) -> None:
+    """Start S3, the master, and the worker, each when the one that it talks to is ready."""
     images.start(
         *("s3", "server", "s3", "--bucket-name=round", f"--state-dir={_SHARED}/s3"),
         f"--credentials={_SHARED}/secrets/s3.json",
@@ -70,15 +78,6 @@ def federation(images: Images) -> Federation:
         options=_OPTIONS,
     )
     wait_for(images, "worker", "http://127.0.0.1:5001/readyz")
-    clients = [f"client-{number}" for number in range(CLIENTS)]
-    for name in clients:
-        images.start(
-            *(name, "client", "client", "--server=http://127.0.0.1:5001", f"--client-id={name}", "--task=tabular_cnn"),
-            *(f"--data={_SHARED}/shards/{name}.safetensors", f"--state-dir={_STATE}/{name}", "--rounds=1"),
-            options=_OPTIONS,
-        )
-    statuses = {name: images.podman.wait(name, timeout=_SECONDS) for name in ("master", *clients)}
-    return Federation(images, statuses)
 
 
 def wait_for(images: Images, container: str, url: str) -> None:

@@ -44,8 +44,18 @@ def make_root(target: Path, packages: Sequence[str], *, preparation: str, option
         (folder / "apt.conf").write_text(machine.apt_settings())
         (folder / "prepare.sh").write_text(preparation)
         command = [
-            # Whatever becomes of it, its mounts and processes end with it.
-            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
+            # Whatever becomes of it, or of who asked for it, its mounts and processes end with it.
+            *(
+                "setpriv",
+                "--pdeathsig",
+                "KILL",
+                "unshare",
+                "--mount",
+                "--pid",
+                "--fork",
+                "--kill-child",
+                "--mount-proc",
+            ),
             *("mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(packages)}"),
             *(f"--aptopt={folder / 'apt.conf'}", *options),
             *("--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=path-exclude=/usr/share/doc/*"),

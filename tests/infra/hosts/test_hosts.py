@@ -15,6 +15,7 @@ import yaml
 
 from tests.infra.hosts import Host, Hosts, why_not_here
 from tests.infra.hosts.__main__ import site
+from tests.infra.traces import children, mounts_below
 
 pytestmark = pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or "")
 
@@ -135,8 +136,8 @@ def test_nothing_is_left_of_hosts_whose_starter_was_killed(tmp_path: Path) -> No
     with subprocess.Popen(command, stdout=subprocess.PIPE, env={**os.environ, "TMPDIR": str(tmp_path)}) as starter:
         assert starter.stdout is not None
         host_line = starter.stdout.readline().decode()
-        [boot] = _children(starter.pid)
-        watched = [os.pidfd_open(pid) for pid in [boot, *_children(boot)]]
+        [boot] = children(starter.pid)
+        watched = [os.pidfd_open(pid) for pid in [boot, *children(boot)]]
 
         starter.send_signal(signal.SIGKILL)
 
@@ -144,21 +145,9 @@ def test_nothing_is_left_of_hosts_whose_starter_was_killed(tmp_path: Path) -> No
             assert select.select([descriptor], [], [], 60)[0]
             os.close(descriptor)
     assert host_line.startswith("client-0")
-    assert not [path for path in Path("/proc").glob("[0-9]*/mounts") if str(tmp_path) in _read(path)]
+    assert mounts_below(tmp_path) == []
 
 
 def _traces_of(folder: Path, host: Host) -> list[Path]:
     """Return the mounts and control groups of a host."""
-    mounts = [path for path in Path("/proc").glob("[0-9]*/mounts") if str(folder) in _read(path)]
-    return mounts + list(Path("/sys/fs/cgroup").glob(f"**/fedtier-test-{host.address}"))
-
-
-def _children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # the process is gone
-        return ""
+    return mounts_below(folder) + list(Path("/sys/fs/cgroup").glob(f"**/fedtier-test-{host.address}"))

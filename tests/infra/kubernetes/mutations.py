@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
+
+import pytest
 
 from tests.infra.kubernetes.manifests import Manifests, where
 
@@ -85,6 +87,12 @@ class Added:
     def of(self, manifests: Manifests) -> Manifests:
         metadata = {"name": self.name, "namespace": "fedtier"}
         return Manifests((*manifests.objects, {"kind": self.kind, "metadata": metadata, **self.content}))
+
+
+def each_of(cases: Mapping[str, Sequence[Mutation | Lost | Added]]) -> pytest.MarkDecorator:
+    """Return what calls a test with each mutation, and the name of the rule that is to object."""
+    parameters = [(name, mutation) for name, mutations in cases.items() for mutation in mutations]
+    return pytest.mark.parametrize(("name", "mutation"), parameters, ids=str)
 
 
 def more(**members: Any) -> Callable[[Any], Any]:

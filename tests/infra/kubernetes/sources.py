@@ -32,7 +32,7 @@ class Module:
 
 
 class Sources:
-    """The project's own modules, read once.
+    """The project's own modules, each read once, as is what a function leads to.
 
     Parameters
     ----------
@@ -45,9 +45,16 @@ class Sources:
             for package in PACKAGES
             for path in (checkout / package).rglob("*.py")
         }
+        self._reached: dict[Place, dict[Place, ast.AST]] = {}
+        self._variables: dict[Place, set[str]] = {}
 
     def reached_from(self, module: str, name: str) -> dict[Place, ast.AST]:
         """Return everything that a function's code leads to, itself included."""
+        if (module, name) not in self._reached:
+            self._reached[module, name] = self._walked_from(module, name)
+        return self._reached[module, name]
+
+    def _walked_from(self, module: str, name: str) -> dict[Place, ast.AST]:
         found: dict[Place, ast.AST] = {}
         waiting = [(module, name)]
         while waiting:
@@ -60,13 +67,15 @@ class Sources:
 
     def variables_read_from(self, module: str, name: str) -> set[str]:
         """Return the variables ``FEDTIER_...`` that code reads by themselves, not those of flags."""
-        texts = (
-            one.value
-            for node in self.reached_from(module, name).values()
-            for one in ast.walk(node)
-            if isinstance(one, ast.Constant) and isinstance(one.value, str)
-        )
-        return {text for text in texts if _VARIABLE.fullmatch(text)}
+        if (module, name) not in self._variables:
+            texts = (
+                one.value
+                for node in self.reached_from(module, name).values()
+                for one in ast.walk(node)
+                if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            )
+            self._variables[module, name] = {text for text in texts if _VARIABLE.fullmatch(text)}
+        return self._variables[module, name]
 
     def _node(self, place: Place) -> ast.AST | None:
         module = self._modules.get(place[0])

@@ -10,7 +10,7 @@ import yaml
 from tests.infra.kubernetes.catalogue import ABOUT_EKS, Rule
 from tests.infra.kubernetes.kustomize import FOLDER, built
 from tests.infra.kubernetes.manifests import Manifests
-from tests.infra.kubernetes.mutations import GONE, Lost, Mutation, more
+from tests.infra.kubernetes.mutations import GONE, Lost, Mutation, each_of, more
 
 _FILE: Final = FOLDER / "eks-cluster.yaml"
 _CLUSTER, _CLIENT, _WORKER = "ClusterConfig/fedtier", "Job/clients", "Deployment/worker-aggregator"
@@ -101,11 +101,7 @@ def test_every_rule_is_shown_to_object() -> None:
     assert CASES.keys() == RULES.keys()
 
 
-@pytest.mark.parametrize(
-    ("name", "mutation"),
-    [(name, mutation) for name, mutations in CASES.items() for mutation in mutations],
-    ids=str,
-)
+@each_of(CASES)
 def test_a_rule_objects(name: str, mutation: Mutation | Lost, together: Manifests) -> None:
     assert list(RULES[name](mutation.of(together))), "nothing is said of it"
 

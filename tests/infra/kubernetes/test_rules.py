@@ -9,7 +9,7 @@ import pytest
 from tests.infra.kubernetes.catalogue import ABOUT_EVERYTHING, ABOUT_THE_REPOSITORY
 from tests.infra.kubernetes.kustomize import FOLDER, built
 from tests.infra.kubernetes.manifests import Manifests
-from tests.infra.kubernetes.mutations import GONE, Added, Lost, Mutation, more
+from tests.infra.kubernetes.mutations import GONE, Added, Lost, Mutation, each_of, more
 from tests.infra.kubernetes.secrets_made import secrets_made
 
 _MASTER, _WORKER, _CLIENT = "StatefulSet/master-aggregator", "Deployment/worker-aggregator", "Job/clients"
@@ -274,11 +274,7 @@ def test_every_rule_is_shown_to_object() -> None:
     assert CASES.keys() == RULES.keys()
 
 
-@pytest.mark.parametrize(
-    ("name", "mutation"),
-    [(name, mutation) for name, mutations in CASES.items() for mutation in mutations],
-    ids=str,
-)
+@each_of(CASES)
 def test_a_rule_objects(name: str, mutation: Mutation | Lost | Added, healthy: Manifests) -> None:
     rule = RULES[name]
     assert set(rule(mutation.of(healthy))) - set(rule(healthy)), "nothing is said of it"

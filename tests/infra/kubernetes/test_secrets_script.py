@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,23 +9,13 @@ from cryptography import x509
 
 from fedtier_cli.authority import names_of
 from tests.infra.kubernetes.api_server import api_server
-from tests.infra.kubernetes.kustomize import FOLDER
-from tests.infra.linters import linter
-from tests.infra.programs import environment
+from tests.infra.kubernetes.secrets_made import secrets_script
 
 INSIDE = frozenset({".fedtier", ".fedtier.svc", ".fedtier.svc.cluster.local", ""})
 
 
-def script(*words: str | Path, kubeconfig: Path | None = None) -> subprocess.CompletedProcess[str]:
-    kubectl, fedtier = Path(linter("kubectl")), Path(sys.executable).with_name("fedtier")
-    path = os.pathsep.join([str(kubectl.parent), os.environ.get("PATH", "")])
-    surroundings = environment() | {"FEDTIER": str(fedtier), "PATH": path, "KUBECONFIG": str(kubeconfig or "/none")}
-    command = [FOLDER / "secrets.sh", *words]
-    return subprocess.run(command, env=surroundings, capture_output=True, text=True, check=False)
-
-
 def done(*words: str | Path, kubeconfig: Path | None = None) -> str:
-    ended = script(*words, kubeconfig=kubeconfig)
+    ended = secrets_script(*words, kubeconfig=kubeconfig)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 
@@ -100,6 +87,6 @@ def test_to_print_needs_no_cluster_and_leaves_nothing_but_the_folder(tmp_path: P
     ],
 )
 def test_what_cannot_be_gets_one_sentence_and_makes_nothing(words: list[str], sentence: str, tmp_path: Path) -> None:
-    ended = script("--folder", tmp_path / "kept", *words)
+    ended = secrets_script("--folder", tmp_path / "kept", *words)
     assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (1, "", sentence)
     assert not (tmp_path / "kept").exists()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,9 @@ from typing import Any
 import yaml
 
 from tests.infra.kubernetes.kustomize import built
-from tests.infra.linters import linter
-from tests.infra.programs import CHECKOUT, environment
+from tests.infra.kubernetes.secrets_made import secrets_script
+from tests.infra.programs import CHECKOUT
 
-FEDTIER = str(CHECKOUT / ".venv" / "bin" / "fedtier")
 CLIENTS = 3
 _NAME = "fedtier"
 _SPLIT = {"PARTITION": "uniform", "N_DATA": "100", "SEED": "7"}
@@ -76,20 +73,9 @@ class Federation:
                 }
             )
         )
-        documents = f"{self._secrets()}\n---\n{built(overlay)}"
-        return [document for document in yaml.safe_load_all(documents) if document]
-
-    def _secrets(self) -> str:
-        programs = os.pathsep.join([str(Path(linter("kubectl")).parent), os.environ["PATH"]])
-        done = subprocess.run(
-            [str(self._manifests / "secrets.sh"), "--print"],
-            env={**environment(), "FEDTIER": FEDTIER, "PATH": programs},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        made = secrets_script("--print", folder=self._manifests)
+        assert made.returncode == 0, made.stderr
+        return [document for document in yaml.safe_load_all(f"{made.stdout}\n---\n{built(overlay)}") if document]
 
 
 def _settings(name: str, values: Mapping[str, str]) -> dict[str, Any]:

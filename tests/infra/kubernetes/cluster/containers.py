@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from tests.infra.kubernetes.cluster.pod_spec import Container, PodSpec, VolumeMount
 from tests.infra.kubernetes.cluster.pods import Pod
-from tests.infra.kubernetes.cluster.variables import expanded
+from tests.infra.kubernetes.expansion import expanded
 from tests.infra.kubernetes.quantities import quantity
 
 

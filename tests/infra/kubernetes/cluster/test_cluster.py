@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.infra.containers.images import base_images, why_not_here
 from tests.infra.containers.podman import Podman
 from tests.infra.kubernetes.cluster import Cluster
 from tests.infra.kubernetes.cluster.control import PodState
 from tests.infra.kubernetes.cluster.network import NODE
 from tests.infra.kubernetes.cluster.samples import application
-
-pytestmark = [
-    pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or ""),
-    pytest.mark.timeout(900),  # images that are not there yet are made
-]
+from tests.infra.traces import mounts_below
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    with Podman(tmp_path_factory.mktemp("podman"), base_images()) as started:
+def podman(base_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    with Podman(tmp_path_factory.mktemp("podman"), base_images) as started:
         yield started
 
 
@@ -142,27 +137,16 @@ def test_nothing_has_more_in_it_than_it_may(cluster: Cluster) -> None:
     assert cluster.volumes_over_limit() == []
 
 
-def test_nothing_is_left_of_a_cluster_whose_test_failed(tmp_path: Path) -> None:
+def test_nothing_is_left_of_a_cluster_whose_test_failed(base_images: Mapping[str, str], tmp_path: Path) -> None:
     with (  # noqa: PT012
         pytest.raises(ZeroDivisionError) as caught,
-        Podman(tmp_path, base_images()) as own,
+        Podman(tmp_path, base_images) as own,
         Cluster(own, tmp_path) as cluster,
     ):
         cluster.apply(application())
         cluster.wait_for("pods", lambda: _running(cluster, "job", "main"))
-        assert _mounts_below(tmp_path)
+        assert mounts_below(tmp_path)
         raise ZeroDivisionError
 
-    assert _mounts_below(tmp_path) == []
+    assert mounts_below(tmp_path) == []
     assert "job-0" in "".join(caught.value.__notes__)
-
-
-def _mounts_below(folder: Path) -> list[Path]:
-    return [path for path in Path("/proc").glob("[0-9]*/mounts") if str(folder) in _read(path)]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:  # the process is gone
-        return ""

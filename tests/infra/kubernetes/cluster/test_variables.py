@@ -9,7 +9,7 @@ import pytest
 from tests.infra.kubernetes.cluster.objects import Job, Objects
 from tests.infra.kubernetes.cluster.pods import Pod, indexed_pod
 from tests.infra.kubernetes.cluster.samples import job, objects, settings
-from tests.infra.kubernetes.cluster.variables import environment, expanded, service_links
+from tests.infra.kubernetes.cluster.variables import environment, service_links
 
 _INDEX = {"fieldRef": {"fieldPath": "metadata.annotations['batch.kubernetes.io/job-completion-index']"}}
 
@@ -82,7 +82,3 @@ def test_what_is_optional_may_be_missing() -> None:
     wanted = {"configMapKeyRef": {"name": "settings", "key": "NOT_THERE", "optional": True}}
 
     assert "A" not in _variables(settings(), env=[{"name": "A", "valueFrom": wanted}])
-
-
-def test_two_dollars_are_one() -> None:
-    assert expanded("$$(A) $(A) $(B)", {"A": "1"}) == "$(A) 1 $(B)"

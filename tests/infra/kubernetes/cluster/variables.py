@@ -9,8 +9,8 @@ from typing import Final
 from tests.infra.kubernetes.cluster.objects import ConfigMap, Objects, Secret
 from tests.infra.kubernetes.cluster.pod_spec import Container, KeyRef, ValueFrom
 from tests.infra.kubernetes.cluster.pods import Pod
+from tests.infra.kubernetes.expansion import expanded
 
-_REFERENCE: Final = re.compile(r"\$(?:\$|\(([^()]+)\))")
 _OF_METADATA: Final = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
@@ -64,15 +64,6 @@ def contents(objects: Objects, kind: type[ConfigMap | Secret], name: str, *, opt
             return {}
         raise ValueError(f"there is no {kind.__name__} {name}")
     return found.contents
-
-
-def expanded(text: str, values: Mapping[str, str]) -> str:
-    """Put values in for ``$(NAME)``; what has no value stays, and ``$$`` is a dollar."""
-
-    def put(found: re.Match[str]) -> str:
-        return "$" if found[1] is None else values.get(found[1], found[0])
-
-    return _REFERENCE.sub(put, text)
 
 
 def service_links(addresses: Mapping[str, tuple[str, tuple[int, ...]]]) -> Iterator[tuple[str, str]]:

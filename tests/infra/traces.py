@@ -1,0 +1,28 @@
+"""What the kernel still has of something that a test ended: mounts, control groups, processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def mounts_below(folder: Path) -> list[Path]:
+    """Return the lists of mounts, of all processes, in which a folder stands."""
+    return [path for path in Path("/proc").glob("[0-9]*/mounts") if str(folder) in _read(path)]
+
+
+def control_groups_of(folder: Path) -> list[Path]:
+    """Return the control groups of containers whose files lay below a folder."""
+    own = str(folder.resolve()).replace("/", "-")
+    return [path for path in Path("/sys/fs/cgroup").glob("**/fedtier-test-*") if own in path.name]
+
+
+def children(pid: int) -> list[int]:
+    """Return the processes that a process started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # the process is gone
+        return ""
