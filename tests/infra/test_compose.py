@@ -5,29 +5,22 @@ Its MinIO and its nginx are stand-ins, see `tests.infra.containers.stand_ins`; e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.infra.compose.course import CLIENTS, LASTING, ROUNDS, WORKERS, Course, run_course
-from tests.infra.containers.images import base_images, project_images, why_not_here
 from tests.infra.containers.podman import Podman
 from tests.infra.linters import linter
 from tests.infra.programs import CHECKOUT
-
-pytestmark = [
-    pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or ""),
-    pytest.mark.timeout(1800),  # images are built, and rounds are trained, twice
-]
 
 _USER = "10001"
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
-    images = {**base_images(), **project_images("server", "client", "tensorboard")}
-    with Podman(tmp_path_factory.mktemp("compose"), images) as running:
+def podman(all_images: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podman]:
+    with Podman(tmp_path_factory.mktemp("compose"), all_images) as running:
         yield running
 
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from tests.infra.compose.project import Project
 from tests.infra.containers.podman import Podman
-from tests.infra.programs import CHECKOUT, Facts
+from tests.infra.programs import CHECKOUT, FEDTIER, Facts
 
 CLIENTS: Final = ("client-0", "client-1", "client-2")
 WORKERS: Final = ("worker-1", "worker-2")
@@ -101,7 +101,7 @@ def run_course(podman: Podman, program: str, folder: Path) -> Course:
 
 
 def _train_here(folder: Path) -> dict[int, str]:
-    words = [str(CHECKOUT / ".venv" / "bin" / "fedtier"), "train", "--clients", str(len(CLIENTS)), "--workers", "2"]
+    words = [FEDTIER, "train", "--clients", str(len(CLIENTS)), "--workers", "2"]
     words += ["--round", str(ROUNDS), "--run-dir", str(folder / "here"), "--seed", SETTINGS["FEDTIER_SEED"]]
     words += ["--partition", SETTINGS["FEDTIER_PARTITION"], "--n-data", SETTINGS["FEDTIER_N_DATA"], "--json"]
     with Facts(words, folder / "here.log") as training:

@@ -49,11 +49,6 @@ def base_images() -> dict[str, str]:
         return stand_ins.make(builder)
 
 
-def project_images(*targets: str) -> dict[str, str]:
-    """Return the ids of images of this checkout by name, such as ``localhost/fedtier-server:0.1.0``."""
-    return {built.name: built.identity for built in build(*targets)}
-
-
 def build(*targets: str) -> list[Built]:
     """Build targets of this checkout's Dockerfile, as it is, on the stand-ins.
 

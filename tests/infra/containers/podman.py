@@ -25,11 +25,11 @@ class Podman:
     folder
         Where a folder for its files is made, and removed afterwards.
     images
-        The id of each image that it is to have, by name: of `stand_ins` and `project_images`.
+        The id of each image that it is to have, by name: as the fixture `all_images` has them.
 
     Examples
     --------
-    >>> with Podman(tmp_path, {**stand_ins(), **project_images("server")}) as podman:  # doctest: +SKIP
+    >>> with Podman(tmp_path, all_images) as podman:  # doctest: +SKIP
     ...     podman.run("network", "create", "--subnet=10.89.0.0/24", "federation")
     ...     podman.run("run", "--detach", "--name=web", "--network=federation", "docker.io/library/nginx:1.28")
     ...     address = podman.inspect("web")["NetworkSettings"]["Networks"]["federation"]["IPAddress"]
