@@ -27,7 +27,7 @@ KEPT = "told to stop; the update of round 1 stays on disk, and the next start se
 TOLD_WHO_GOT_A_SIGNAL = pytest.mark.skipif(not hasattr(socket, "SO_PASSCRED"), reason="the system does not tell")
 
 TASKS = """
-import ctypes, multiprocessing, os, signal, time
+import ctypes, multiprocessing, os, signal
 import numpy as np
 
 def wait():
@@ -84,8 +84,19 @@ class HasASlowDisk(Waits):
         at_once = os.fsync
 
         def late(descriptor):
+            os.fsync = at_once
+            heard, told = os.pipe()
+            usual = signal.getsignal(signal.SIGTERM)
+
+            def hear(number, frame):
+                os.write(told, b".")
+                usual(number, frame)
+
+            signal.signal(signal.SIGTERM, hear)
             open("begun", "w").close()
-            time.sleep(4)
+            for _ in ("told to stop", "the grace is over"):
+                os.read(heard, 1)
+            signal.signal(signal.SIGTERM, usual)
             at_once(descriptor)
 
         os.fsync = late

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
 from client.datasets.catalogue import Origin
 from client.datasets.partition import Partition
@@ -17,8 +16,8 @@ from fedtier.tensors import TensorFile
 from fedtier.upstream import file_sha256
 from fedtier_cli.client_data import prepare_data
 from fedtier_cli.initial_model import write_initial_model
-from fedtier_cli.main import main
 from tests.fedtier_cli.runs import facts_of
+from tests.fedtier_cli.split_calls import done, refused
 
 LIBRARIES_OF_OTHERS = [
     *("boto3", "botocore", "flask", "gunicorn", "tensorboardX", "matplotlib", "tensorboard"),
@@ -46,23 +45,6 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     for name in ("FEDTIER_HOME", "FEDTIER_BUCKET_NAME", "FEDTIER_BUCKET_KEY"):
         monkeypatch.delenv(name, raising=False)
-
-
-def split(*arguments: str | Path | int, environment: Mapping[str, str] | None = None) -> Result:
-    return CliRunner(env=environment).invoke(main, ["split", "--dataset", "tabular", *map(str, arguments)])
-
-
-def done(*arguments: str | Path | int, environment: Mapping[str, str] | None = None) -> str:
-    result = split(*arguments, environment=environment)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*arguments: str | Path | int) -> str:
-    result = split(*arguments)
-    assert result.exit_code == 1, result.output
-    assert len(result.stderr.splitlines()) == 1
-    return result.stderr
 
 
 def digests(folder: str) -> dict[str, str]:

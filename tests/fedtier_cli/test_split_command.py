@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 from fedtier.fields import sha256_hex
 from fedtier.store import RoundStore
 from fedtier.tensors import TensorFile, write_arrays
 from fedtier.upstream import file_sha256
-from fedtier_cli.main import main
 from tests.fedtier_cli.runs import TASK, facts_of
+from tests.fedtier_cli.split_calls import done, refused, split
 
 DATA_SPLITTER = Path(__file__).parents[2] / "data_splitter.py"
 
@@ -28,23 +27,6 @@ def _in_a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.chdir(tmp_path)
     for name in ("FEDTIER_HOME", "FEDTIER_BUCKET_NAME", "FEDTIER_BUCKET_KEY"):
         monkeypatch.delenv(name, raising=False)
-
-
-def split(*arguments: str | Path | int) -> Result:
-    return CliRunner().invoke(main, ["split", "--dataset", "tabular", *map(str, arguments)])
-
-
-def done(*arguments: str | Path | int) -> str:
-    result = split(*arguments)
-    assert result.exit_code == 0, result.output
-    return result.stdout
-
-
-def refused(*arguments: str | Path | int) -> str:
-    result = split(*arguments)
-    assert result.exit_code == 1, result.output
-    assert len(result.stderr.splitlines()) == 1
-    return result.stderr
 
 
 def fact(output: str, event: str) -> dict[str, Any]:
