@@ -21,6 +21,8 @@ WORKERS, CLIENTS = 2, 3
 DISTURBED, UPGRADED = 3, 6
 """Last rounds of the training that is disturbed, and of the one during which all hosts are upgraded."""
 
+_WORKER_PORT = 8443
+
 # Real MNIST; a part of it, since what is shown does not depend on how much there is.
 _TRAINING = ("--epoch", "1", "--seed", "7", "--partition", "uniform", "--n-data", "300", "--json")
 
@@ -114,15 +116,18 @@ def _upgrade_in_mid_round(course: Course, hosts: Hosts, inventory: Path, folder:
     before = _releases(hosts)
     with _timed(course, "training, upgraded"), _training(UPGRADED, inventory, folder) as training:
         training.wait_for(lambda fact: fact["event"] == "published" and fact["round"] == DISTURBED + 1)
-        with _round_held_open(hosts, folder) as ask, _status("front", folder) as watching:
+        with _round_held_open(hosts, folder) as ask:
             course.held["before the upgrade"] = ask("master")
-            # The last play starts the clients anew, which ends the hold.
-            with _timed(course, "upgrade"):
-                course.plays["upgrade"] = play(
-                    "upgrade.sh", "--extra-vars", f"checkout={_next_release(folder)}", inventory=inventory
-                )
-            course.published |= _models(training.finish())
-            course.watched = watching.finish()
+            for worker in hosts.in_group("worker_aggregators"):
+                ask(worker.name)  # each hears of it at its own pace
+            with _status("front", hosts, folder) as watching:
+                # The last play starts the clients anew, which ends the hold.
+                with _timed(course, "upgrade"):
+                    course.plays["upgrade"] = play(
+                        "upgrade.sh", "--extra-vars", f"checkout={_next_release(folder)}", inventory=inventory
+                    )
+                course.published |= _models(training.finish())
+                course.watched = watching.finish()
     after = _releases(hosts)
     course.releases = {name: (before[name], after[name]) for name in before}
     course.handovers = [_handover(host) for host in hosts.in_group("worker_aggregators")]
@@ -169,12 +174,13 @@ def _training(last_round: int, inventory: Path, folder: Path) -> Iterator[Facts]
 def _round_held_open(hosts: Hosts, folder: Path) -> Iterator[Callable[[str], dict[str, Any]]]:
     """Keep a round open while the context lasts: a client stands still, and the others are counted.
 
-    Yields what asks the master, or the workers through the load balancer (`front`), for the open round.
+    Yields what asks for the open round, and returns what is said once all the others are counted: the master, a worker
+    by its host's name, or the workers through the load balancer (`front`).
     """
     last, unit = hosts[f"client-{CLIENTS - 1}"], f"fedtier-client@client-{CLIENTS - 1}.service"
 
     def ask(whom: str) -> dict[str, Any]:
-        with _status(whom, folder) as status:
+        with _status(whom, hosts, folder) as status:
             return status.wait_for(lambda fact: fact.get("counted") == CLIENTS - 1 and fact["state"] == "collecting")
 
     last.ssh("sudo", "systemctl", "kill", "--signal=STOP", unit)
@@ -184,10 +190,11 @@ def _round_held_open(hosts: Hosts, folder: Path) -> Iterator[Callable[[str], dic
         last.ssh("sudo", "systemctl", "kill", "--signal=CONT", unit)
 
 
-def _status(whom: str, folder: Path) -> Facts:
-    """Watch the open round as the master has it, or as the workers do, asked through the load balancer (`front`)."""
+def _status(whom: str, hosts: Hosts, folder: Path) -> Facts:
+    """Watch the open round as a server has it: the master, a worker, or one after the other (`front`)."""
     site = Site.from_json((folder / "there" / "site.json").read_bytes())
-    address = {"master": site.master_url, "front": site.server_url}[whom]
+    workers = {host.name: f"https://{host.address}:{_WORKER_PORT}" for host in hosts.in_group("worker_aggregators")}
+    address = {"master": site.master_url, "front": site.server_url, **workers}[whom]
     return Facts(
         [
             *(FEDTIER, "status", "--server", address, "--watch", "--every", "0.2", "--json"),
