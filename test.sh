@@ -7,7 +7,7 @@ source "$(dirname -- "${BASH_SOURCE[0]}")/scripts/setup.sh"
 # shellcheck source=scripts/infra.sh
 source "$checkout/scripts/infra.sh"
 
-set_up server client view deploy test
+set_up server client view deploy kubeflow test
 cd "$checkout"
 export PATH="$venv/bin:$PATH"
 # Unless mirrors are named, MNIST comes from a package registry, as the packages do.

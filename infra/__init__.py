@@ -1,0 +1,1 @@
+"""How a federation is brought up elsewhere than on one machine."""

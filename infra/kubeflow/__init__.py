@@ -1,0 +1,1 @@
+"""A federation as a pipeline of Kubeflow Pipelines."""
