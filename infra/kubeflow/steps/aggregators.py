@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,7 +17,6 @@ from typing import Final, NamedTuple
 import yaml
 
 from client.task import BUILT_IN
-from fedtier.problems import StartupError
 from fedtier_cli.credentials import read_s3_credentials
 from fedtier_cli.key_files import write_secret
 from infra.kubeflow.steps import objects, pods
@@ -26,17 +24,14 @@ from infra.kubeflow.steps.namespace import Namespace, connect
 from infra.kubeflow.steps.objects import MASTER, S3, WORKER, Object, RunSettings, address_of, run_name
 from infra.kubeflow.steps.programs import run_fedtier
 from infra.kubeflow.steps.readiness import Readiness
+from infra.kubeflow.steps.removal import remove
+from infra.kubeflow.steps.server_secrets import secret_files, secrets
 from infra.kubeflow.steps.workspace import Workspace
 
 _MANIFEST: Final = Path(__file__).parents[2] / "kubernetes" / "overlays" / "minikube" / "s3.yaml"
 """Where the text of nginx.conf stands, which this shares with it."""
 _POD: Final = "KFP_POD_NAME"
 """Kubeflow Pipelines says by it in which pod a task runs."""
-_DELETED: Final = ("Deployment", "Job", "Pod", "Service", "ConfigMap", "PersistentVolumeClaim")
-"""Kinds that are found by their label. Pods are gone when what made them is; they are looked for, not deleted."""
-_GONE_SECONDS: Final = 300.0
-"""More than the seconds that a pod may take to end."""
-_LOOK_AGAIN: Final = 1.0
 
 
 class Addresses(NamedTuple):
@@ -59,7 +54,7 @@ def start(settings: RunSettings, workspace: Workspace) -> Addresses:
 
     Raises
     ------
-    StartupError
+    fedtier.problems.StartupError
         They will not get ready; tells which pod, why, and the end of its log. What there is by then stays, to be
         looked at, until `tear_down`.
     ProgramFailed
@@ -78,7 +73,7 @@ def start(settings: RunSettings, workspace: Workspace) -> Addresses:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "credentials"
         _make_credentials(settings, made)
-        make(objects.secrets(settings, {name: (made / name).read_bytes() for name in objects.secret_files()}))
+        make(secrets(settings, {name: (made / name).read_bytes() for name in secret_files()}))
         _hand_out(made, workspace, _client_ids(settings))
     readiness = Readiness(namespace, settings, workspace.authority)
     make(pods.store(settings, _nginx_conf()))
@@ -102,7 +97,7 @@ def tear_down(run_id: str, workspace: Workspace) -> list[str]:
 
     Raises
     ------
-    StartupError
+    fedtier.problems.StartupError
         Something is still there after minutes, or the cluster does not let it be removed.
     """
     return _remove(connect(), run_name(run_id), workspace)
@@ -110,35 +105,10 @@ def tear_down(run_id: str, workspace: Workspace) -> list[str]:
 
 def _remove(namespace: Namespace, run: str, workspace: Workspace) -> list[str]:
     removed: list[str] = []
-
-    def tell(what: str) -> None:
-        removed.append(what)
-        print(f"removed {what}", flush=True)
-
     if workspace.access.exists():
         shutil.rmtree(workspace.access)
-        tell("tokens and credentials from the workspace")
-    for name in objects.secret_names(run):
-        if namespace.delete("Secret", name):
-            tell(f"Secret {name}")
-    asked: set[tuple[str, str]] = set()
-    deadline = time.monotonic() + _GONE_SECONDS
-    while left := _left(namespace, run):
-        for kind, name in sorted(left - asked):
-            if kind != "Pod":
-                namespace.delete(kind, name)
-        asked |= left
-        if time.monotonic() > deadline:
-            names = ", ".join(f"{kind} {name}" for kind, name in sorted(left))
-            raise StartupError(f"still there {_GONE_SECONDS:g} s after it was deleted: {names}")
-        time.sleep(_LOOK_AGAIN)
-    for kind, name in sorted(asked):
-        tell(f"{kind} {name}")
-    return removed
-
-
-def _left(namespace: Namespace, run: str) -> set[tuple[str, str]]:
-    return {(kind, one["metadata"]["name"]) for kind in _DELETED for one in namespace.listed(kind, run)}
+        removed.append("tokens and credentials in the workspace")
+    return [*removed, *remove(namespace, run)]
 
 
 def _owner(namespace: Namespace) -> Object | None:
