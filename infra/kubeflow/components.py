@@ -1,8 +1,10 @@
 """The tasks of the pipeline as Kubeflow sees them: inputs, outputs, and one call of what does the work.
 
 Each body is shipped as text and runs in the pipeline's image, which brings all that it imports; nothing is installed
-when it runs. That is why a body imports for itself. The SDK reads annotations as they are, so they are not postponed.
+when it runs. The SDK reads annotations as they are, so they are not postponed.
 """
+
+# ruff: noqa: PLC0415 -- a body is shipped alone, and imports for itself.
 
 from typing import Final, NamedTuple
 
@@ -48,7 +50,7 @@ def start_aggregators(
     storage_size: str,
     server_image: str,
     nginx_image: str,
-) -> NamedTuple("Addresses", server=str, s3=str):
+) -> NamedTuple("Addresses", server=str, s3=str):  # type: ignore[valid-type]  # the SDK reads it; a name would not be shipped
     """Start S3, master and workers in the cluster, wait until they are ready, and return where they are."""
     from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Prepares a run's data: fetched, put together, shuffled, and split evenly among the clients, with the initial model."""
+"""Prepares a run's data: fetched, put together, shuffled, and split evenly; and the initial model."""
 
 from __future__ import annotations
 

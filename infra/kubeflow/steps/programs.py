@@ -77,7 +77,8 @@ def run_fedtier(*arguments: str, variables: Mapping[str, str]) -> list[Mapping[s
         )
         with process:
             started(process)
-            assert process.stdout is not None and process.stderr is not None, "both are pipes"
+            assert process.stdout is not None, "it is a pipe"
+            assert process.stderr is not None, "it is a pipe"
             end: deque[str] = deque(maxlen=_SHOWN_LINES)
             listener = threading.Thread(target=_echo, args=(process.stderr, end), name="standard error", daemon=True)
             listener.start()
