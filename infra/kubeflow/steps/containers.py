@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from fedtier_cli.seaweed import REGION
 from infra.kubeflow.steps.objects import (
     BUCKET,
     MASTER,
     PORTS,
-    REGION,
     S3,
     WORKER,
     Object,

@@ -108,15 +108,16 @@ class Namespace:
         options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy}
         return self._asked_again("DELETE", kind, name, body=options, may_be_missing=True) is not None
 
-    def pod(self, name: str) -> Object | None:
-        """Return a pod, if it is there.
+    def owner_of(self, pod: str) -> Object | None:
+        """Return the reference to what a pod is part of, if it is part of anything.
 
         Raises
         ------
         StartupError
         """
-        found: Object | None = self._asked_again("GET", "Pod", name, may_be_missing=True)
-        return found
+        found = self._asked_again("GET", "Pod", pod, may_be_missing=True) or {"metadata": {}}
+        owners: list[Object] = found["metadata"].get("ownerReferences") or []
+        return next((one for one in owners if one.get("controller")), None)
 
     def log(self, pod: str, container: str, *, previous: bool) -> str:
         """Return the last lines that a container printed, or why they cannot be had.

@@ -26,7 +26,6 @@ WORKER: Final = "worker-aggregator"
 PORTS: Final[Mapping[str, int]] = {S3: 8333, MASTER: 5000, WORKER: 5001}
 """Components, and where their pods and Services listen."""
 BUCKET: Final = "fedtier"
-REGION: Final = "us-east-1"
 INSTANCE: Final = "app.kubernetes.io/instance"
 """The label that holds the run's name."""
 
@@ -102,6 +101,11 @@ class RunSettings:
                 raise StartupError(f"{name} is {number}, wanted 1 or more")
         if self.min_clients > self.clients:
             raise StartupError(f"MIN_CLIENTS is {self.min_clients}, more than NUM_OF_CLIENTS, {self.clients}")
+
+    @property
+    def client_ids(self) -> list[str]:
+        """The clients, in order."""
+        return [f"client-{number}" for number in range(self.clients)]
 
     @property
     def training(self) -> ClientSettings:
