@@ -230,7 +230,7 @@ def _training(user: int | None) -> Callable[..., PipelineTask]:
                 workspace=workspace, client_id=client_id, server=server, task=task, seed=seed
             )
             setting.applied(trained, "Train a client", user)
-            trained.set_retry(3, backoff_duration="5s", backoff_factor=2, backoff_max_duration="60s")
+            trained.set_retry(3, backoff_duration="2s", backoff_factor=2, backoff_max_duration="60s")
 
     made: Callable[..., PipelineTask] = training
     return made
