@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fedtier.store import RoundStore
-from fedtier_cli.credentials import read_s3_credentials
 from fedtier_cli.metrics import shown_metric
-from fedtier_cli.seaweed import REGION
+from infra.kubeflow.steps.credentials import s3_variables
 from infra.kubeflow.steps.pages import page, picture
 from infra.kubeflow.steps.programs import run_fedtier
 from infra.kubeflow.steps.workspace import Workspace
@@ -89,9 +88,9 @@ def collect(workspace: Workspace, place: Place, *, task: str, model: Path) -> Re
         Nothing is published, or a model cannot be tested; tells why.
     """
     where = ("--bucket-name", place.bucket, "--bucket-key", place.key)
-    variables = _aws_variables(workspace, place)
+    variables = s3_variables(workspace, place.endpoint)
     with tempfile.TemporaryDirectory() as folder:
-        table, plot = Path(folder) / "evaluation.csv", Path(folder) / "accuracy.svg"
+        table, plot = Path(folder) / "evaluation.csv", Path(folder) / "accuracy.png"
         run_fedtier(
             *("evaluate", *where, "--task", task, "--data", str(workspace.test_shard)),
             *("--csv", str(table), "--no-confusion"),
@@ -112,17 +111,6 @@ def collect(workspace: Workspace, place: Place, *, task: str, model: Path) -> Re
         sha256=sha256,
         round=last,
     )
-
-
-def _aws_variables(workspace: Workspace, place: Place) -> dict[str, str]:
-    credentials = read_s3_credentials(workspace.s3_credentials)
-    return {
-        "AWS_ENDPOINT_URL_S3": place.endpoint,
-        "AWS_ACCESS_KEY_ID": credentials.access_key,
-        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
-        "AWS_REGION": REGION,
-        "AWS_CA_BUNDLE": str(workspace.authority),
-    }
 
 
 @contextmanager
