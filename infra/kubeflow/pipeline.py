@@ -159,7 +159,7 @@ def federation(build: Build) -> BaseComponent:
         setting = Setting(IMAGE, CPU_REQUEST, CPU_LIMIT, MEMORY_REQUEST, MEMORY_LIMIT)
         removed = setting.applied(components.tear_down(run_id=run_id, workspace=workspace), "Tear down", user)
         removed.set_retry(3, backoff_duration="10s", backoff_factor=2, backoff_max_duration="120s")
-        with dsl.ExitHandler(removed, name="Federation"):
+        with dsl.ExitHandler(removed, name="Run"):
             prepared = components.prepare_data(
                 workspace=workspace, task=TASK, clients=NUM_OF_CLIENTS, urls=DATA_URLS, seed=SEED
             )
@@ -230,7 +230,7 @@ def _training(user: int | None) -> Callable[..., PipelineTask]:
                 workspace=workspace, client_id=client_id, server=server, task=task, seed=seed
             )
             setting.applied(trained, "Train a client", user)
-            trained.set_retry(3, backoff_duration="5s", backoff_factor=2, backoff_max_duration="60s")
+            trained.set_retry(3, backoff_duration="2s", backoff_factor=2, backoff_max_duration="60s")
 
     made: Callable[..., PipelineTask] = training
     return made

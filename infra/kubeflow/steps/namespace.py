@@ -6,9 +6,11 @@ Objects go in and come out as dictionaries, as the API has them; `rbac.yaml` all
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+import stamina
 import urllib3
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
@@ -34,23 +36,36 @@ _PASSING: Final = {0, 429, 500, 502, 503, 504}
 _NOT_FOUND: Final = 404
 _FORBIDDEN: Final = 403
 _LOG_LINES: Final = 20
+_TRIES: Final = 6
+_TRYING_SECONDS: Final = 60.0
+_WITH_OTHERS: Final = {"Deployment", "Job"}
+"""Kinds of which something else is made, that goes first."""
 
 
 class Unavailable(StartupError):
     """The API of Kubernetes does not answer just now."""
 
 
+class AlreadyThere(StartupError):
+    """There is an object of that name."""
+
+
 class Namespace:
     """A namespace, and a right to some things in it.
+
+    An API that is away for a moment is asked again.
 
     Parameters
     ----------
     client : kubernetes.client.ApiClient
     name : str
+    tries : int
+        How often something is asked at most.
     """
 
-    def __init__(self, client: ApiClient, name: str) -> None:
+    def __init__(self, client: ApiClient, name: str, *, tries: int = _TRIES) -> None:
         self._client = client
+        self._tries = tries
         self.name = name
 
     def create(self, one: Object) -> None:
@@ -59,9 +74,16 @@ class Namespace:
         Raises
         ------
         StartupError
-            It is refused.
+            It is refused, or there is one of its name.
         """
-        self._call("POST", one["kind"], body=one)
+        for attempt in self._attempts():
+            with attempt:
+                try:
+                    self._call("POST", one["kind"], body=one)
+                except AlreadyThere:
+                    if attempt.num == 1:
+                        raise
+                    # What answers so may be the try before this one, whose own answer was lost.
 
     def listed(self, kind: str, run: str) -> list[Object]:
         """Return the objects of a kind that a run has.
@@ -70,7 +92,8 @@ class Namespace:
         ------
         StartupError
         """
-        found = self._call("GET", kind, query={"labelSelector": f"{INSTANCE}={run}"})
+        query = {"labelSelector": f"{INSTANCE}={run}"}
+        found = self._asked_again("GET", kind, query=query)
         # In a list, the API leaves out what each of its items is.
         return [{"kind": kind, **one} for one in found["items"]]
 
@@ -81,18 +104,20 @@ class Namespace:
         ------
         StartupError
         """
-        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Foreground"}
-        return self._call("DELETE", kind, name, body=options, may_be_missing=True) is not None
+        policy = "Foreground" if kind in _WITH_OTHERS else "Background"
+        options = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy}
+        return self._asked_again("DELETE", kind, name, body=options, may_be_missing=True) is not None
 
-    def pod(self, name: str) -> Object | None:
-        """Return a pod, if it is there.
+    def owner_of(self, pod: str) -> Object | None:
+        """Return the reference to what a pod is part of, if it is part of anything.
 
         Raises
         ------
         StartupError
         """
-        found: Object | None = self._call("GET", "Pod", name, may_be_missing=True)
-        return found
+        found = self._asked_again("GET", "Pod", pod, may_be_missing=True) or {"metadata": {}}
+        owners: list[Object] = found["metadata"].get("ownerReferences") or []
+        return next((one for one in owners if one.get("controller")), None)
 
     def log(self, pod: str, container: str, *, previous: bool) -> str:
         """Return the last lines that a container printed, or why they cannot be had.
@@ -110,6 +135,15 @@ class Namespace:
         except (ApiException, Unavailable) as error:
             return f"(its log cannot be read: {getattr(error, 'reason', error)})"
         return found.decode(errors="replace").rstrip()
+
+    def _attempts(self) -> Iterable[stamina.Attempt]:
+        return stamina.retry_context(on=Unavailable, attempts=self._tries, timeout=_TRYING_SECONDS)
+
+    def _asked_again(self, *words: str, **options: Any) -> Any:
+        for attempt in self._attempts():
+            with attempt:
+                return self._call(*words, **options)
+        raise AssertionError("stamina ends with an answer or an exception")
 
     def _call(
         self,
@@ -177,12 +211,16 @@ def _in_words(error: ApiException, asked: str) -> StartupError:
     """Return what the API answered; of a Secret, it is not told what was wrong with it, which may quote it."""
     try:
         said = json.loads(error.body)
-        message = said["reason"] if "Secret" in asked and error.status != _FORBIDDEN else said["message"]
+        reason, message = str(said["reason"]), str(said["message"])
     except (ValueError, TypeError, KeyError):
-        message = error.reason
-    sentence = f"{asked}: the API of Kubernetes answers {error.status}: {message}"
-    if error.status in _PASSING:
+        reason = message = str(error.reason)
+    shown = reason if "Secret" in asked and error.status != _FORBIDDEN else message
+    sentence = f"{asked}: the API of Kubernetes answers {error.status}: {shown}"
+    # A conflict is somebody else's, who writes to the same quota.
+    if error.status in _PASSING or reason == "Conflict":
         return Unavailable(sentence)
-    if error.status == _FORBIDDEN and "cannot" in str(message):
+    if reason == "AlreadyExists":
+        return AlreadyThere(sentence)
+    if error.status == _FORBIDDEN and "cannot" in message:
         sentence += "; infra/kubeflow/rbac.yaml has the rights that the runner's service account needs"
     return StartupError(sentence)

@@ -1,16 +1,15 @@
-"""The objects of Kubernetes that one run has for itself, but for its pods, which are in `pods`. Pure.
+"""What one run is to have in the cluster, what that is called, and its simplest objects. Pure.
 
 In: the settings of a run. Out: dictionaries, as the API of Kubernetes takes them. Every one has the run's name in its
-own, and the labels of `labels`, by which it is found when the run is over.
+own, and the labels of `labels`, by which it is found when the run is over. Workloads are in `pods`, what their
+programs prove themselves with in `server_secrets`.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -27,7 +26,6 @@ WORKER: Final = "worker-aggregator"
 PORTS: Final[Mapping[str, int]] = {S3: 8333, MASTER: 5000, WORKER: 5001}
 """Components, and where their pods and Services listen."""
 BUCKET: Final = "fedtier"
-REGION: Final = "us-east-1"
 INSTANCE: Final = "app.kubernetes.io/instance"
 """The label that holds the run's name."""
 
@@ -105,17 +103,14 @@ class RunSettings:
             raise StartupError(f"MIN_CLIENTS is {self.min_clients}, more than NUM_OF_CLIENTS, {self.clients}")
 
     @property
+    def client_ids(self) -> list[str]:
+        """The clients, in order."""
+        return [f"client-{number}" for number in range(self.clients)]
+
+    @property
     def training(self) -> ClientSettings:
         """How the task is trained where nobody says otherwise, with this run's epochs."""
         return BUILT_IN[self.task].settings.model_copy(update={"epochs": self.epochs})
-
-    @property
-    def resources(self) -> Object:
-        """What a container that runs a program of fedtier asks for, and may have."""
-        return {
-            "requests": {"cpu": self.cpu_request, "memory": self.memory_request},
-            "limits": {"cpu": self.cpu_limit, "memory": self.memory_limit},
-        }
 
 
 def run_name(run_id: str) -> str:
@@ -232,69 +227,3 @@ def nginx_configuration(settings: RunSettings, text: str) -> Object:
         "metadata": metadata(settings, S3, f"{settings.run}-s3-tls"),
         "data": {"nginx.conf": text},
     }
-
-
-# Of each Secret: whose it is, what is behind the run's name in its own, its type, and by key the file of
-# `fedtier credentials` in it.
-_Secret = tuple[str, str, str, Mapping[str, str]]
-
-
-def _tls(component: str) -> _Secret:
-    files = {"tls.crt": f"servers/{component}.pem", "tls.key": f"servers/{component}-key.pem"}
-    return component, f"{component}-tls", "kubernetes.io/tls", files
-
-
-_AWS: Final = "AWS"
-"""Stands for the pair of keys of S3 as AWS' tools read it, of which there is no file."""
-_S3_JSON: Final = "s3.json"
-_SECRETS: Final[Sequence[_Secret]] = (
-    (MASTER, "authority", "Opaque", {"ca.pem": "authority/ca.pem"}),
-    (MASTER, "verify-keys", "Opaque", {"verify-key.pem": "keys/verify-key.pem"}),
-    (WORKER, "worker-token", "Opaque", {"token": f"tokens/worker-{WORKER}.token"}),
-    (S3, "s3-identity", "Opaque", {"s3.json": _S3_JSON}),
-    (MASTER, "s3-credentials", "Opaque", {"credentials": _AWS}),
-    *(_tls(component) for component in PORTS),
-)
-
-
-def secret_names(run: str) -> list[str]:
-    """Return the names of a run's Secrets: nobody needs the right to list a namespace's to delete these."""
-    return [f"{run}-{name}" for _, name, _, _ in _SECRETS]
-
-
-def secret_files() -> set[str]:
-    """Return the files of `fedtier credentials` that `secrets` needs: none that signs is among them."""
-    return {file for _, _, _, files in _SECRETS for file in files.values() if file != _AWS} | {_S3_JSON}
-
-
-def secrets(settings: RunSettings, files: Mapping[str, bytes]) -> list[Object]:
-    """Return the Secrets of a run's servers.
-
-    Parameters
-    ----------
-    settings : RunSettings
-    files : Mapping of str to bytes
-        What is in each of `secret_files`.
-    """
-    held = {**files, _AWS: _aws_credentials(files[_S3_JSON])}
-    return [
-        {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": metadata(settings, component, f"{settings.run}-{name}"),
-            "type": kind,
-            "data": {key: base64.b64encode(held[file]).decode() for key, file in keys.items()},
-        }
-        for component, name, kind, keys in _SECRETS
-    ]
-
-
-def _aws_credentials(s3_json: bytes) -> bytes:
-    pair = json.loads(s3_json)
-    lines = (
-        "[default]",
-        f"aws_access_key_id = {pair['access_key']}",
-        f"aws_secret_access_key = {pair['secret_key']}",
-        "",
-    )
-    return "\n".join(lines).encode()

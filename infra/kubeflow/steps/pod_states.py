@@ -31,7 +31,7 @@ class Patience:
         For pods that are refused: what an earlier run had may be about to be given back.
     """
 
-    pulling: float = 30.0
+    pulling: float = 20.0
     placing: float = 300.0
     making: float = 60.0
 

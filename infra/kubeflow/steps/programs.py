@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, Final
+from typing import IO, Any, Final, TextIO
 
 from fedtier.documents import json_object
 from fedtier.plain_text import printable
@@ -44,10 +44,10 @@ class ProgramFailed(Exception):
         self.facts = facts
 
 
-def run_fedtier(*arguments: str, variables: Mapping[str, str]) -> list[Mapping[str, Any]]:
+def run_fedtier(*arguments: str, variables: Mapping[str, str], show_facts: bool = True) -> list[Mapping[str, Any]]:
     """Run a command to its end, and return the facts that it printed.
 
-    Whatever it prints is printed here at once. SIGTERM and SIGINT to this process are passed on; the command then ends
+    What it prints is printed here at once. SIGTERM and SIGINT to this process are passed on; the command then ends
     in its own time. It ends with this process, too, where that is killed.
 
     Parameters
@@ -56,6 +56,8 @@ def run_fedtier(*arguments: str, variables: Mapping[str, str]) -> list[Mapping[s
         After ``fedtier``; ``--json`` is added.
     variables : Mapping of str to str
         Environment variables on top of this process's, of which those that set up ``fedtier`` are left out.
+    show_facts : bool
+        Whether facts are printed, too: not where what is printed beside them says the same.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def run_fedtier(*arguments: str, variables: Mapping[str, str]) -> list[Mapping[s
             end: deque[str] = deque(maxlen=_SHOWN_LINES)
             listener = threading.Thread(target=_echo, args=(process.stderr, end), name="standard error", daemon=True)
             listener.start()
-            facts = list(_facts(process.stdout))
+            facts = list(_facts(process.stdout, show=show_facts))
             listener.join()
             status = process.wait()
     if status != 0:
@@ -90,23 +92,31 @@ def run_fedtier(*arguments: str, variables: Mapping[str, str]) -> list[Mapping[s
     return facts
 
 
-def _facts(lines: IO[bytes]) -> Iterator[Mapping[str, Any]]:
-    """Print each line, and yield those that are facts."""
+def _facts(lines: IO[bytes], *, show: bool) -> Iterator[Mapping[str, Any]]:
+    """Yield the lines that are facts, and print the others, or all."""
     for line in lines:
-        print(printable(_text(line)), flush=True)
-        if members := json_object(line):
+        members = json_object(line)
+        if show or not members:
+            _print(_text(line), sys.stdout)
+        if members:
             yield members
 
 
 def _echo(lines: IO[bytes], end: deque[str]) -> None:
     """Print each line, and keep the last ones."""
     for line in lines:
-        end.append(printable(_text(line)))
-        print(end[-1], file=sys.stderr, flush=True)
+        end.append(_text(line))
+        _print(end[-1], sys.stderr)
 
 
 def _text(line: bytes) -> str:
-    return line.decode(errors="replace").rstrip("\r\n").expandtabs()
+    return printable(line.decode(errors="replace").rstrip("\r\n").expandtabs())
+
+
+def _print(text: str, output: TextIO) -> None:
+    # In one piece: others write into the same log.
+    output.write(f"{text}\n")
+    output.flush()
 
 
 @contextmanager

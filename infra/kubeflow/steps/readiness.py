@@ -35,6 +35,8 @@ class Readiness:
     patience : Patience
     limit : float
         Seconds that a wait takes at most.
+    ask : callable
+        Takes a URL and the path of an authority's certificate; see `asked`.
     clock : callable
         Seconds, never less than before.
     pause : callable
@@ -49,6 +51,7 @@ class Readiness:
         *,
         patience: Patience | None = None,
         limit: float = _MOST_SECONDS,
+        ask: Callable[[str, Path], str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -57,6 +60,7 @@ class Readiness:
         self._authority = authority
         self._patience = patience or Patience()
         self._limit = limit
+        self._ask = ask or asked
         self._clock = clock
         self._pause = pause
 
@@ -68,8 +72,11 @@ class Readiness:
         StartupError
             That will not be, or has not come to be in time.
         """
-        hope, deadline = Hope(), self._clock() + self._limit
+        hope, deadline, told = Hope(), self._clock() + self._limit, ""
         while missing := self._missing(components, hope):
+            if missing != told:
+                print(f"waiting: {missing}", flush=True)
+                told = missing
             if self._clock() > deadline:
                 raise StartupError(f"not ready after {self._limit:g} s: {missing}")
             self._pause(_LOOK_AGAIN)
@@ -99,15 +106,7 @@ class Readiness:
         return f"{component} has {ready} of {wanted} pods ready ({states})"
 
     def _answer_missing(self, component: str) -> str:
-        """Ask a component by its Service, as clients do."""
-        url = f"{address_of(component, self._settings)}{_ASKED[component]}"
-        try:
-            with requests.Session() as session:
-                session.trust_env = False  # a proxy for the world outside knows nothing of the cluster
-                answer = session.get(url, verify=str(self._authority), timeout=_ANSWER_SECONDS)
-        except requests.RequestException as error:
-            return f"{url} does not answer ({type(error).__name__})"
-        return "" if answer.status_code == requests.codes.ok else f"{url} answers {answer.status_code}"
+        return self._ask(f"{address_of(component, self._settings)}{_ASKED[component]}", self._authority)
 
     def _told(self, trouble: Trouble) -> str:
         """Return a trouble with the end of the log, where there is one."""
@@ -115,3 +114,21 @@ class Readiness:
             return str(trouble)
         log = self._namespace.log(*trouble.crashed, previous=True)
         return f"{trouble}; its log ends with:\n{log}"
+
+
+def asked(url: str, authority: Path) -> str:
+    """Ask a server whether it is ready, as clients reach it; return what is wrong, or nothing.
+
+    Parameters
+    ----------
+    url : str
+    authority : Path
+        Certificate of the one authority that is believed.
+    """
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy for the world outside knows nothing of the cluster
+            answer = session.get(url, verify=str(authority), timeout=_ANSWER_SECONDS, allow_redirects=False)
+    except requests.RequestException as error:
+        return f"{url} does not answer ({type(error).__name__})"
+    return "" if answer.status_code == requests.codes.ok else f"{url} answers {answer.status_code}"

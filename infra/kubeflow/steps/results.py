@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from fedtier.store import RoundStore
-from fedtier_cli.credentials import read_s3_credentials
 from fedtier_cli.metrics import shown_metric
-from fedtier_cli.seaweed import REGION
+from infra.kubeflow.steps.credentials import s3_variables
 from infra.kubeflow.steps.pages import page, picture
 from infra.kubeflow.steps.programs import run_fedtier
 from infra.kubeflow.steps.workspace import Workspace
@@ -67,14 +67,7 @@ class Results:
     round: int
 
 
-def collect(
-    workspace: Workspace,
-    place: Place,
-    *,
-    task: str,
-    model: Path,
-    environment: MutableMapping[str, str] = os.environ,
-) -> Results:
+def collect(workspace: Workspace, place: Place, *, task: str, model: Path) -> Results:
     """Test every round, tell of all, and write the last model.
 
     Parameters
@@ -86,8 +79,6 @@ def collect(
         That tests the models.
     model : Path
         Where the last model goes, as safetensors.
-    environment : MutableMapping of str to str
-        Gets the AWS variables by which S3 is found.
 
     Raises
     ------
@@ -96,21 +87,22 @@ def collect(
     ProgramFailed
         Nothing is published, or a model cannot be tested; tells why.
     """
-    environment.update(_aws_variables(workspace, place))
     where = ("--bucket-name", place.bucket, "--bucket-key", place.key)
+    variables = s3_variables(workspace, place.endpoint)
     with tempfile.TemporaryDirectory() as folder:
-        table, plot = Path(folder) / "evaluation.csv", Path(folder) / "accuracy.svg"
+        table, plot = Path(folder) / "evaluation.csv", Path(folder) / "accuracy.png"
         run_fedtier(
             *("evaluate", *where, "--task", task, "--data", str(workspace.test_shard)),
             *("--csv", str(table), "--no-confusion"),
-            variables={"OMP_NUM_THREADS": "1"},
+            variables={**variables, "OMP_NUM_THREADS": "1"},
         )
-        facts = run_fedtier("graph", *where, "--out", str(plot), variables={})
+        facts = run_fedtier("graph", *where, "--out", str(plot), variables=variables, show_facts=False)
         rounds = [fact for fact in facts if fact["event"] == "round"]
         drawn = picture(plot, "Lines: loss and accuracy of every client and of the global model, by round")
-    [newest] = run_fedtier("show", "last", *where, variables={})
+    [newest] = run_fedtier("show", "last", *where, variables=variables, show_facts=False)
     last, sha256 = newest["round"], newest["manifest"]["model"]["sha256"]
-    RoundStore(place.bucket, place.key).download_model(last, sha256, model)
+    with _in_environment(variables):
+        RoundStore(place.bucket, place.key).download_model(last, sha256, model)
     return Results(
         last_accuracies=_last_accuracies(rounds),
         accuracy_table=_accuracy_table(rounds),
@@ -121,15 +113,19 @@ def collect(
     )
 
 
-def _aws_variables(workspace: Workspace, place: Place) -> dict[str, str]:
-    credentials = read_s3_credentials(workspace.s3_credentials)
-    return {
-        "AWS_ENDPOINT_URL_S3": place.endpoint,
-        "AWS_ACCESS_KEY_ID": credentials.access_key,
-        "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
-        "AWS_REGION": REGION,
-        "AWS_CA_BUNDLE": str(workspace.authority),
-    }
+@contextmanager
+def _in_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Have this process find S3: whom to believe there is nothing that its client could be told otherwise."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _last_accuracies(rounds: Sequence[Fact]) -> str:

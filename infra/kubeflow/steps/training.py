@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
 from fedtier.token_sources import TOKEN_FILE
@@ -53,6 +54,7 @@ def train(workspace: Workspace, *, client_id: str, server: str, task: str, seed:
             # As many threads as tests and runs on one machine have, so that the bytes of a model do not depend on the
             # machine.
             variables={TOKEN_FILE: str(workspace.client_token(client_id)), "OMP_NUM_THREADS": "1"},
+            show_facts=False,
         )
     except ProgramFailed as failed:
         raise ClientFailed(_reason(client_id, failed)) from failed
@@ -61,6 +63,6 @@ def train(workspace: Workspace, *, client_id: str, server: str, task: str, seed:
 
 def _reason(client_id: str, failed: ProgramFailed) -> str:
     said = [fact["detail"] for fact in failed.facts if fact.get("event") == "finished"]
-    if failed.status == _STOPPED:
+    if failed.status in {_STOPPED, -signal.SIGTERM}:  # the latter while it had barely begun
         return f"{client_id} was told to stop before the federation was finished; the next try goes on"
     return f"{client_id} cannot go on: {said[-1]}" if said else f"{client_id} cannot go on: {failed}"

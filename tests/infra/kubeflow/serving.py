@@ -6,11 +6,11 @@ import contextlib
 import json
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -19,11 +19,25 @@ from tests.infra.kubeflow import addressing
 from tests.infra.kubeflow.api_server import Api, Refused
 
 
-@contextlib.contextmanager
-def served(api: Api, podman: Podman, path: Path, namespace: str) -> Iterator[None]:
+class Answering(Protocol):
+    """What answers requests that are read already."""
+
+    def answer(self, request: addressing.Request, body: Mapping[str, Any]) -> dict[str, Any] | str:
+        """Do what is asked for, and return what there is to say, or raise `Refused`."""
+
+
+def served(api: Api, podman: Podman, path: Path, namespace: str) -> contextlib.AbstractContextManager[None]:
     """Serve an API in the network of the containers while the block runs, and write the kubeconfig for it to `path`."""
+    return listening(api, podman.network(), path, namespace)
+
+
+@contextlib.contextmanager
+def listening(
+    api: Answering, network: contextlib.AbstractContextManager[object], path: Path, namespace: str
+) -> Iterator[None]:
+    """Serve what answers in a network while the block runs, and write the kubeconfig for it to `path`."""
     token = secrets.token_hex(16)
-    with podman.network():
+    with network:
         server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(api, token))
     server.daemon_threads = True
     # Its socket stays in the network that it was made in.
@@ -49,7 +63,7 @@ def _kubeconfig(url: str, token: str, namespace: str) -> dict[str, Any]:
     }
 
 
-def _handler(api: Api, token: str) -> type[BaseHTTPRequestHandler]:
+def _handler(api: Answering, token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 

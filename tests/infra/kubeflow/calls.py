@@ -1,0 +1,51 @@
+"""Steps called in processes of their own, as tasks are, so that they can be stopped and killed like these."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.infra.programs import CHECKOUT, environment
+from tests.system.federation import PATIENCE
+
+_TRAIN = """
+import sys
+from pathlib import Path
+from infra.kubeflow.steps.training import train
+from infra.kubeflow.steps.workspace import Workspace
+root, client_id, server, task = sys.argv[1:]
+print("counted in", train(Workspace(Path(root)), client_id=client_id, server=server, task=task, seed=0))
+"""
+
+
+@contextmanager
+def training(root: Path, client_id: str, server: str, task: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Train as a client while the block lasts; what it prints is appended to its log."""
+    with running(_TRAIN, str(root), client_id, server, task, log=log) as process:
+        yield process
+
+
+@contextmanager
+def running(
+    code: str, *arguments: str, log: Path, variables: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run some lines of Python while the block lasts."""
+    with (
+        log.open("ab") as output,
+        subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            cwd=CHECKOUT,
+            env={**environment(), "PYTHONPATH": str(CHECKOUT), **(variables or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(PATIENCE)
