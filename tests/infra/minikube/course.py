@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.infra.containers.podman import Podman
 from tests.infra.kubernetes.cluster import Cluster
-from tests.infra.kubernetes.cluster.control import PodState
+from tests.infra.kubernetes.cluster.pod_state import PodState
 from tests.infra.minikube.federation import CLIENTS, Federation
 from tests.infra.minikube.mirror import mnist_mirror
 from tests.infra.minikube.sight import Sight, look_into

@@ -13,20 +13,23 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from tests.infra.containers.podman import Podman
-from tests.infra.kubernetes.cluster.control import (
+from tests.infra.kubernetes.cluster.actions import (
     Action,
-    Control,
     EndPod,
     KillContainer,
     MakePod,
-    PodState,
+    RemoveClaim,
     RunContainer,
 )
-from tests.infra.kubernetes.cluster.jobs import IndexedJob
+from tests.infra.kubernetes.cluster.control import Control
+from tests.infra.kubernetes.cluster.jobs import JobProgress
 from tests.infra.kubernetes.cluster.kubelet import Kubelet
 from tests.infra.kubernetes.cluster.network import Network
 from tests.infra.kubernetes.cluster.node import Node
 from tests.infra.kubernetes.cluster.objects import Objects
+from tests.infra.kubernetes.cluster.pod_spec import Container
+from tests.infra.kubernetes.cluster.pod_state import PodState
+from tests.infra.kubernetes.cluster.pods import Pod
 from tests.infra.kubernetes.cluster.probes import ProbeKey, probe_target
 
 _Found = TypeVar("_Found")
@@ -37,6 +40,7 @@ _MOST_RESTARTS = 20
 _MOST_AT_ONCE = 100
 _LOOK_AGAIN = 0.2
 _TAIL = 3000
+_NEVER_RUN = 137
 
 
 class Cluster:
@@ -91,6 +95,10 @@ class Cluster:
         self._network.give_addresses(objects)
         self._happened(lambda: self._control.apply(objects))
 
+    def remove(self, *removed: tuple[str, str]) -> None:
+        """Forget objects, each by kind and name; pods of workloads among them end in good order."""
+        self._happened(lambda: self._control.remove(removed))
+
     def delete_pod(self, name: str) -> None:
         """End a pod in good order, as a node that is drained does; it is replaced."""
         self._happened(lambda: self._control.delete(name))
@@ -100,12 +108,17 @@ class Cluster:
         with self._changed:
             return self._control.pods_of(owner)
 
+    def all_pods(self) -> list[PodState]:
+        """Return all pods there are."""
+        with self._changed:
+            return list(self._control.pods.values())
+
     def ready(self, owner: str) -> list[PodState]:
         """Return the pods of a workload, if there are any and all of them are ready."""
         pods = self.pods(owner)
         return pods if all(pod.is_ready for pod in pods) else []
 
-    def job(self, name: str) -> IndexedJob:
+    def job(self, name: str) -> JobProgress:
         """Return how a Job goes."""
         with self._changed:
             return self._control.job(name)
@@ -178,18 +191,30 @@ class Cluster:
                     self._happened(lambda: self._control.made(pod.name))
                 case RunContainer(pod, container, again):
                     self._closing.wait(_BEFORE_AGAIN if again else 0.0)
-                    status = self._kubelet.run(pod, container, self._control.objects)
-                    self._happened(lambda: self._control.ended(pod.name, container.name, status))
+                    self._run(pod, container)
                 case KillContainer(pod, container):
                     # It may have ended by itself meanwhile.
                     self._podman.run("kill", f"{pod.name}.{container.name}", check=False)
                 case EndPod(pod):
                     self._kubelet.end(pod, self._closing)
                     self._happened(lambda: self._control.removed(pod.name))
+                case RemoveClaim(name):
+                    self._kubelet.remove_claim(name)
         except Exception as error:
             with self._changed:
                 self._failure = self._failure or error
                 self._changed.notify_all()
+
+    def _run(self, pod: Pod, container: Container) -> None:
+        if not self._kubelet.has_image(container):
+            self._happened(lambda: self._control.not_pulled(pod.name, container.name))
+            return
+        with self._changed:
+            state, objects = self._control.pods.get(pod.name), self._control.objects
+            is_wanted = state is not None and not state.is_ending
+        # What a pod refers to may be removed as soon as it is ending.
+        status = self._kubelet.run(pod, container, objects) if is_wanted else _NEVER_RUN
+        self._happened(lambda: self._control.ended(pod.name, container.name, status))
 
     def _show(self) -> None:
         """Tell the node of all Services and probes as they are now."""

@@ -7,109 +7,23 @@ anew. What nobody is told by an action can be asked: which pods a Service has th
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from tests.infra.kubernetes.cluster.jobs import DISRUPTION, IndexedJob
-from tests.infra.kubernetes.cluster.objects import Deployment, Job, Objects, Service, StatefulSet
+from tests.infra.kubernetes.cluster.actions import (
+    Action,
+    EndPod,
+    KillContainer,
+    MakePod,
+    Probed,
+    RemoveClaim,
+    RunContainer,
+)
+from tests.infra.kubernetes.cluster.jobs import DISRUPTION, JobProgress
+from tests.infra.kubernetes.cluster.objects import Claim, Deployment, Job, Objects, Service, StatefulSet
 from tests.infra.kubernetes.cluster.pod_spec import Container, Probe
-from tests.infra.kubernetes.cluster.pods import Pod, deployed_pods, indexed_pod, stateful_pods
+from tests.infra.kubernetes.cluster.pod_state import Phase, PodState
+from tests.infra.kubernetes.cluster.pods import Pod, deployed_pods, job_pod, stateful_pods
 from tests.infra.kubernetes.cluster.probes import Kind, ProbeKey
-
-
-@dataclass(frozen=True, slots=True)
-class MakePod:
-    """Make a pod: its network and volumes."""
-
-    pod: Pod
-
-
-@dataclass(frozen=True, slots=True)
-class RunContainer:
-    """Run a container of a pod; `again` where it ran before, which is not to be at once."""
-
-    pod: Pod
-    container: Container
-    again: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class KillContainer:
-    """End a container that does not answer; what ends runs again as its pod's restart policy says."""
-
-    pod: Pod
-    container: Container
-
-
-@dataclass(frozen=True, slots=True)
-class EndPod:
-    """End a pod in good order, and remove it."""
-
-    pod: Pod
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """A probe of a run of a container; a container that is started again has others."""
-
-    pod: Pod
-    container: Container
-    run: int
-    kind: Kind
-    probe: Probe
-
-    @property
-    def key(self) -> ProbeKey:
-        """What tells it from all others."""
-        return self.pod.name, self.container.name, self.run, self.kind
-
-
-Action = MakePod | RunContainer | KillContainer | EndPod
-Phase = Literal["Pending", "Running", "Succeeded", "Failed"]
-
-
-@dataclass(slots=True)
-class PodState:
-    """How a pod is."""
-
-    pod: Pod
-    phase: Phase = "Pending"
-    running: set[str] = field(default_factory=set)
-    started: set[str] = field(default_factory=set)
-    probed_ready: set[str] = field(default_factory=set)
-    statuses: dict[str, int] = field(default_factory=dict)
-    runs: Counter[str] = field(default_factory=Counter)
-    is_ending: bool = False
-    is_removed: bool = False
-
-    @property
-    def restarts(self) -> int:
-        """How often a container of it was started again."""
-        return sum(self.runs.values()) - len(self.runs)
-
-    def has_started(self, container: Container) -> bool:
-        """Return whether a container runs, and its startup probe has succeeded, if it has one."""
-        return container.name in self.running and (container.startup_probe is None or container.name in self.started)
-
-    @property
-    def outcome(self) -> Phase:
-        """What comes of it if nothing of it runs any more, nor will."""
-        succeeded = all(self.statuses.get(one.name) == 0 for one in self.pod.spec.containers)
-        return "Succeeded" if succeeded else "Failed"
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether Services may send to it."""
-        return (
-            self.phase == "Running"
-            and not self.is_ending
-            and all(
-                self.has_started(one) and (one.readiness_probe is None or one.name in self.probed_ready)
-                for one in self.pod.spec.containers
-            )
-        )
 
 
 class Control:
@@ -123,7 +37,8 @@ class Control:
 
     def __init__(self, endings: Iterator[str]) -> None:
         self._endings = endings
-        self._jobs: dict[str, IndexedJob] = {}
+        self._jobs: dict[str, JobProgress] = {}
+        self._claims: set[str] = set()
         self.objects = Objects({})
         self.pods: dict[str, PodState] = {}
 
@@ -137,16 +52,23 @@ class Control:
             count = self.objects.replicas(deployment)
             actions += self._made(deployed_pods(deployment, tuple(next(self._endings) for _ in range(count))))
         for job in objects.all(Job):
-            self._jobs[job.metadata.name] = IndexedJob(job.spec)
+            self._jobs[job.metadata.name] = JobProgress(job.spec)
             actions += self._next_of(job.metadata.name)
+        self._claims |= {claim.metadata.name for claim in objects.all(Claim)}
         return actions
+
+    def remove(self, removed: Collection[tuple[str, str]]) -> list[Action]:
+        """Forget objects, each by kind and name; pods of workloads among them end, and no others take their place."""
+        self.objects = Objects({key: one for key, one in self.objects.held.items() if key not in removed})
+        workloads = {name for kind, name in removed if kind in {"Deployment", "Job", "StatefulSet"}}
+        ending = [one.pod.name for one in self.pods.values() if one.pod.owner in workloads and not one.is_ending]
+        return [*self._released(), *(action for name in ending for action in self.delete(name))]
 
     def made(self, name: str) -> list[Action]:
         """Go on after a pod was made."""
         state = self.pods[name]
-        if state.is_ending:
-            return []
-        return self._prepared(state)
+        state.is_made = True
+        return [EndPod(state.pod)] if state.is_ending else self._prepared(state)
 
     def ended(self, name: str, container: str, status: int) -> list[Action]:
         """Go on after a container ended."""
@@ -167,6 +89,13 @@ class Control:
             return self._again(state, container)
         return [] if state.running else self._over(state, state.outcome)
 
+    def not_pulled(self, name: str, container: str) -> list[Action]:
+        """Go on after it was found that there is no image for a container: its pod waits for it."""
+        state = self.pods[name]
+        state.running.discard(container)
+        state.waiting[container] = "ImagePullBackOff"
+        return self._gone(state) if state.is_ending else []
+
     def probed(self, key: ProbeKey, *, succeeds: bool) -> list[Action]:
         """Go on after a probe succeeded or failed; what it found of an earlier run does not count."""
         pod, name, run, kind = key
@@ -185,7 +114,7 @@ class Control:
         """End one pod, as a node that is drained does: its workload makes another."""
         state = self.pods[name]
         state.is_ending = True
-        return [EndPod(state.pod)]
+        return [EndPod(state.pod)] if state.is_made else []
 
     def removed(self, name: str) -> list[Action]:
         """Go on after a pod was removed."""
@@ -193,7 +122,7 @@ class Control:
         state.is_removed = True
         return self._gone(state)
 
-    def job(self, name: str) -> IndexedJob:
+    def job(self, name: str) -> JobProgress:
         """Return how a Job goes."""
         return self._jobs[name]
 
@@ -263,6 +192,9 @@ class Control:
         if not state.is_removed or state.running:
             return []
         pod = self.pods.pop(state.pod.name).pod
+        return [*self._released(), *self._replaced(state, pod)]
+
+    def _replaced(self, state: PodState, pod: Pod) -> list[Action]:
         if pod.index is not None:
             # One whose containers all ended well has done its work, even if that was because it was told to end.
             is_over = state.phase in {"Succeeded", "Failed"}
@@ -273,11 +205,19 @@ class Control:
             return self._made(deployed_pods(deployment, (next(self._endings),)))
         return []
 
+    def _released(self) -> list[Action]:
+        """Let go of claims that were removed and that no pod has any more."""
+        kept = {claim.metadata.name for claim in self.objects.all(Claim)}
+        kept |= {name for state in self.pods.values() for name in state.pod.spec.claims}
+        gone = sorted(self._claims - kept)
+        self._claims -= set(gone)
+        return [RemoveClaim(name) for name in gone]
+
     def _next_of(self, name: str) -> list[Action]:
         job = self.objects.get(Job, name)
         if job is None:
             return []
-        return self._made(indexed_pod(job, index, next(self._endings)) for index in self._jobs[name].start())
+        return self._made(job_pod(job, index, next(self._endings)) for index in self._jobs[name].start())
 
 
 def _probes(container: Container, *, has_started: bool) -> Iterator[tuple[Kind, Probe]]:

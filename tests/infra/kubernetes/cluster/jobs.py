@@ -1,4 +1,4 @@
-"""How an Indexed Job goes: which index gets a pod, and what comes of a pod that failed."""
+"""How a Job goes: which index gets a pod, and what comes of a pod that failed."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from tests.infra.kubernetes.cluster.objects import FailureRule, Job
 DISRUPTION: str = "DisruptionTarget"
 
 
-class IndexedJob:
+class JobProgress:
     """The state of a Job, told what becomes of its pods.
+
+    The completions of a Job that is not Indexed are counted by an index, too, which its pods do not hear of.
 
     Parameters
     ----------
@@ -74,7 +76,10 @@ class IndexedJob:
             self.failed.add(index)
         elif action == "Count":
             self._failures[index] += 1
-            if self._failures[index] > self._spec.backoff_limit_per_index:
+            per_index = self._spec.backoff_limit_per_index
+            if per_index is None:
+                self._is_stopped = self._failures.total() > self._spec.backoff_limit
+            elif self._failures[index] > per_index:
                 self.failed.add(index)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import threading
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from tests.infra.kubernetes.cluster.pod_spec import Container
 from tests.infra.kubernetes.cluster.pods import Pod
 from tests.infra.kubernetes.cluster.variables import environment, service_links
 from tests.infra.kubernetes.cluster.volumes import VolumePlan, bytes_in, make_volume, mount_words, volume_plans
+
+_KILLED = 128 + signal.SIGKILL
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +69,26 @@ class Kubelet:
         self._network.attach(pod)
 
     def run(self, pod: Pod, container: Container, objects: Objects) -> int:
-        """Run a container until it ends, and return its status."""
+        """Run a container until it ends, and return its status; in a pod that was ended meanwhile it is not run."""
+        place = self._places.get(pod.name)
+        if place is None:
+            return _KILLED
         links = dict(service_links(dict(self._network.links(objects))))
         variables = environment(pod, container, objects, links)
-        words = container_words(pod, container, variables, self._places[pod.name].surroundings)
+        words = container_words(pod, container, variables, place.surroundings)
         with (
             self.log(pod.name, container.name).open("ab") as log,
             self._podman.start(*words, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process,
         ):
             return process.wait()
+
+    def has_image(self, container: Container) -> bool:
+        """Return whether a container's image is there; none is pulled."""
+        return self._podman.run("image", "exists", container.image, check=False).returncode == 0
+
+    def remove_claim(self, name: str) -> None:
+        """Remove what a claim holds."""
+        shutil.rmtree(self._folder / "claims" / name, ignore_errors=True)
 
     def end(self, pod: Pod, closing: threading.Event) -> None:
         """End a pod in good order and remove what does not outlive it; in none once the cluster is `closing`."""

@@ -37,6 +37,7 @@ class Metadata(Read):
     namespace: str = "default"
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+    owner_references: Annotated[Any, NotApplied("whoever removes an owner here removes what it owns")] = None
     creation_timestamp: None = None
     """Where kubectl prints objects, it has a place for it."""
 
@@ -112,6 +113,12 @@ class ClaimTemplate(Read):
     spec: Annotated[Any, NotApplied("every claim is a folder")]
 
 
+class Claim(Manifest):
+    """A volume that outlives pods."""
+
+    spec: Annotated[Any, NotApplied("every claim is a folder")]
+
+
 class StatefulSet(Manifest):
     """So many pods with names and volumes of their own."""
 
@@ -157,15 +164,16 @@ class FailurePolicy(Read):
 
 
 class Job(Manifest):
-    """So many pods that each end well once, by index."""
+    """So many pods that each end well once."""
 
     class Spec(Read):
         """Its wishes."""
 
-        completion_mode: Literal["Indexed"]
-        completions: int = Field(gt=0)
-        parallelism: int = Field(gt=0)
-        backoff_limit_per_index: int
+        completion_mode: Literal["Indexed", "NonIndexed"] = "NonIndexed"
+        completions: int = Field(1, gt=0)
+        parallelism: int = Field(1, gt=0)
+        backoff_limit: int = 6
+        backoff_limit_per_index: int | None = None
         max_failed_indexes: int | None = None
         pod_failure_policy: FailurePolicy = FailurePolicy()
         template: PodTemplate
@@ -229,6 +237,7 @@ KINDS: Final[Mapping[str, type[Manifest]]] = MappingProxyType(
         "Deployment": Deployment,
         "HorizontalPodAutoscaler": Autoscaler,
         "Job": Job,
+        "PersistentVolumeClaim": Claim,
         "Secret": Secret,
         "Service": Service,
         "StatefulSet": StatefulSet,

@@ -266,3 +266,9 @@ class PodSpec(Read):
     priority_class_name: Annotated[str, NotApplied(_ONE_NODE)] = ""
     tolerations: Annotated[Any, NotApplied(_ONE_NODE)] = None
     topology_spread_constraints: Annotated[Any, NotApplied(_ONE_NODE)] = None
+
+    @property
+    def claims(self) -> frozenset[str]:
+        """The names of the claims that it has."""
+        found = (volume.persistent_volume_claim for volume in self.volumes)
+        return frozenset(claim.claim_name for claim in found if claim is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from tests.infra.kubernetes.cluster.objects import Deployment, Job, PodTemplate, StatefulSet
@@ -26,7 +26,9 @@ class Pod:
     namespace : str
     labels, annotations : Mapping of str to str
     index : int or None
-        Its place in an Indexed Job.
+        Its place in a Job.
+    host : str
+        The name that it has for itself, where that is not its own.
     """
 
     name: str
@@ -36,11 +38,12 @@ class Pod:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     index: int | None = None
+    host: str = ""
 
     @property
     def hostname(self) -> str:
-        """Return the name that it has for itself; that of an Indexed Job's pod does not change from try to try."""
-        return self.name if self.index is None else f"{self.owner}-{self.index}"
+        """Return the name that it has for itself."""
+        return self.host or self.name
 
     def container(self, name: str) -> Container:
         """Return one of its containers."""
@@ -69,13 +72,16 @@ def stateful_pods(stateful: StatefulSet) -> list[Pod]:
     return pods
 
 
-def indexed_pod(job: Job, index: int, ending: str) -> Pod:
-    """Return a pod of an Indexed Job, which has the index in a label, an annotation, and a variable.
+def job_pod(job: Job, index: int, ending: str) -> Pod:
+    """Return a pod of a Job; one of an Indexed Job has the index in a label, an annotation, and a variable.
 
-    The variable comes behind those of the template, as the Job controller has it: theirs cannot refer to it
-    unless they bring it themselves.
+    Its name for itself does not change from try to try then. The variable comes behind those of the template, as the
+    Job controller has it: theirs cannot refer to it unless they bring it themselves.
     """
-    made = _pod(job, job.spec.template, f"{job.metadata.name}-{index}-{ending}")
+    name = job.metadata.name
+    if job.spec.completion_mode == "NonIndexed":
+        return replace(_pod(job, job.spec.template, f"{name}-{ending}"), index=index)
+    made = _pod(job, job.spec.template, f"{name}-{index}-{ending}")
     own = Variable(
         name=INDEX_VARIABLE, value_from=ValueFrom(field_ref=FieldRef(field_path=f"metadata.annotations['{INDEX}']"))
     )
@@ -87,7 +93,7 @@ def indexed_pod(job: Job, index: int, ending: str) -> Pod:
     )
     indexed = {INDEX: str(index)}
     labels, annotations = {**made.labels, **indexed}, {**made.annotations, **indexed}
-    return Pod(made.name, made.owner, spec, made.namespace, labels, annotations, index)
+    return Pod(made.name, made.owner, spec, made.namespace, labels, annotations, index, host=f"{name}-{index}")
 
 
 def _pod(

@@ -24,12 +24,16 @@ class Proxy:
         Parameters
         ----------
         routes : Mapping
-            Where connections to each address go; where there is nobody, they are refused by being closed.
+            Where connections to each address go; where there is nobody, they are refused by being closed. At an
+            address that is not among them nobody listens any more.
         """
         for address, targets in routes.items():
             # The turn goes on where it was.
             kept = [target for target in self._targets.get(address, []) if target in targets]
             self._targets[address] = [*kept, *(target for target in targets if target not in kept)]
+        for address in self._servers.keys() - routes.keys():
+            self._servers.pop(address).close()
+            del self._targets[address]
         for address in routes.keys() - self._servers.keys():
             self._servers[address] = await asyncio.start_server(self._accept(address), *address)
 
@@ -47,7 +51,7 @@ class Proxy:
         return accept
 
     async def _serve(self, address: Address, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        targets = self._targets[address]
+        targets = self._targets.get(address, [])
         with contextlib.suppress(OSError):
             if targets:
                 target = targets.pop(0)

@@ -61,6 +61,16 @@ def job(*, completions: int = 2, parallelism: int = 2, tries: int = 1, rules: An
     )
 
 
+def plain_job(name: str = "once", *, retries: int = 1, policy: str = "Never", **spec: Any) -> dict[str, Any]:
+    """Return a Job of one pod that is not Indexed."""
+    return _workload("Job", name, {"backoffLimit": retries, "template": template(restartPolicy=policy, **spec)})
+
+
+def claim(name: str = "disk") -> dict[str, Any]:
+    """Return a claim."""
+    return _workload("PersistentVolumeClaim", name, {"resources": {"requests": {"storage": "1Gi"}}})
+
+
 def service(name: str = "web", **spec: Any) -> dict[str, Any]:
     """Return a Service of all pods."""
     return _workload("Service", name, {"selector": {"app": "sample"}, "ports": [{"port": 80}], **spec})

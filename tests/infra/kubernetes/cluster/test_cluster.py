@@ -10,8 +10,8 @@ import pytest
 
 from tests.infra.containers.podman import Podman
 from tests.infra.kubernetes.cluster import Cluster
-from tests.infra.kubernetes.cluster.control import PodState
 from tests.infra.kubernetes.cluster.network import NODE
+from tests.infra.kubernetes.cluster.pod_state import PodState
 from tests.infra.kubernetes.cluster.samples import application
 from tests.infra.traces import mounts_below
 

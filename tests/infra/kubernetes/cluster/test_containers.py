@@ -9,7 +9,7 @@ import pytest
 
 from tests.infra.kubernetes.cluster.containers import Surroundings, container_words, pod_words
 from tests.infra.kubernetes.cluster.objects import Job
-from tests.infra.kubernetes.cluster.pods import Pod, indexed_pod
+from tests.infra.kubernetes.cluster.pods import Pod, job_pod
 from tests.infra.kubernetes.cluster.samples import job, objects
 
 _RESTRICTED = {
@@ -21,7 +21,7 @@ _RESTRICTED = {
 
 def _pod(container: dict[str, Any], **spec: Any) -> Pod:
     found = objects(job(containers=[{"name": "main", "image": "image", **container}], **spec))
-    return indexed_pod(found.all(Job)[0], 0, "abc")
+    return job_pod(found.all(Job)[0], 0, "abc")
 
 
 def _words(folder: Path, container: dict[str, Any], variables: dict[str, str] | None = None, **spec: Any) -> list[str]:

@@ -5,8 +5,16 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from tests.infra.kubernetes.cluster.control import Action, Control, EndPod, KillContainer, MakePod, RunContainer
-from tests.infra.kubernetes.cluster.samples import deployment, job, objects, service, stateful
+from tests.infra.kubernetes.cluster.actions import (
+    Action,
+    EndPod,
+    KillContainer,
+    MakePod,
+    RemoveClaim,
+    RunContainer,
+)
+from tests.infra.kubernetes.cluster.control import Control
+from tests.infra.kubernetes.cluster.samples import claim, deployment, job, objects, plain_job, service, stateful
 
 _PROBE = {"httpGet": {"path": "/readyz", "port": 8000}}
 
@@ -18,8 +26,9 @@ def _applied(*documents: Any) -> tuple[Control, list[str]]:
 
 
 def _made(actions: list[Action]) -> list[str]:
-    assert all(isinstance(action, MakePod) for action in actions)
-    return [action.pod.name for action in actions]
+    made = [action.pod.name for action in actions if isinstance(action, MakePod)]
+    assert len(made) == len(actions)
+    return made
 
 
 def _run(actions: list[Action]) -> list[tuple[str, bool]]:
@@ -171,3 +180,86 @@ def test_a_pod_that_is_deleted_is_replaced_when_it_is_gone() -> None:
 
     assert control.endpoints()["web"] == []
     assert [_made(control.removed(name)) for name in made] == [["store-0"], ["web-1"]]
+
+
+def test_pods_of_a_workload_that_is_removed_end_and_are_not_replaced() -> None:
+    control, made = _applied(deployment("web", replicas=1), plain_job(), stateful("store"))
+    for name in made:
+        control.made(name)
+
+    actions = control.remove({("Deployment", "web"), ("Job", "once")})
+
+    ending = {action.pod.owner: action.pod.name for action in actions if isinstance(action, EndPod)}
+    assert sorted(ending) == ["once", "web"]
+    for name in ending.values():
+        control.ended(name, "main", 143)
+        assert control.removed(name) == []
+    assert [state.pod.owner for state in control.pods.values()] == ["store"]
+
+
+def test_a_pod_that_is_removed_while_it_is_made_ends_when_it_is() -> None:
+    control, [name] = _applied(deployment("web"))
+
+    assert control.remove({("Deployment", "web")}) == []
+    [end] = control.made(name)
+
+    assert end == EndPod(control.pods[name].pod)
+    assert control.removed(name) == []
+    assert control.pods == {}
+
+
+def test_a_service_that_is_removed_has_no_pods() -> None:
+    control, [name] = _applied(deployment(), service())
+    control.made(name)
+
+    control.remove({("Service", "web")})
+
+    assert control.endpoints() == {}
+
+
+def test_a_claim_that_is_removed_is_kept_until_no_pod_has_it() -> None:
+    disk = {"name": "disk", "persistentVolumeClaim": {"claimName": "disk"}}
+    control, [name] = _applied(deployment("web", volumes=[disk]), claim(), claim("other"))
+    control.made(name)
+
+    assert control.remove({("PersistentVolumeClaim", "disk"), ("PersistentVolumeClaim", "other")}) == [
+        RemoveClaim("other")
+    ]
+    control.remove({("Deployment", "web")})
+    control.ended(name, "main", 0)
+
+    assert control.removed(name) == [RemoveClaim("disk")]
+
+
+def test_a_pod_waits_for_an_image_that_is_not_there() -> None:
+    control, [name] = _applied(deployment("web"))
+    control.made(name)
+
+    assert control.not_pulled(name, "main") == []
+    state = control.pods[name]
+    assert (state.waiting, state.running, state.is_ready) == ({"main": "ImagePullBackOff"}, set(), False)
+    control.remove({("Deployment", "web")})
+    assert control.removed(name) == []
+    assert control.pods == {}
+
+
+def test_a_job_that_is_not_indexed_is_over_with_its_pod() -> None:
+    control, [name] = _applied(plain_job(policy="OnFailure"))
+    control.made(name)
+
+    assert _run(control.ended(name, "main", 1)) == [("main", True)]
+    assert control.ended(name, "main", 0) == []
+
+    assert control.job("once").is_complete
+    assert control.pods[name].pod.hostname == name
+
+
+def test_a_job_that_is_not_indexed_fails_after_so_many_tries() -> None:
+    control, [name] = _applied(plain_job(retries=1))
+    control.made(name)
+
+    [again] = _made(control.ended(name, "main", 1))
+    control.made(again)
+
+    assert control.ended(again, "main", 1) == []
+    assert control.job("once").has_failed

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.infra.kubernetes.cluster.objects import Job, Objects
-from tests.infra.kubernetes.cluster.pods import Pod, indexed_pod
+from tests.infra.kubernetes.cluster.pods import Pod, job_pod
 from tests.infra.kubernetes.cluster.samples import job, objects, settings
 from tests.infra.kubernetes.cluster.variables import environment, service_links
 
@@ -22,7 +22,7 @@ def _variables(*documents: Any, env: Any = (), env_from: Any = (), **spec: Any) 
 
 
 def _pod(found: Objects) -> Pod:
-    return indexed_pod(found.all(Job)[0], 1, "abc")
+    return job_pod(found.all(Job)[0], 1, "abc")
 
 
 def test_a_reference_is_to_what_stands_before_it() -> None:
