@@ -24,7 +24,7 @@ def parameters_of(pipeline: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]
 
 
 def parameter_flags(parameters: Mapping[str, Mapping[str, Any]]) -> Callable[[_Decorated], _Decorated]:
-    """Add a flag for each parameter: ``--rounds`` for ROUNDS, and for a list, DATA_URLS, ``--data-url`` for each URL."""
+    """Add a flag for each parameter: ``--rounds`` for ROUNDS, and for DATA_URLS, a list, ``--data-url`` for each."""
 
     def decorate(function: _Decorated) -> _Decorated:
         for name, about in reversed(list(parameters.items())):

@@ -20,7 +20,13 @@ _SECRETS = (
     ".env",
     ".git/config",
 )
-_LEFTOVERS = ("fedtier/__pycache__/exact.cpython-312.pyc", ".venv/bin/python", "runs/1/model", "tests/test_a.py", "infra/kubernetes/README.md")
+_LEFTOVERS = (
+    "fedtier/__pycache__/exact.cpython-312.pyc",
+    ".venv/bin/python",
+    "runs/1/model",
+    "tests/test_a.py",
+    "infra/kubernetes/README.md",
+)
 
 
 def test_hadolint_finds_nothing() -> None:

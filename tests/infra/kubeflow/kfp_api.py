@@ -91,7 +91,10 @@ class KfpApi:
         self.asked.append(f"{method} {parts.path} {query.get('namespace', '')}".strip())
         if self.token is not None and token != f"Bearer {self.token}":
             return 401, {"code": 16, "message": "Unauthenticated: the token is not one of ours", "details": []}
-        match method, parts.path.removeprefix(_APIS):
+        return self._answer(method, parts.path, query, body)
+
+    def _answer(self, method: str, path: str, query: Mapping[str, str], body: Document) -> tuple[int, Document]:
+        match method, path.removeprefix(_APIS):
             case "GET", "/healthz":
                 return 200, {"multi_user": self.multi_user}
             case "GET", "/experiments":
@@ -103,9 +106,9 @@ class KfpApi:
                 self._made = {**body, "run_id": RUN}
                 self.course.submitted(body)
                 return 200, {**self._made, "state": "PENDING"}
-            case "GET", path if path == f"/runs/{RUN}" and self._made:
+            case "GET", wanted if wanted == f"/runs/{RUN}" and self._made:
                 return self.refusals.pop(0) if self.refusals else (200, {**self._made, **self.course.look()})
-        return 404, {"code": 5, "message": f"{parts.path} is not here", "details": []}
+        return 404, {"code": 5, "message": f"{path} is not here", "details": []}
 
     def _found(self, query: Mapping[str, str]) -> list[Document]:
         [wanted] = json.loads(query["filter"])["predicates"]

@@ -182,9 +182,7 @@ def test_where_there_are_many_users_a_namespace_is_asked_for() -> None:
         done = _submit("--host", host)
 
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        f"Error: {host} has many users, each with a namespace of runs; name yours by --namespace\n"
-    )
+    assert done.stderr == (f"Error: {host} has many users, each with a namespace of runs; name yours by --namespace\n")
 
 
 def test_a_service_that_is_away_meanwhile_is_asked_again_and_told_of_once() -> None:
