@@ -1,4 +1,4 @@
-"""The courses of four runs: two that succeed, one of them through the loss of tasks, and two that fail.
+"""The courses of runs: two that succeed, one of them through the loss of tasks, and others that fail.
 
 Faults are declared here: which task is lost, and when. What must have come of that, `test_kubeflow` says.
 """
@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.infra.kubeflow.site import Seen, Site
-from tests.infra.kubeflow.task_processes import client_process, hold, kill_task_of, runner_process
+from tests.infra.kubeflow.site import WORKFLOW, Seen, Site
+from tests.infra.kubeflow.task_processes import client_process, hold, kill_all_of, kill_task_of, runner_process
 from tests.infra.programs import CHECKOUT, FEDTIER, Facts
 
 CLIENTS = ("client-0", "client-1")
@@ -42,7 +42,8 @@ def lose_both_clients(site: Site, seen: Seen) -> None:
         lost = client_process(workspace, _COUNTED)
         assert lost is not None
         _kill(seen, lost)
-        site.wait_for(seen, "second try", lambda: client_process(workspace, _COUNTED) not in {None, lost})
+        # Its update is sent anew, into the round that has it already.
+        site.wait_for(seen, "second answer", lambda: len(_counted(seen, _COUNTED)) == ROUNDS + 1)
         _kill(seen, held)
 
 
@@ -59,10 +60,25 @@ def lose_for_good(site: Site, seen: Seen) -> None:
     site.cluster.wait_for("end of the run", kill)
 
 
+def delete_while_it_starts(site: Site, seen: Seen) -> None:
+    """Kill all tasks, so that none tears down, once there is a workload; then have what owns them be gone."""
+    site.wait_for(seen, "workload", lambda: any(name.startswith("Pod/") for name in site.api.left()))
+    runner = runner_process(seen.run.description)
+    assert runner is not None
+    kill_all_of(runner)
+    site.cluster.wait_for("end of the tasks", lambda: seen.run.is_over)
+    site.api.collect(WORKFLOW)
+    site.cluster.wait_for("end of all that was owned", lambda: not site.api.left())
+
+
 def _kill(seen: Seen, process: int) -> None:
     runner = runner_process(seen.run.description)
     assert runner is not None
     kill_task_of(process, runner)
+
+
+def _counted(seen: Seen, client: str) -> list[dict[str, Any]]:
+    return [fact for fact in seen.run.facts("counted") if fact["client_id"] == client]
 
 
 def _is_held(fact: Mapping[str, Any]) -> bool:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from fedtier_cli.credentials import read_s3_credentials
-from infra.kubeflow.steps.objects import BUCKET, REGION, bucket_key
+from fedtier_cli.seaweed import REGION
+from infra.kubeflow.steps.objects import BUCKET, bucket_key
 from infra.kubeflow.steps.workspace import Workspace
 from tests.infra.containers.podman import Podman
 from tests.infra.kubeflow.api_server import INSTANCE, Api
@@ -31,7 +32,7 @@ WORKFLOW = "uid-workflow"
 """The uid of what owns the pods of tasks."""
 
 _COMPONENT = "app.kubernetes.io/component"
-_ROLE = CHECKOUT / "infra" / "kubeflow" / "rbac.yaml"
+ROLE = CHECKOUT / "infra" / "kubeflow" / "rbac.yaml"
 
 
 @dataclass
@@ -70,6 +71,11 @@ class Seen:
 
     seconds: float = 0.0
 
+    @property
+    def models(self) -> dict[int, str]:
+        """The SHA-256 of each round's model."""
+        return {number: manifest["model"]["sha256"] for number, manifest in self.published.items()}
+
     def artifact(self, name: str) -> Path:
         """Return the one artifact of that name."""
         [found] = self.run.outputs.rglob(name)
@@ -101,7 +107,7 @@ class Site:
         }
 
     def run(
-        self, flags: Mapping[str, object], *, rounds: int, harm: Callable[[Seen], None] = lambda seen: None
+        self, flags: Mapping[str, object], *, rounds: int = 0, harm: Callable[[Seen], None] = lambda seen: None
     ) -> Seen:
         """Submit a run with these flags, follow it to its end, and tell what was seen.
 
@@ -129,8 +135,8 @@ class Site:
                 seen.status = submitting.wait()
             seen.seconds = round(time.monotonic() - started, 1)
             seen.told = (folder / "submit.log").read_text()
-            seen.printed = run.log.read_text(errors="replace") if run.log.exists() else ""
-            seen.ends = run.tasks().ends if run.log.exists() else {}
+            seen.printed = run.printed()
+            seen.ends = run.tasks().ends
             seen.made = self.api.made[before:]
             seen.left = [*self.api.left(), *self._remains(), *map(str, folder.glob("workspace/**"))]
         return seen
@@ -210,7 +216,7 @@ def site(podman: Podman, folder: Path) -> Iterator[Site]:
     """Have a place where pipelines run while the block does."""
     kubeconfig = folder / "kubeconfig"
     with Cluster(podman, folder) as cluster:
-        api = Api(cluster, Rights.read(_ROLE), NAMESPACE)
+        api = Api(cluster, Rights.read(ROLE), NAMESPACE)
         api.task_pods[TASK_POD] = _task_pod()
         with served(api, podman, kubeconfig, NAMESPACE):
             yield Site(podman, cluster, folder, api, kubeconfig)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -97,5 +99,17 @@ class Submitted:
     def tasks(self) -> Tasks:
         """Return what became of its tasks so far."""
         tasks = Tasks()
-        tasks.read(self.log.read_text(errors="replace").splitlines())
+        tasks.read(self.printed().splitlines())
         return tasks
+
+    def printed(self) -> str:
+        """Return what all tasks printed so far."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def facts(self, event: str) -> list[dict[str, Any]]:
+        """Return the facts of a kind that tasks printed so far."""
+        printed, decoder = self.printed(), json.JSONDecoder()
+        # Tasks that run side by side may print on one line, and the last may not be whole yet.
+        starts = [found.start() for found in re.finditer(re.escape(f'{{"event": "{event}"'), printed)]
+        whole = [start for start in starts if "\n" in printed[start:]]
+        return [decoder.raw_decode(printed, start)[0] for start in whole]

@@ -37,7 +37,12 @@ def kill_task_of(pid: int, runner: int) -> None:
     while (parent := _parent(first)) not in {None, runner}:
         assert parent is not None
         first = parent
-    for one in [first, *_below(first)]:
+    kill_all_of(first)
+
+
+def kill_all_of(pid: int) -> None:
+    """Kill a process and all that it started, and they started."""
+    for one in [pid, *_below(pid)]:
         with contextlib.suppress(ProcessLookupError):
             os.kill(one, signal.SIGKILL)
 
