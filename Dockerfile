@@ -1,4 +1,5 @@
-# The images of a federation: `server` for masters, workers and their S3 server, `client` with torch, `tensorboard`.
+# The images of a federation: `server` for masters, workers and their S3 server, `client` with torch, `tensorboard`, and
+# `kubeflow`, in which the tasks of a pipeline run: a client that knows Kubeflow and Kubernetes.
 #   docker build --target server --tag fedtier-server:0.1.0 .
 # All of them run as user 10001, with a read-only root; only /tmp and /var/lib/fedtier are written to.
 ARG PYTHON_VERSION=3.12
@@ -30,7 +31,8 @@ RUN python -c 'import pathlib, tomllib; \
 whole = tomllib.loads(pathlib.Path("pyproject.toml").read_text()); \
 project, build = whole["project"], whole["build-system"]["requires"]; \
 lists = {name: project["dependencies"] + project["optional-dependencies"][name] for name in ("server", "client")}; \
-lists |= {"tensorboard": ["tensorboard"], "constraints": pathlib.Path("constraints.txt").read_text().splitlines() + build}; \
+lists |= {"tensorboard": ["tensorboard"], "kubeflow": [*project["optional-dependencies"]["kubeflow"], "boto3", "matplotlib"]}; \
+lists |= {"constraints": pathlib.Path("constraints.txt").read_text().splitlines() + build}; \
 [pathlib.Path(f"{name}.txt").write_text("\n".join(lines)) for name, lines in lists.items()]'
 
 FROM base AS code
@@ -74,6 +76,27 @@ RUN python -m venv --without-pip /opt/fedtier \
         -prune -exec rm -r {} + \
     && find /opt/fedtier/lib -path '*/torch/bin/*' ! -name torch_shm_manager -delete \
     && find /opt/fedtier/lib '(' -name '*.a' -o -name '*.h' -o -name '*.pyi' -o -path '*/torch/lib/*test.so' ')' -delete
+
+# What a task of a pipeline needs besides a client: to run what KFP hands it, to reach Kubernetes and S3,
+# and to draw. Only files that a client has not, so that they lie in one layer upon its own.
+FROM client-packages AS kubeflow-packages
+ARG SOURCE_DATE_EPOCH
+SHELL ["/bin/bash", "-o", "pipefail", "-c"]
+RUN find /opt/fedtier ! -type d | sort >/requirements/before \
+    && pip --python /opt/fedtier/bin/python install --no-cache-dir \
+        --constraint /requirements/constraints.txt --requirement /requirements/kubeflow.txt \
+    && find /opt/fedtier/lib -type d -name tests -prune -exec rm -r {} + \
+    && find /opt/fedtier/lib '(' -name '*.a' -o -name '*.h' -o -name '*.pyi' ')' -delete \
+    && mkdir /added \
+    && find /opt/fedtier ! -type d | sort | comm -13 /requirements/before - \
+        | xargs --delimiter='\n' cp --archive --parents --target-directory=/added
+
+# Nothing can be compiled later here either.
+FROM base AS kubeflow-code
+ARG SOURCE_DATE_EPOCH
+WORKDIR /opt/fedtier-kubeflow
+COPY infra infra
+RUN chmod -R u=rwX,go=rX . && python -m compileall -q infra
 
 FROM base AS tensorboard-packages
 ARG SOURCE_DATE_EPOCH
@@ -119,3 +142,15 @@ WORKDIR /var/lib/fedtier
 USER 10001:10001
 EXPOSE 6006
 ENTRYPOINT ["tensorboard"]
+
+# Kubeflow says what runs in here, so there is no entry point; and where a platform gives a task a user of its own, its home
+# cannot be written to.
+FROM client AS kubeflow
+COPY --from=kubeflow-packages /added/opt/fedtier /opt/fedtier
+COPY --from=kubeflow-code /opt/fedtier-kubeflow /opt/fedtier-kubeflow
+ENV MPLCONFIGDIR=/tmp/matplotlib \
+    PYTHONPATH=/opt/fedtier-kubeflow
+LABEL org.opencontainers.image.title="fedtier-kubeflow" \
+      org.opencontainers.image.description="Tasks of fedtier's Kubeflow pipeline"
+ENTRYPOINT []
+CMD ["python3"]

@@ -17,7 +17,7 @@ from client.run import run_clients
 from client.signals import stopped_by_sigterm
 from client.stopping import Stopping
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
-from fedtier.flags import FiniteRange, command, json_flag
+from fedtier.flags import FiniteRange, command, json_flag, stopped_status_flag
 from fedtier.logs import configure_logging
 from fedtier.metrics_listener import metrics_flags, metrics_served
 from fedtier.problems import StartupError
@@ -56,12 +56,7 @@ _STATE: Final = Path(".fedtier")
 @click.option(
     "--grace", type=click.IntRange(min=0), default=30, help="Seconds for an upload that is under way at SIGTERM."
 )
-@click.option(
-    "--stopped-status",
-    type=click.IntRange(min=0, max=255),
-    default=0,
-    help="Exit status where SIGTERM comes before the end; a scheduler that takes 0 for done needs another.",
-)
+@stopped_status_flag
 @click.option("--seed", type=int, default=0, help="Seed of the training.")
 @click.option(
     "--state-dir",

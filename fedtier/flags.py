@@ -99,6 +99,16 @@ def json_flag(function: _Decorated) -> _Decorated:
     )(function)
 
 
+def stopped_status_flag(function: _Decorated) -> _Decorated:
+    """Add ``--stopped-status``."""
+    return click.option(
+        "--stopped-status",
+        type=click.IntRange(min=0, max=255),
+        default=0,
+        help="Exit status where SIGTERM comes before the end; a scheduler that takes 0 for done needs another.",
+    )(function)
+
+
 def audience_flag(function: _Decorated) -> _Decorated:
     """Add ``--audience``."""
     return click.option(

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fedtier.flags import FiniteRange, command, json_flag, require_address
+from fedtier.flags import FiniteRange, command, json_flag, require_address, stopped_status_flag
 from fedtier.logs import configure_logging
 from fedtier.metrics_listener import metrics_flags
 from fedtier.problems import StartupError
@@ -93,6 +93,7 @@ _HIGHEST_WEIGHT_LIMIT = 1 << 48
 )
 @click.option("--no-tensorboard", is_flag=True, help="Write nothing for TensorBoard.")
 @click.option("--exit-when-finished", is_flag=True, help="Exit 0 once the last round is published.")
+@stopped_status_flag
 @server_flags(port=5000)
 @tls_flags
 @metrics_flags
@@ -135,6 +136,7 @@ def master(tls: Tls, **flags: Any) -> None:
         flags["port"],
         threads=flags["threads"],
         grace=flags["grace"],
+        stopped_status=flags["stopped_status"],
         announce_json=flags["as_json"],
         limits=Limits(min_rate=flags["min_rate"]),
         tls=context,

@@ -32,6 +32,8 @@ from fedtier.tls import certificate_end
 
 _BOOT_FAILED: Final = 4
 """gunicorn's arbiter stops for good, with this status, when its process exits with it."""
+_DONE: Final = signal.SIGUSR2
+"""Sent to gunicorn's arbiter by its own process."""
 _PR_SET_PDEATHSIG: Final = 1
 _MALLOC_SETTINGS: Final = {
     -8: 2,  # M_ARENA_MAX
@@ -57,6 +59,8 @@ class ServerOptions:
         Seconds that open requests get after SIGTERM.
     share_port : bool
         Let several processes listen on one port (`SO_REUSEPORT`); the kernel spreads connections.
+    stopped_status : int
+        Exit status after SIGTERM.
     announce_json : bool
         Announce the address as JSON instead of a sentence.
     tls : ssl.SSLContext or None
@@ -71,6 +75,7 @@ class ServerOptions:
     threads: int = 64
     grace: int = 30
     share_port: bool = False
+    stopped_status: int = 0
     announce_json: bool = False
     tls: ssl.SSLContext | None = None
     limits: Limits = field(default_factory=Limits)
@@ -140,8 +145,8 @@ def listen(options: ServerOptions) -> socket.socket:
 
 
 def stop_gracefully() -> None:
-    """End the whole aggregator as SIGTERM would, from inside its process."""
-    os.kill(os.getppid(), signal.SIGTERM)
+    """End the whole aggregator as SIGTERM would, from inside its process, but always with status 0: it is done."""
+    os.kill(os.getppid(), _DONE)
 
 
 def stop_at_once(reason: str) -> NoReturn:
@@ -152,16 +157,28 @@ def stop_at_once(reason: str) -> NoReturn:
 
 
 class _Arbiter(Arbiter):
-    """gunicorn's arbiter, which does not answer SIGHUP with a second process beside the first."""
+    """gunicorn's arbiter, which starts no second process beside the first, and says by its status why it ended."""
 
-    def __init__(self, app: BaseApplication) -> None:
+    def __init__(self, app: BaseApplication, stopped_status: int) -> None:
         self._has_terminal = sys.stderr.isatty()
+        self._stopped_status = stopped_status
+        self._status = 0
         super().__init__(app)
 
     def handle_hup(self) -> None:
         if self._has_terminal:  # it is gone, and who sat there went
             self.handle_term()
         structlog.get_logger().info("SIGHUP changes nothing: certificates are read again when they change")
+
+    def handle_term(self) -> NoReturn:
+        self._status = self._stopped_status
+        raise StopIteration  # as gunicorn's own does
+
+    def handle_usr2(self) -> NoReturn:
+        raise StopIteration
+
+    def halt(self, reason: str | None = None, exit_status: int = 0) -> None:
+        super().halt(reason, exit_status or self._status)
 
 
 class _Gunicorn(BaseApplication):
@@ -174,7 +191,7 @@ class _Gunicorn(BaseApplication):
         super().__init__()
 
     def run(self) -> None:
-        _Arbiter(self).run()
+        _Arbiter(self, self._options.stopped_status).run()
 
     def load_config(self) -> None:
         settings = {

@@ -94,6 +94,7 @@ MASTER = {
     "tensorboard_dir": "/nowhere/t",
     "no_tensorboard": "1",
     "exit_when_finished": "1",
+    "stopped_status": "143",
     "host": "127.0.0.2",
     "revoked": "/nowhere/revoked",
     "audience": "https://example.org/federation-1",

@@ -117,3 +117,15 @@ def test_the_last_round_ends_the_federation_and_a_higher_one_takes_it_up_again(
     assert after.previous.round == before.round
     assert (before.model.sha256, after.model.sha256) == (ten_updates.mean_sha256,) * 2
     assert master.process.wait() == 0, master.process.log_end()
+
+
+def test_a_scheduler_can_tell_a_master_that_was_stopped_from_one_that_is_done(
+    federation: Federation, ten_updates: TenUpdates
+) -> None:
+    flags = ("--threshold", "10", "--rounds", "1", "--exit-when-finished", "--stopped-status", "143")
+    master = federation.master(ten_updates.model, *flags)
+    assert master.stop() == 143
+
+    master = federation.master(ten_updates.model, *flags)
+    send_at_once([(master.url, update) for update in ten_updates.updates], 1)
+    assert master.process.wait() == 0, master.process.log_end()

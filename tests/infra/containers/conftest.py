@@ -45,7 +45,7 @@ class Images:
 def images(
     all_images: Mapping[str, str], built_images: Mapping[str, Built], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Images]:
-    """Server and TensorBoard on Python 3.12, as they are shipped; the client on the Python that runs the tests.
+    """Server and TensorBoard on Python 3.12, as they are shipped; what has torch on the Python that runs the tests.
 
     Registries that tests reach have a torch without CUDA for that one only.
     """

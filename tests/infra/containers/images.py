@@ -16,7 +16,8 @@ from tests.infra.containers.library import Builder
 from tests.infra.hosts import debian, machine
 from tests.infra.programs import CHECKOUT
 
-TARGETS = ("server", "client", "tensorboard")
+TARGETS = ("server", "client", "tensorboard", "kubeflow")
+_WITH_TORCH = ("client", "kubeflow")
 _PROGRAMS = ("podman", "runc", "catatonit", "iptables", "ip", "mmdebstrap", "nsenter", "unshare")
 
 
@@ -52,8 +53,8 @@ def base_images() -> dict[str, str]:
 def build(*targets: str) -> list[Built]:
     """Build targets of this checkout's Dockerfile, as it is, on the stand-ins.
 
-    Torch without CUDA comes from where this machine's other packages come from, so the client's image has the version
-    of Python that runs the tests: there is a torch for that.
+    Torch without CUDA comes from where this machine's other packages come from, so images with torch have the
+    version of Python that runs the tests: there is a torch for that.
     """
     with Builder() as builder:
         bases = stand_ins.make(builder)
@@ -65,7 +66,7 @@ def _build(builder: Builder, target: str) -> Built:
     name = f"localhost/fedtier-{target}:{version()}"
     started = time.monotonic()
     words = [*("build", "--pull=never", "--layers", f"--target={target}"), *_registries(builder.folder)]
-    if target == "client":
+    if target in _WITH_TORCH:
         running = f"{sys.version_info.major}.{sys.version_info.minor}"
         words += [f"--build-arg=PYTHON_VERSION={running}", "--build-arg=TORCH_INDEX_URL="]
     done = builder.run(*words, str(CHECKOUT))

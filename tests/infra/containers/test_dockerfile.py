@@ -15,11 +15,18 @@ from tests.infra.programs import CHECKOUT
 
 _SECRETS = (
     "infra/kubernetes/secrets/fedtier/tokens/client-0.token",
+    "infra/kubeflow/secrets/tokens/client-0.token",
     "infra/ansible/secrets/s3.json",
     ".env",
     ".git/config",
 )
-_LEFTOVERS = ("fedtier/__pycache__/exact.cpython-312.pyc", ".venv/bin/python", "runs/1/model", "tests/test_a.py")
+_LEFTOVERS = (
+    "fedtier/__pycache__/exact.cpython-312.pyc",
+    ".venv/bin/python",
+    "runs/1/model",
+    "tests/test_a.py",
+    "infra/kubernetes/README.md",
+)
 
 
 def test_hadolint_finds_nothing() -> None:
@@ -65,6 +72,9 @@ def test_a_build_sees_code_and_versions_and_no_secret(base_images: Mapping[str, 
         "LICENSE",
         "fedtier/exact.py",
         "client/datasets/samples/a.csv",
+        "infra/__init__.py",
+        "infra/kubeflow/steps/data.py",
+        "infra/kubernetes/overlays/minikube/s3.yaml",
     }
     for name in (*wanted, *_SECRETS, *_LEFTOVERS):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -28,7 +28,8 @@ def test_an_image_says_what_it_is_and_runs_as_nobody_in_particular(
 
     assert settings["User"] == "10001:10001"
     assert settings["WorkingDir"] == "/var/lib/fedtier"
-    assert settings["Entrypoint"] == ["tensorboard" if target == "tensorboard" else "fedtier"]
+    entry = {"tensorboard": ["tensorboard"], "kubeflow": []}.get(target, ["fedtier"])
+    assert (settings.get("Entrypoint") or []) == entry
     labels = settings["Labels"]
     assert labels[f"{_LABELS}.title"] == f"fedtier-{target}"
     assert (labels[f"{_LABELS}.version"], labels[f"{_LABELS}.licenses"]) == (version(), "Apache-2.0")
@@ -94,6 +95,7 @@ def test_a_server_has_no_torch_and_a_client_no_web_server(images: Images) -> Non
 
     assert images.run("server", "-c", script, program="python") == "['flask', 'boto3']"
     assert images.run("client", "-c", script, program="python") == "['torch']"
+    assert images.run("kubeflow", "-c", script, program="python") == "['torch', 'boto3']"
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -103,9 +105,25 @@ def test_python_comes_compiled_since_it_cannot_be_kept_later(images: Images, tar
         "print([f for m in list(sys.modules.values()) if (f := getattr(m, '__cached__', None))"
         " and not pathlib.Path(f).exists()])"
     )
-    module = {"server": "master_aggregator.app", "client": "client.command", "tensorboard": "tensorboard.main"}[target]
+    module = {
+        "server": "master_aggregator.app",
+        "client": "client.command",
+        "tensorboard": "tensorboard.main",
+        "kubeflow": "infra.kubeflow.components",
+    }[target]
 
     assert images.run(target, "-c", script, module, program="python") == "[]"
+
+
+def test_a_pipelines_image_adds_to_a_clients_and_changes_none_of_its_files(images: Images) -> None:
+    layers = {
+        target: images.podman.inspect_image(images.built[target].name)["RootFS"]["Layers"]
+        for target in ("client", "kubeflow")
+    }
+    shared = len(layers["client"])
+
+    # Whoever has the client's image already has torch.
+    assert layers["kubeflow"][:shared] == layers["client"]
 
 
 def _builds_with() -> list[str]:

@@ -188,7 +188,7 @@ class Api:
             return
         if not is_orphaning and propagation != "Orphan":
             self._cluster.remove(key)
-        if kind == "PersistentVolumeClaim" or propagation == "Foreground":
+        if kind == "PersistentVolumeClaim" or (kind in _WORKLOADS and propagation == "Foreground"):
             self._leaving.add(key)
             self._forget_what_is_gone()
         else:

@@ -66,6 +66,8 @@ def _kubeconfig(url: str, token: str, namespace: str) -> dict[str, Any]:
 def _handler(api: Answering, token: str) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # Or the body of every answer would wait for whoever asks to have said that its head has come.
+        disable_nagle_algorithm = True
 
         def _respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
