@@ -25,15 +25,15 @@ def test_a_task_runs_in_it_by_the_command_of_the_compiled_pipeline_and_needs_no_
     inputs = {"workspace": _WORKSPACE, "task": "tabular_cnn", "clients": 3, "urls": [], "seed": 0}
     command, arguments = _executor("prepare-data", inputs, artifacts=["label_distribution"])
     # Its outputs would go with the container.
-    shown = f'"$@" && cat {_OUTPUTS}/Output && ls {_WORKSPACE}/*'
+    shown = f'"$@" && cat {_OUTPUTS}/executor_output.json && ls {_WORKSPACE}/*'
 
     printed = images.run(
         "kubeflow", "-ec", shown, "task", *command, *arguments, program="sh", options=(*_WRITABLE, "--user=10001")
     )
 
-    assert '["client-0", "client-1", "client-2"]' in printed
+    assert '"parameterValues": {"Output": ["client-0", "client-1", "client-2"]}' in printed
     assert {"client-2.safetensors", "test.safetensors", "initial.safetensors"} <= set(printed.split())
-    assert "ip install" not in printed
+    assert "pip" not in command[2]
 
 
 def test_whoever_runs_it_finds_the_programs_that_tasks_call(images: Images) -> None:
