@@ -130,7 +130,7 @@ def test_the_master_is_told_of_its_clients_and_ends_with_the_last_round() -> Non
     (master,) = (one for one in programs_of(manifests(clients=5)) if one.container.name == "master-aggregator")
     told = master.settings
     assert (told["clients"], told["min_clients"], told["deadline"], told["rounds"]) == (5, 1, 3600, 3)
-    assert told["exit_when_finished"] is True
+    assert (told["exit_when_finished"], told["stopped_status"]) == (True, 143)
     assert master.pod.maker == f"Job/{RUN}-master-aggregator"
     assert master.pod.spec["restartPolicy"] == "OnFailure"
 
