@@ -112,7 +112,7 @@ def test_each_client_is_in_each_round_once(course: Course) -> None:
 
 
 def test_the_models_are_those_of_a_run_on_one_machine(course: Course, tmp_path: Path) -> None:
-    flags = ["--model", TASK, "--clients", len(CLIENTS), "--round", ROUNDS, "--json"]
+    flags = ["--model", TASK, "--clients", str(len(CLIENTS)), "--round", str(ROUNDS), "--json"]
     local = runs.call(tmp_path, "train", *flags, OMP_NUM_THREADS="1")
 
     assert local.returncode == 0, local.stderr
