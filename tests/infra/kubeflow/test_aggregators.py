@@ -104,7 +104,7 @@ def test_services_are_made_first_and_servers_last(script: Script, tmp_path: Path
         task.start()
     made = [resource for verb, _, resource in script.asked if verb == "create"]
     assert [resource for resource, _ in groupby(made)] == [
-        *("services", "secrets", "configmaps", "persistentvolumeclaims", "deployments"),
+        *("services", "networkpolicies", "secrets", "configmaps", "persistentvolumeclaims", "deployments"),
     ]
     assert made.count("deployments") == 1  # without S3 there is no master
 

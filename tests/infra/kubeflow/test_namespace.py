@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -16,10 +17,12 @@ from kubernetes.client import ApiClient, Configuration
 from fedtier.problems import StartupError
 from infra.kubeflow.steps.namespace import AlreadyThere, Namespace, Unavailable
 from infra.kubeflow.steps.objects import services
+from tests.authorities import HOST, Authority
 from tests.infra.kubeflow.api_server import Refused
 from tests.infra.kubeflow.rights import Rights
 from tests.infra.kubeflow.runs import RUN, secret_objects, settings
 from tests.infra.kubeflow.scripted import NAMESPACE, Script, asked_of
+from tests.infra.kubeflow.secure_servers import server
 from tests.infra.programs import CHECKOUT
 
 _AWAY = Refused(HTTPStatus.SERVICE_UNAVAILABLE, "ServiceUnavailable", "etcdserver: request timed out")
@@ -176,6 +179,44 @@ def test_on_a_machine_the_namespace_is_that_of_the_context(context: dict[str, st
         "current-context": "this",
     }
     assert connected(tmp_path, config).stdout == f"{name}\n"
+
+
+_IN_POD = """
+mount -t tmpfs tmpfs /run
+mkdir -p /run/secrets/kubernetes.io
+cp -r "$1" /run/secrets/kubernetes.io/serviceaccount
+shift
+exec "$@"
+"""
+_LISTED = "from infra.kubeflow.steps.namespace import connect; one = connect(); print(one.name, one.listed('Job', 'r'))"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a service account's files are mounted, which takes root")
+def test_in_a_pod_it_is_that_of_the_service_account_which_is_who_asks(tmp_path: Path) -> None:
+    authority, account, asked = Authority(tmp_path / "authority"), tmp_path / "account", list[str | None]()
+    account.mkdir()
+    (account / "namespace").write_text("team-b")
+    (account / "token").write_text("the-token")
+    (account / "ca.crt").write_bytes(authority.certificate.read_bytes())
+    with server(200, authority.pair(HOST), b'{"items": []}', asked) as url:
+        parts = urlsplit(url)
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("KUBE")}
+        surroundings = {
+            "KUBERNETES_SERVICE_HOST": str(parts.hostname),
+            "KUBERNETES_SERVICE_PORT": str(parts.port),
+            "HOME": str(tmp_path),
+            "PYTHONPATH": str(CHECKOUT),
+        }
+        within = ["unshare", "--mount", "--propagation", "private", "sh", "-euc", _IN_POD, "sh", str(account)]
+        done = subprocess.run(
+            [*within, sys.executable, "-c", _LISTED],
+            env=kept | surroundings,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert (done.returncode, done.stdout) == (0, "team-b []\n"), done.stderr
+    assert asked == ["bearer the-token"]
 
 
 def test_where_there_is_no_cluster_that_is_said(tmp_path: Path) -> None:
