@@ -132,10 +132,8 @@ def test_an_update_is_counted_once_however_often_its_task_is_tried(mnist: Seen) 
 
 
 def test_a_second_try_sends_what_the_first_had_trained(mnist: Seen) -> None:
-    trained, counted = (
-        Counter((fact["client_id"], fact["round"]) for fact in mnist.run.facts(event))
-        for event in ("training", "counted")
-    )
+    def seen(event: str) -> Counter[tuple[str, int]]:
+        return Counter((fact["client_id"], fact["round"]) for fact in mnist.run.facts(event))
 
     # The one was counted when it was killed, and asked again; the other was killed while it trained.
     assert seen("training") == {("client-0", 1): 1, ("client-1", 1): 1, ("client-0", 2): 1, ("client-1", 2): 2}

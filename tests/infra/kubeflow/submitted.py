@@ -75,8 +75,8 @@ class Submitted:
         LocalRun(str(pipeline), arguments, str(self.workspace), str(self.outputs)).write(self.description)
         temporary = self._folder / "tmp"
         temporary.mkdir()
-        # What enters the namespaces is the parent of what it runs there, and is what is ended.
-        words = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-m", "tests.infra.kubeflow.local_run"]
+        # What enters the namespaces is the parent of what it runs there, and is what is ended. Lines are told at once.
+        words = ["setpriv", "--pdeathsig", "TERM", sys.executable, "-u", "-m", "tests.infra.kubeflow.local_run"]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
                 self._podman.inside(*words, str(self.description)),

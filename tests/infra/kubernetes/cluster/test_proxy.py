@@ -6,6 +6,8 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from tests.infra.kubernetes.cluster.proxy import Address, Proxy
 
 
@@ -82,5 +84,16 @@ def test_where_nobody_is_ready_connections_are_closed() -> None:
 
         await proxy.route({service: [_free_address()]})
         assert await _asked(service) == b""
+
+    _within(test)
+
+
+def test_where_there_is_no_service_any_more_nobody_listens() -> None:
+    async def test(proxy: Proxy, service: Address) -> None:
+        await proxy.route({service: []})
+        await proxy.route({})
+
+        with pytest.raises(ConnectionRefusedError):
+            await _asked(service)
 
     _within(test)
