@@ -65,7 +65,11 @@ _PARAMETERS: Final = parameters_of(_COMPILED[0])
     help="Of the volume that tasks share. With this flag, and those below, the pipeline is compiled anew.",
 )
 @click.option("--storage-class", help="Of that volume. [default: the cluster's]")
-@click.option("--access-mode", help="Of that volume; ReadWriteOnce keeps all tasks on one node.")
+@click.option(
+    "--access-mode",
+    type=click.Choice(["ReadWriteMany", "ReadWriteOnce"]),
+    help="Of that volume; ReadWriteOnce keeps all tasks on one node.",
+)
 @click.option(
     "--run-as-user", type=click.IntRange(min=0), help="Number of the user that tasks run as. [default: the image's]"
 )

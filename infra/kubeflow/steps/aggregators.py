@@ -29,6 +29,7 @@ from infra.kubeflow.steps.objects import (
     RunSettings,
     address_of,
     bucket_key,
+    network_policy,
     owned,
     run_name,
     services,
@@ -82,7 +83,7 @@ def start(settings: RunSettings, workspace: Workspace) -> Addresses:
             namespace.create(owned(one, owner))
             print(f"made {one['kind']} {one['metadata']['name']}", flush=True)
 
-    make(services(settings))
+    make([*services(settings), network_policy(settings)])
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "credentials"
         make_credentials(settings, made)

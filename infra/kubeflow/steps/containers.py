@@ -106,6 +106,8 @@ def master(settings: RunSettings, volumes: Volumes) -> Object:
         "FEDTIER_BUCKET_NAME": BUCKET,
         "FEDTIER_BUCKET_KEY": bucket_key(settings.task),
         "FEDTIER_EXIT_WHEN_FINISHED": "1",
+        # With 0, a master that is told to stop, with its node, would count as done and be started nowhere else.
+        "FEDTIER_STOPPED_STATUS": "143",
         "FEDTIER_NO_TENSORBOARD": "1",
         "FEDTIER_STATE_DIR": f"{STATE_PATH}/master",
         "AWS_ENDPOINT_URL_S3": address_of(S3, settings),

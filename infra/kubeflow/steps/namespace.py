@@ -5,6 +5,8 @@ Objects go in and come out as dictionaries, as the API has them; `rbac.yaml` all
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +25,7 @@ _PATHS: Final = {
     "ConfigMap": "/api/v1/namespaces/{namespace}/configmaps",
     "Deployment": "/apis/apps/v1/namespaces/{namespace}/deployments",
     "Job": "/apis/batch/v1/namespaces/{namespace}/jobs",
+    "NetworkPolicy": "/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies",
     "PersistentVolumeClaim": "/api/v1/namespaces/{namespace}/persistentvolumeclaims",
     "Pod": "/api/v1/namespaces/{namespace}/pods",
     "Secret": "/api/v1/namespaces/{namespace}/secrets",
@@ -191,7 +194,8 @@ def connect() -> Namespace:
     """
     configuration = Configuration()
     try:
-        load_config(client_configuration=configuration)
+        with contextlib.redirect_stdout(io.StringIO()):  # in a pod it warns that there is no kubeconfig
+            load_config(client_configuration=configuration)
         return Namespace(ApiClient(configuration), _name())
     except (ConfigException, OSError) as error:
         raise StartupError(

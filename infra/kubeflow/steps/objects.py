@@ -206,6 +206,24 @@ def _service(settings: RunSettings, component: str) -> Object:
     }
 
 
+def network_policy(settings: RunSettings) -> Object:
+    """Return who may talk to a run's servers: the pods of its namespace, of which only some have tokens.
+
+    Tasks are among them, and have no label of which every version of Kubeflow Pipelines could be believed that it is
+    there.
+    """
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(settings, "federation", settings.run),
+        "spec": {
+            "podSelector": {"matchLabels": {INSTANCE: settings.run}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"podSelector": {}}], "ports": [{"protocol": "TCP", "port": "https"}]}],
+        },
+    }
+
+
 def claim(settings: RunSettings, component: str) -> Object:
     """Return the claim of a component's volume, of the cluster's own class."""
     return {

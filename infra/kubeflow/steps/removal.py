@@ -10,7 +10,7 @@ from fedtier.problems import StartupError
 from infra.kubeflow.steps.namespace import Namespace
 from infra.kubeflow.steps.server_secrets import secret_names
 
-_DELETED: Final = ("Deployment", "Job", "Service", "ConfigMap", "PersistentVolumeClaim")
+_DELETED: Final = ("Deployment", "Job", "Service", "ConfigMap", "NetworkPolicy", "PersistentVolumeClaim")
 """Kinds that are found by the run's label."""
 _MOST_SECONDS: Final = 300.0
 """More than a pod may take to end, and its volume to be let go after that."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from infra.kubeflow.steps import pods
 from infra.kubeflow.steps.aggregators import nginx_conf
-from infra.kubeflow.steps.objects import Object, RunSettings, run_name, services
+from infra.kubeflow.steps.objects import Object, RunSettings, network_policy, run_name, services
 from infra.kubeflow.steps.server_secrets import secret_files, secrets
 from tests.infra.kubeflow.scripted import NAMESPACE
 
@@ -48,5 +48,5 @@ def secret_objects(wanted: RunSettings) -> list[Object]:
 
 def all_objects(wanted: RunSettings) -> list[Object]:
     """Return all that a run has, in the order in which it is made."""
-    made = [*services(wanted), *secret_objects(wanted)]
+    made = [*services(wanted), network_policy(wanted), *secret_objects(wanted)]
     return [*made, *pods.store(wanted, nginx_conf()), *pods.aggregators(wanted)]

@@ -109,7 +109,7 @@ class Script:
         if key not in self.held:
             raise Refused(HTTPStatus.NOT_FOUND, "NotFound", f'{request.resource} "{request.name}" not found')
         if request.part == "log":
-            return self.logs[request.name]
+            return self.logs.get(request.name, "")
         if request.verb == "delete":
             self._delete(key, body)
             return {"kind": "Status"}

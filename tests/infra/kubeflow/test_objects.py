@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -15,12 +16,14 @@ from fedtier.problems import StartupError
 from infra.kubeflow.steps.objects import INSTANCE, PORTS, address_of, labels, owned, run_name, server_names, services
 from infra.kubeflow.steps.server_secrets import secret_files, secret_names
 from tests.infra.kubeflow.runs import RUN, all_objects, settings
-from tests.infra.kubeflow.scripted import NAMESPACE
+from tests.infra.kubeflow.scripted import NAMESPACE, RBAC
 from tests.infra.kubernetes.catalogue import ABOUT_EVERYTHING, Rule
 from tests.infra.kubernetes.manifests import Manifests
 from tests.infra.kubernetes.programs import programs_of
 from tests.infra.kubernetes.rules import jobs
 from tests.infra.kubernetes.schemas import newest_minors, validated
+from tests.infra.kubernetes.test_checkov import SETTINGS
+from tests.infra.linters import failed_checks
 
 _THERE: Final = (
     {
@@ -55,11 +58,18 @@ def test_two_minors_of_kubernetes_take_every_object(tmp_path: Path) -> None:
         assert validated(yaml.safe_dump_all(made), minor, tmp_path) == (len(made), "")
 
 
+def test_nothing_fails_by_checkov_but_what_is_skipped_everywhere(tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump_all(all_objects(settings())))
+    shutil.copy(RBAC, tmp_path)
+    shutil.copy(SETTINGS, tmp_path)
+    assert failed_checks(tmp_path, ["kubernetes"]) == set()
+
+
 def test_everything_is_found_by_the_name_of_its_run() -> None:
     for one in all_objects(settings()):
         assert one["metadata"]["labels"][INSTANCE] == RUN
         assert one["metadata"]["labels"]["app.kubernetes.io/name"] == "fedtier"
-        assert one["metadata"]["name"].startswith(f"{RUN}-")
+        assert f"{one['metadata']['name']}-".startswith(f"{RUN}-")
         assert one["metadata"]["namespace"] == NAMESPACE
 
 
@@ -80,6 +90,16 @@ def test_two_runs_of_one_namespace_share_nothing() -> None:
 def test_services_select_their_own_run_alone() -> None:
     for service in services(settings()):
         assert service["spec"]["selector"].items() >= {INSTANCE: RUN}.items()
+
+
+def test_servers_are_reached_from_their_namespace_alone_and_from_all_of_it() -> None:
+    (policy,) = manifests().of("NetworkPolicy")
+    assert manifests().selected(policy["spec"]["podSelector"], NAMESPACE) == [
+        f"{RUN}-{name}" for name in ("s3", "master-aggregator", "worker-aggregator")
+    ]
+    (ingress,) = policy["spec"]["ingress"]
+    assert ingress["from"] == [{"podSelector": {}}]
+    assert {pod.ports[port["port"]] for pod in manifests().pods for port in ingress["ports"]} == set(PORTS.values())
 
 
 @pytest.mark.parametrize(
@@ -130,7 +150,7 @@ def test_the_master_is_told_of_its_clients_and_ends_with_the_last_round() -> Non
     (master,) = (one for one in programs_of(manifests(clients=5)) if one.container.name == "master-aggregator")
     told = master.settings
     assert (told["clients"], told["min_clients"], told["deadline"], told["rounds"]) == (5, 1, 3600, 3)
-    assert told["exit_when_finished"] is True
+    assert (told["exit_when_finished"], told["stopped_status"]) == (True, 143)
     assert master.pod.maker == f"Job/{RUN}-master-aggregator"
     assert master.pod.spec["restartPolicy"] == "OnFailure"
 

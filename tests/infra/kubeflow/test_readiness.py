@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
-import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -20,6 +17,7 @@ from tests.authorities import HOST, Authority
 from tests.infra.kubeflow.api_server import Refused
 from tests.infra.kubeflow.runs import RUN, all_objects, settings
 from tests.infra.kubeflow.scripted import RUNNING, Script, asked_of
+from tests.infra.kubeflow.secure_servers import server
 
 _COMPONENT: Final = "app.kubernetes.io/component"
 _CREATING: Final = {"phase": "Pending", "containerStatuses": []}
@@ -200,34 +198,6 @@ def test_what_is_waited_for_is_told_once(script: Script, tmp_path: Path, capsys:
         f"waiting: s3 has 0 of 1 pods ready (pod {RUN}-s3-0 is Pending)",
         "ready: s3",
     ]
-
-
-@contextmanager
-def server(status: int, certificate: tuple[Path, Path]) -> Iterator[str]:
-    """Serve HTTPS that answers everything with a status, and give its address."""
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            self.send_header("Location", "/elsewhere")
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    listening = http.server.ThreadingHTTPServer((HOST, 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    listening.socket = context.wrap_socket(listening.socket, server_side=True)
-    thread = threading.Thread(target=listening.serve_forever)
-    thread.start()
-    try:
-        yield f"https://{HOST}:{listening.server_port}/readyz"
-    finally:
-        listening.shutdown()
-        thread.join()
-        listening.server_close()
 
 
 @pytest.mark.parametrize(("status", "complaint"), [(200, ""), (503, "answers 503"), (302, "answers 302")])

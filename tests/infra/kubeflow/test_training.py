@@ -20,10 +20,9 @@ from infra.kubeflow.steps.results import Place, Results, collect
 from infra.kubeflow.steps.training import ClientFailed, train
 from infra.kubeflow.steps.workspace import Workspace
 from tests.fedtier_cli import runs
-from tests.infra.kubeflow.calls import training
+from tests.infra.kubeflow.calls import PATIENCE, training
 from tests.infra.kubeflow.servers import serving
 from tests.s3_servers import S3Server
-from tests.system.federation import PATIENCE
 
 pytestmark = pytest.mark.system
 
@@ -112,7 +111,7 @@ def test_each_client_is_in_each_round_once(course: Course) -> None:
 
 
 def test_the_models_are_those_of_a_run_on_one_machine(course: Course, tmp_path: Path) -> None:
-    flags = ["--model", TASK, "--clients", len(CLIENTS), "--round", ROUNDS, "--json"]
+    flags = ["--model", TASK, "--clients", str(len(CLIENTS)), "--round", str(ROUNDS), "--json"]
     local = runs.call(tmp_path, "train", *flags, OMP_NUM_THREADS="1")
 
     assert local.returncode == 0, local.stderr
