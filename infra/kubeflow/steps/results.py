@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 from fedtier.store import RoundStore
-from fedtier_cli.metrics import shown_metric
+from infra.kubeflow.steps.accuracies import accuracy_table, last_accuracies, last_metrics
 from infra.kubeflow.steps.credentials import s3_variables
 from infra.kubeflow.steps.pages import page, picture
 from infra.kubeflow.steps.programs import run_fedtier
 from infra.kubeflow.steps.workspace import Workspace
-
-_ALL_SHOWN: Final = 10
-"""Up to so many clients have a column each."""
-Fact = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +99,10 @@ def collect(workspace: Workspace, place: Place, *, task: str, model: Path) -> Re
     with _in_environment(variables):
         RoundStore(place.bucket, place.key).download_model(last, sha256, model)
     return Results(
-        last_accuracies=_last_accuracies(rounds),
-        accuracy_table=_accuracy_table(rounds),
+        last_accuracies=last_accuracies(rounds),
+        accuracy_table=accuracy_table(rounds),
         accuracy_plot=page(f"{task}: accuracy and loss by round", drawn),
-        metrics=_metrics(rounds),
+        metrics=last_metrics(rounds),
         sha256=sha256,
         round=last,
     )
@@ -126,60 +121,3 @@ def _in_environment(variables: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _last_accuracies(rounds: Sequence[Fact]) -> str:
-    found: dict[str, tuple[int, float]] = {}
-    for fact in rounds:
-        found |= {client: (fact["round"], value) for client, value in fact["accuracy"]["devices"].items()}
-    lines = [
-        f"- {client}: {shown_metric('accuracy', value)} in its training, in round {number}"
-        for client, (number, value) in sorted(found.items(), key=lambda item: _in_order(item[0]))
-    ]
-    if (test := rounds[-1]["accuracy"]["test"]) is not None:
-        lines.append(
-            f"- **the model of round {rounds[-1]['round']}: {shown_metric('accuracy', test)} on the test data**"
-        )
-    return "# Last accuracies\n\n" + "\n".join(lines or ["No client reported an accuracy."]) + "\n"
-
-
-def _accuracy_table(rounds: Sequence[Fact]) -> str:
-    clients = sorted({client for fact in rounds for client in fact["accuracy"]["devices"]}, key=_in_order)
-    shown = clients if len(clients) <= _ALL_SHOWN else []
-    head = ["round", "clients", "examples", *shown, "clients' mean", "test accuracy", "test loss", "seconds"]
-    rows = [[_cell(one) for one in _row(fact, shown)] for fact in rounds]
-    lines = [head, ["---:"] * len(head), *rows]
-    return "# Accuracy by round\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def _row(fact: Fact, clients: Sequence[str]) -> list[str]:
-    accuracy, seconds = fact["accuracy"], fact["seconds"]
-    return [
-        *(str(fact[name]) for name in ("round", "clients", "examples")),
-        *(shown_metric("accuracy", accuracy["devices"].get(client)) for client in clients),
-        *(shown_metric("accuracy", accuracy[name]) for name in ("mean", "test")),
-        shown_metric("loss", fact["loss"]["test"]),
-        "" if seconds is None else f"{seconds:.1f}",
-    ]
-
-
-def _cell(text: str) -> str:
-    return text or "·"
-
-
-def _metrics(rounds: Sequence[Fact]) -> dict[str, float]:
-    last = rounds[-1]
-    found = {name: last[name]["test"] for name in ("accuracy", "loss")}
-    clients = {client for fact in rounds for client in fact["accuracy"]["devices"]}
-    return {
-        **{name: value for name, value in found.items() if value is not None},
-        "rounds": float(last["round"]),
-        "clients": float(len(clients)),
-        "clients_in_last_round": float(last["clients"]),
-    }
-
-
-def _in_order(client: str) -> tuple[str, int]:
-    """Return by what client-2 comes before client-10."""
-    name, _, number = client.rpartition("-")
-    return (name, int(number)) if number.isdecimal() else (client, 0)

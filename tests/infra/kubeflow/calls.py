@@ -7,13 +7,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
 from tests.infra.programs import CHECKOUT, environment
-from tests.system.federation import PATIENCE
 
+PATIENCE: Final = 240.0
+"""Seconds after which a task that should have ended long ago is taken for stuck; torch takes its time to start."""
 _TRAIN = """
 import sys
 from pathlib import Path
+from typing import Final
 from infra.kubeflow.steps.training import train
 from infra.kubeflow.steps.workspace import Workspace
 root, client_id, server, task = sys.argv[1:]

@@ -12,7 +12,7 @@ import pytest
 
 from client.task import BUILT_IN
 from fedtier.problems import StartupError
-from infra.kubeflow.steps.data import prepare
+from infra.kubeflow.steps.data import Shards, prepare
 from infra.kubeflow.steps.programs import ProgramFailed
 from infra.kubeflow.steps.workspace import Workspace
 from tests.fedtier_cli import runs
@@ -59,18 +59,24 @@ def test_tables_are_downloaded_labelled_merged_and_split_as_fedtier_splits_them(
     assert made == set(workspace.shards.glob("*.safetensors"))
 
 
-def test_without_addresses_tables_are_the_samples_and_a_second_try_changes_nothing(tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Shards]:
+    """A workspace with the samples, split between two clients."""
+    workspace = Workspace(tmp_path_factory.mktemp("samples"))
+    return workspace, prepare(workspace, task="tabular_cnn", clients=2, urls=[], seed=0)
 
-    first = prepare(workspace, task="tabular_cnn", clients=2, urls=[], seed=0)
+
+def test_a_second_try_changes_nothing(samples: tuple[Workspace, Shards]) -> None:
+    workspace, first = samples
     made = digests(workspace.shards)
+
     again = prepare(workspace, task="tabular_cnn", clients=2, urls=[], seed=0)
 
-    assert (again.clients, digests(workspace.shards)) == (first.clients, made)
+    assert (again, digests(workspace.shards)) == (first, made)
 
 
-def test_the_page_tells_how_many_examples_of_each_label_everybody_has(tmp_path: Path) -> None:
-    page = prepare(Workspace(tmp_path), task="tabular_cnn", clients=2, urls=[], seed=0).page
+def test_the_page_tells_how_many_examples_of_each_label_everybody_has(samples: tuple[Workspace, Shards]) -> None:
+    page = samples[1].page
 
     assert "tables among 2 clients" in page
     for name in ("client-0", "client-1", "test"):

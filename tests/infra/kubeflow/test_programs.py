@@ -13,8 +13,7 @@ import pytest
 
 from infra.kubeflow.steps.programs import ProgramFailed, run_fedtier
 from tests.fedtier_cli import runs
-from tests.infra.kubeflow.calls import running
-from tests.system.federation import PATIENCE
+from tests.infra.kubeflow.calls import PATIENCE, running
 
 _WAITING = """
 import os, sys

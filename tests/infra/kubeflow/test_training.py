@@ -20,10 +20,9 @@ from infra.kubeflow.steps.results import Place, Results, collect
 from infra.kubeflow.steps.training import ClientFailed, train
 from infra.kubeflow.steps.workspace import Workspace
 from tests.fedtier_cli import runs
-from tests.infra.kubeflow.calls import training
+from tests.infra.kubeflow.calls import PATIENCE, training
 from tests.infra.kubeflow.servers import serving
 from tests.s3_servers import S3Server
-from tests.system.federation import PATIENCE
 
 pytestmark = pytest.mark.system
 
