@@ -12,7 +12,9 @@ from tests.infra.containers import images, library
 _FOLDER = Path(__file__).parent
 # Where files are spread over two processes, the first is one's for most of the time, and the other goes through the
 # rest, longest first. The second makes the images that others use, too.
-_LONGEST = [_FOLDER / name for name in ("test_bare_metal.py", "test_kubernetes.py", "test_compose.py")]
+_LONGEST = [
+    _FOLDER / name for name in ("test_bare_metal.py", "test_kubeflow.py", "test_kubernetes.py", "test_compose.py")
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

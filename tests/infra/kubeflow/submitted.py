@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -108,8 +107,16 @@ class Submitted:
 
     def facts(self, event: str) -> list[dict[str, Any]]:
         """Return the facts of a kind that tasks printed so far."""
-        printed, decoder = self.printed(), json.JSONDecoder()
-        # Tasks that run side by side may print on one line, and the last may not be whole yet.
-        starts = [found.start() for found in re.finditer(re.escape(f'{{"event": "{event}"'), printed)]
-        whole = [start for start in starts if "\n" in printed[start:]]
-        return [decoder.raw_decode(printed, start)[0] for start in whole]
+        return [fact for line in self.printed().splitlines() for fact in _facts(line) if fact.get("event") == event]
+
+
+def _facts(line: str) -> Iterator[dict[str, Any]]:
+    """Yield the JSON objects of a line; tasks that run side by side may print on one, and the last may not be whole."""
+    rest = line.strip()
+    while rest.startswith("{"):
+        try:
+            found, end = json.JSONDecoder().raw_decode(rest)
+        except ValueError:
+            return
+        yield found
+        rest = rest[end:].lstrip()
