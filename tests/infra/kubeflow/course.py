@@ -6,6 +6,7 @@ Faults are declared here: which task is lost, and when. What must have come of t
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,8 @@ def delete_while_it_starts(site: Site, seen: Seen) -> None:
     kill_all_of(runner)
     site.cluster.wait_for("end of the tasks", lambda: seen.run.is_over)
     site.api.collect(WORKFLOW)
+    # The volume that tasks share is the Workflow's, too.
+    shutil.rmtree(seen.run.workspace)
     site.cluster.wait_for("end of all that was owned", lambda: not site.api.left())
 
 
