@@ -14,6 +14,7 @@ from typing import Any, Final
 import click
 import yaml
 
+from fedtier.certificates import read_certificate
 from fedtier.flags import FiniteRange, command, json_flag, require_address
 from fedtier_cli.interruption import Interrupted, signals_raised
 from fedtier_cli.screen import screen
@@ -77,6 +78,8 @@ def submit(**flags: Any) -> None:
     wrong flags, 130 by Ctrl-C.
     """
     require_address(flags["host"], "--host", plain_http=flags["plain_http"])
+    if flags["ca_certs"] is not None:
+        read_certificate(flags["ca_certs"], "--ca-certs")
     place = Place(
         host=flags["host"].rstrip("/"),
         namespace=flags["namespace"],
