@@ -25,7 +25,8 @@ TLS_PATH: Final = "/etc/fedtier/tls"
 TOKEN_PATH: Final = "/etc/fedtier/token"  # noqa: S105 -- a folder
 S3_PATH: Final = "/etc/fedtier/s3"
 NGINX_PATH: Final = "/etc/fedtier/nginx"
-TMP_PATH: Final = "/tmp"  # noqa: S108  # nosec B108 -- a volume of the container's own
+TMP_PATH: Final = "/tmp"  # nosec B108 # noqa: S108 -- a volume of the container's own
+_EVERY_ADDRESS: Final = "0.0.0.0"  # nosec B104 # noqa: S104 -- with TLS and tokens, for the other pods
 WORKER_DISK: Final = "6Gi"
 """For bodies that wait, of which `_SPOOL_MAX` says how many, and for batches and models."""
 
@@ -147,7 +148,7 @@ def _server(
 ) -> Object:
     """Return an aggregator, which listens with TLS and takes tokens."""
     listening = {
-        "FEDTIER_HOST": "0.0.0.0",  # noqa: S104  # nosec B104 -- with TLS and tokens, for the other pods
+        "FEDTIER_HOST": _EVERY_ADDRESS,
         "FEDTIER_PORT": PORTS[component],
         "FEDTIER_JSON": "1",
         "FEDTIER_GRACE": _GRACE,
