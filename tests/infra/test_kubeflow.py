@@ -17,6 +17,7 @@ from tests.infra.containers import images
 from tests.infra.containers.podman import Podman
 from tests.infra.kubeflow.course import (
     CLIENTS,
+    RETRIES,
     ROUNDS,
     delete_while_it_starts,
     lose_both_clients,
@@ -171,7 +172,8 @@ def test_aggregators_that_cannot_start_end_the_run_with_the_reason(imageless: Se
 
 def test_a_client_that_is_lost_for_good_fails_the_run_and_ends_no_round(bereft: Seen) -> None:
     assert bereft.status == 1
-    assert bereft.ends["train-client"].count("SUCCEEDED") == 1
+    assert bereft.ends["train-client"].count("FAILED") == 1 + RETRIES
+    assert [fact["client_id"] for fact in bereft.run.facts("finished") if fact["ok"]] == [CLIENTS[0]]
     assert bereft.ends["show-results"] == ["SUCCEEDED"], "what the other came to is shown"
     assert bereft.ends["tear-down"] == ["SUCCEEDED"]
     for manifest in bereft.published.values():

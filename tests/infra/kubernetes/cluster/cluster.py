@@ -142,6 +142,8 @@ class Cluster:
     def wait_for(self, what: str, look: Callable[[], _Found]) -> _Found:
         """Return what `look` does as soon as there is anything to see.
 
+        Nothing happens to the cluster while it looks, so that it must wait for nothing else.
+
         Raises
         ------
         AssertionError
