@@ -6,13 +6,12 @@ when it runs. The SDK reads annotations as they are, so they are not postponed.
 
 # ruff: noqa: PLC0415 -- a body is shipped alone, and imports for itself.
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from kfp import dsl
 from kfp.dsl import HTML, Markdown, Metrics, Model, Output
 
-IMAGE: Final = "fedtier-kubeflow:0.1.0"
-"""What tasks run in, unless the pipeline's parameter names another."""
+from infra.kubeflow.build import IMAGE
 
 _component = dsl.component(base_image=IMAGE, packages_to_install=[], install_kfp_package=False)
 

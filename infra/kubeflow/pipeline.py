@@ -19,46 +19,12 @@ from kfp.dsl.base_component import BaseComponent
 from kfp.dsl.pipeline_channel import PipelineChannel
 
 from infra.kubeflow import components
+from infra.kubeflow.build import Build, build_flags
 
 COMPILED: Final = Path(__file__).with_name("pipeline.yaml")
 """The pipeline as it is shipped."""
 _SERVER_IMAGE: Final = "fedtier-server:0.1.0"
 _NGINX_IMAGE: Final = "docker.io/library/nginx:1.28"
-_ACCESS_MODES: Final = ("ReadWriteMany", "ReadWriteOnce")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Build:
-    """What is fixed when the pipeline is compiled.
-
-    Parameters
-    ----------
-    image : str
-        What tasks run in where a run does not name another.
-    workspace_size : str
-        Quantity; of the volume that tasks share.
-    storage_class : str or None
-        Of that volume; None for the cluster's default.
-    access_mode : str
-        Of that volume. ``ReadWriteOnce`` keeps all tasks on one node.
-    run_as_user : int or None
-        User id of the tasks, where the image's must not or cannot write to the volume.
-    """
-
-    image: str = components.IMAGE
-    workspace_size: str = "5Gi"
-    storage_class: str | None = None
-    access_mode: str = "ReadWriteMany"
-    run_as_user: int | None = None
-
-    @property
-    def config(self) -> dsl.PipelineConfig:
-        """The volume, as the SDK takes it."""
-        patch: dict[str, Any] = {"accessModes": [self.access_mode]}
-        if self.storage_class is not None:
-            patch["storageClassName"] = self.storage_class
-        volume = dsl.WorkspaceConfig(self.workspace_size, dsl.KubernetesWorkspaceConfig(pvcSpecPatch=patch))
-        return dsl.PipelineConfig(workspace=volume)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +78,7 @@ def federation(build: Build) -> BaseComponent:
         name="federation",
         display_name="Federation",
         description="A whole federation: data, aggregators, clients, results.",
-        pipeline_config=build.config,
+        pipeline_config=_config(build),
     )
     def whole(
         NUM_OF_CLIENTS: int = 2,
@@ -202,6 +168,15 @@ def federation(build: Build) -> BaseComponent:
     return compiled
 
 
+def _config(build: Build) -> dsl.PipelineConfig:
+    """Return the volume that tasks share, as the SDK takes it."""
+    patch: dict[str, Any] = {"accessModes": [build.access_mode]}
+    if build.storage_class is not None:
+        patch["storageClassName"] = build.storage_class
+    volume = dsl.WorkspaceConfig(build.workspace_size, dsl.KubernetesWorkspaceConfig(pvcSpecPatch=patch))
+    return dsl.PipelineConfig(workspace=volume)
+
+
 def _training(user: int | None) -> Callable[..., PipelineTask]:
     """Return the part with the loop: in a pipeline of its own, since a loop does not see what other tasks returned."""
 
@@ -249,15 +224,12 @@ def write_pipeline(path: Path, build: Build) -> None:
 
 
 @click.command()
-@click.option("--image", default=components.IMAGE, show_default=True, help="What tasks run in.")
-@click.option("--workspace-size", default="5Gi", show_default=True, help="Of the volume that tasks share.")
-@click.option("--storage-class", help="Of that volume. [default: the cluster's]")
-@click.option("--access-mode", type=click.Choice(_ACCESS_MODES), default=_ACCESS_MODES[0], show_default=True)
-@click.option("--run-as-user", type=click.IntRange(min=0), help="User id of the tasks. [default: the image's]")
+@click.option("--image", help=f"What tasks run in. [default: {Build().image}]")
+@build_flags
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=COMPILED, help="Where it goes.")
 def main(out: Path, **flags: Any) -> None:
     """Write the compiled pipeline."""
-    write_pipeline(out, Build(**flags))
+    write_pipeline(out, Build.of(flags))
     click.echo(f"written to {out}")
 
 

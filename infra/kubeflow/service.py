@@ -20,6 +20,7 @@ from kfp_server_api.exceptions import ApiException
 
 from fedtier.plain_text import printable
 from fedtier.problems import StartupError
+from fedtier.tls_failures import tls_failure
 from fedtier.urls import innermost_cause
 from infra.kubeflow.progress import Node, Run
 
@@ -174,6 +175,8 @@ class Service:
                 raise Away(f"{host} does not answer: {_said(error)}") from None
             raise StartupError(_refusal(self._place, error)) from None
         except urllib3.exceptions.HTTPError as error:
+            if (distrust := tls_failure(error, host)) is not None:
+                raise StartupError(distrust) from None
             raise Away(f"{host} does not answer: {printable(innermost_cause(error))}") from None
 
 

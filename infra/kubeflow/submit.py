@@ -14,9 +14,11 @@ from typing import Any, Final
 import click
 import yaml
 
+from fedtier.certificates import read_certificate
 from fedtier.flags import FiniteRange, command, json_flag, require_address
 from fedtier_cli.interruption import Interrupted, signals_raised
 from fedtier_cli.screen import screen
+from infra.kubeflow.build import Build, build_flags
 from infra.kubeflow.parameters import arguments_of, parameter_flags, parameters_of
 from infra.kubeflow.progress import SUCCEEDED, Progress, Run, titles_of
 from infra.kubeflow.service import Away, Order, Place, Service
@@ -60,19 +62,7 @@ _PARAMETERS: Final = parameters_of(_COMPILED[0])
 @click.option("--run-name", help="[default: the task, and the time]")
 @click.option("--service-account", help="Of the run's pods. [default: Kubeflow's choice]")
 @parameter_flags(_PARAMETERS)
-@click.option(
-    "--workspace-size",
-    help="Of the volume that tasks share. With this flag, and those below, the pipeline is compiled anew.",
-)
-@click.option("--storage-class", help="Of that volume. [default: the cluster's]")
-@click.option(
-    "--access-mode",
-    type=click.Choice(["ReadWriteMany", "ReadWriteOnce"]),
-    help="Of that volume; ReadWriteOnce keeps all tasks on one node.",
-)
-@click.option(
-    "--run-as-user", type=click.IntRange(min=0), help="Number of the user that tasks run as. [default: the image's]"
-)
+@build_flags
 @click.option("--no-follow", is_flag=True, help="End when the run is submitted.")
 @click.option(
     "--every", type=FiniteRange(min=0.05, max=3600), default=5.0, metavar="S", help="Seconds from one look to the next."
@@ -88,6 +78,8 @@ def submit(**flags: Any) -> None:
     wrong flags, 130 by Ctrl-C.
     """
     require_address(flags["host"], "--host", plain_http=flags["plain_http"])
+    if flags["ca_certs"] is not None:
+        read_certificate(flags["ca_certs"], "--ca-certs")
     place = Place(
         host=flags["host"].rstrip("/"),
         namespace=flags["namespace"],
@@ -162,16 +154,15 @@ def _told_the_end(run: Run, progress: Progress, teller: Teller) -> bool:
 
 def _documents(flags: Mapping[str, Any]) -> Documents:
     """Return the pipeline as it lies here, or compiled anew with what is fixed when it is compiled."""
-    names = ("workspace_size", "storage_class", "access_mode", "run_as_user")
-    chosen = {name: flags[name] for name in names if flags[name] is not None}
-    if not chosen:
+    build = Build.of(flags)
+    if build == Build():
         return _COMPILED
     # The compiler takes a second, and most runs do without.
-    from infra.kubeflow.pipeline import Build, write_pipeline  # noqa: PLC0415
+    from infra.kubeflow.pipeline import write_pipeline  # noqa: PLC0415
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pipeline.yaml"
-        write_pipeline(path, Build(**chosen))
+        write_pipeline(path, build)
         return read_pipeline(path)
 
 

@@ -8,11 +8,13 @@ nor in which pod; and times that have not come yet are the beginning of 1970.
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qs, urlsplit
 
@@ -150,20 +152,24 @@ def run(state: str, *tasks: Document, **more: Any) -> Document:
 
 
 @contextmanager
-def serving(api: KfpApi) -> Iterator[str]:
-    """Serve an API while the block runs, and give its address."""
-    with listening(_handler(api)) as host:
+def serving(api: KfpApi, tls: tuple[Path, Path] | None = None) -> Iterator[str]:
+    """Serve an API while the block runs, and give its address; with files of a certificate and its key, by TLS."""
+    with listening(_handler(api), tls) as host:
         yield host
 
 
 @contextmanager
-def listening(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+def listening(handler: type[BaseHTTPRequestHandler], tls: tuple[Path, Path] | None = None) -> Iterator[str]:
     """Answer requests while the block runs, and give the address."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    if tls is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"{'http' if tls is None else 'https'}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()

@@ -155,6 +155,21 @@ def test_the_master_is_told_of_its_clients_and_ends_with_the_last_round() -> Non
     assert master.pod.spec["restartPolicy"] == "OnFailure"
 
 
+def test_a_volume_never_has_two_pods() -> None:
+    store, master = manifests().named("Deployment", f"{RUN}-s3"), manifests().named("Job", f"{RUN}-master-aggregator")
+    assert store is not None
+    assert master is not None
+    assert (store["spec"]["replicas"], store["spec"]["strategy"]) == (1, {"type": "Recreate"})
+    assert (master["spec"]["parallelism"], master["spec"]["podReplacementPolicy"]) == (1, "Failed")
+    with_claims = {pod.maker for pod in manifests().pods if "persistentVolumeClaim" in str(pod.spec["volumes"])}
+    assert with_claims == {f"Deployment/{RUN}-s3", f"Job/{RUN}-master-aggregator"}
+
+
+def test_workers_find_the_master_also_while_it_is_not_ready() -> None:
+    found = {one["metadata"]["name"] for one in services(settings()) if one["spec"].get("publishNotReadyAddresses")}
+    assert found == {f"{RUN}-master-aggregator"}
+
+
 def test_all_servers_of_a_run_take_tokens_of_this_run_alone() -> None:
     audiences = {program.environment.get("FEDTIER_AUDIENCE") for program in programs_of(manifests())}
     assert audiences == {RUN, None}  # S3 takes none

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from client.task import BUILT_IN
 from infra.kubeflow import components
-from infra.kubeflow.pipeline import COMPILED, Build, main, write_pipeline
+from infra.kubeflow.build import Build
+from infra.kubeflow.pipeline import COMPILED, main, write_pipeline
 
 TASKS = {"prepare-data", "start-aggregators", "train-client", "show-results", "tear-down"}
 DEFAULTS = {
@@ -172,6 +173,17 @@ def test_the_volume_is_what_the_pipeline_was_compiled_for(tmp_path: Path) -> Non
     assert volume(usual) == {"size": "5Gi", "kubernetes": {"pvcSpecPatch": {"accessModes": ["ReadWriteMany"]}}}
     patch = {"accessModes": ["ReadWriteOnce"], "storageClassName": "fast"}
     assert volume(other) == {"size": "20Gi", "kubernetes": {"pvcSpecPatch": patch}}
+
+
+@pytest.mark.parametrize("size", ["", "big", "5 Gi", "-1Gi", "0Gi"])
+def test_what_is_no_size_is_refused_before_anything_is_written(size: str, tmp_path: Path) -> None:
+    path = tmp_path / "pipeline.yaml"
+
+    result = CliRunner().invoke(main, ["--workspace-size", size, "--out", str(path)])
+
+    assert result.exit_code == 2
+    assert f"{size!r} is no size; wanted a number with a unit, such as 20Gi" in " ".join(result.output.split())
+    assert not path.exists()
 
 
 def test_every_task_is_the_user_and_the_image_that_the_pipeline_was_compiled_for(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import yaml
 from infra.kubeflow.parameters import arguments_of, parameters_of
 from infra.kubeflow.progress import titles_of
 from infra.kubeflow.submit import read_pipeline
+from tests.authorities import Authority
 from tests.infra.kubeflow.kfp_api import RUN, KfpApi, Written, listening, run, serving, task
 from tests.infra.programs import CHECKOUT
 
@@ -227,6 +228,21 @@ def test_a_token_is_shown_read_from_its_file_each_time_and_never_printed(tmp_pat
     assert refused.stderr == f"Error: {host} does not take the token in {file}: {said}\n"
     assert unusable.stderr == f"Error: --token-file {file} does not hold one token and nothing else\n"
     assert {one.returncode for one in (asked, refused, unusable)} == {1}
+
+
+def test_a_service_is_believed_by_the_authority_that_is_named_and_by_no_other(tmp_path: Path) -> None:
+    ours, others = Authority(tmp_path / "ours"), Authority(tmp_path / "others")
+    missing = tmp_path / "missing.pem"
+    with serving(KfpApi(Written([run("SUCCEEDED")])), ours.pair("127.0.0.1")) as host:
+        believed = _submit("--host", host, "--ca-certs", str(ours.certificate))
+        doubted = _submit("--host", host, "--ca-certs", str(others.certificate))
+        nobody = _submit("--host", host, "--ca-certs", str(missing))
+
+    assert believed.returncode == 0, believed.stderr
+    assert (doubted.returncode, nobody.returncode) == (1, 1)
+    assert doubted.stderr.count("\n") == nobody.stderr.count("\n") == 1
+    assert "--ca-certs" in doubted.stderr
+    assert nobody.stderr.startswith(f"Error: --ca-certs {missing} ")
 
 
 def test_a_page_that_asks_to_log_in_is_no_service() -> None:
