@@ -17,6 +17,7 @@ from tests.infra.containers import images
 from tests.infra.containers.podman import Podman
 from tests.infra.kubeflow.course import (
     CLIENTS,
+    RETRIES,
     ROUNDS,
     delete_while_it_starts,
     lose_both_clients,
@@ -27,7 +28,7 @@ from tests.infra.kubeflow.site import ROLE, WORKFLOW, Seen, Site, site
 from tests.infra.minikube.mirror import mnist_mirror
 
 _USUAL: Mapping[str, object] = {"clients": len(CLIENTS), "rounds": ROUNDS}
-_ALL = ("mnist", "tabular", "imageless", "bereft", "deleted")
+_ALL = ("mnist", "tabular", "imageless", "crashing", "bereft", "deleted")
 _TASKS = ["prepare-data", "start-aggregators", "train-client", "show-results", "tear-down"]
 Undisturbed = Mapping[str, Future[dict[int, str]]]
 
@@ -74,8 +75,14 @@ def tabular(place: Site) -> Seen:
 
 @pytest.fixture(scope="module")
 def imageless(place: Site) -> Seen:
-    """A run whose aggregators cannot start."""
+    """A run for whose servers there is no image."""
     return place.run({**_USUAL, "task": "tabular_cnn", "server-image": "fedtier-server:not-there"})
+
+
+@pytest.fixture(scope="module")
+def crashing(place: Site) -> Seen:
+    """A run with an image that is none of ours: its servers end as soon as they start."""
+    return place.run({**_USUAL, "task": "tabular_cnn", "server-image": "docker.io/library/nginx:1.28"})
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +166,7 @@ def test_results_are_artifacts(good_run: Seen) -> None:
     assert "<table>" in good_run.artifact("label_distribution").read_text()
 
 
-def test_aggregators_that_cannot_start_end_the_run_with_the_reason(imageless: Seen) -> None:
+def test_an_image_that_is_not_there_ends_the_run_with_the_reason(imageless: Seen) -> None:
     assert imageless.status == 1
     assert imageless.ends["start-aggregators"] == ["FAILED"]
     assert "train-client" not in imageless.ends
@@ -169,9 +176,17 @@ def test_aggregators_that_cannot_start_end_the_run_with_the_reason(imageless: Se
     assert '"task": "Start aggregators"' in imageless.told
 
 
+def test_servers_that_crash_end_the_run_with_the_end_of_their_log(crashing: Seen) -> None:
+    assert crashing.status == 1
+    assert crashing.ends["start-aggregators"] == ["FAILED"]
+    assert crashing.ends["tear-down"] == ["SUCCEEDED"]
+    assert "its log ends with" in crashing.printed
+
+
 def test_a_client_that_is_lost_for_good_fails_the_run_and_ends_no_round(bereft: Seen) -> None:
     assert bereft.status == 1
-    assert bereft.ends["train-client"].count("SUCCEEDED") == 1
+    assert bereft.ends["train-client"].count("FAILED") == 1 + RETRIES
+    assert [fact["client_id"] for fact in bereft.run.facts("finished") if fact["ok"]] == [CLIENTS[0]]
     assert bereft.ends["show-results"] == ["SUCCEEDED"], "what the other came to is shown"
     assert bereft.ends["tear-down"] == ["SUCCEEDED"]
     for manifest in bereft.published.values():

@@ -235,7 +235,7 @@ class Api:
         if not name:
             message = f"a container name must be specified for pod {state.pod.name}, choose one of: {containers}"
             raise Refused(HTTPStatus.BAD_REQUEST, "BadRequest", message)
-        if not state.runs[name] or name in state.waiting:
+        if not state.runs[name] or (name in state.waiting and name not in state.statuses):
             message = f'container "{name}" in pod "{state.pod.name}" is waiting to start: {state.waiting.get(name)}'
             raise Refused(HTTPStatus.BAD_REQUEST, "BadRequest", message)
         if request.query.get("previous") == "true" and state.runs[name] < 2:

@@ -17,6 +17,9 @@ from tests.infra.programs import CHECKOUT, FEDTIER, Facts
 
 CLIENTS = ("client-0", "client-1")
 ROUNDS = 2
+RETRIES = 3
+"""How often a client's task is tried again."""
+
 _COUNTED, _HELD = CLIENTS
 
 
@@ -63,7 +66,7 @@ def lose_for_good(site: Site, seen: Seen) -> None:
 
 def delete_while_it_starts(site: Site, seen: Seen) -> None:
     """Kill all tasks, so that none tears down, once there is a workload; then have what owns them be gone."""
-    site.wait_for(seen, "workload", lambda: any(name.startswith("Pod/") for name in site.api.left()))
+    site.wait_for(seen, "workload", site.cluster.all_pods)
     runner = runner_process(seen.run.description)
     assert runner is not None
     kill_all_of(runner)
@@ -71,7 +74,7 @@ def delete_while_it_starts(site: Site, seen: Seen) -> None:
     site.api.collect(WORKFLOW)
     # The volume that tasks share is the Workflow's, too.
     shutil.rmtree(seen.run.workspace)
-    site.cluster.wait_for("end of all that was owned", lambda: not site.api.left())
+    site.cluster.wait_for("end of all that was owned", lambda: not site.cluster.all_pods())
 
 
 def _kill(seen: Seen, process: int) -> None:

@@ -10,8 +10,6 @@ from tests.infra.kubernetes.cluster.pod_spec import Container
 from tests.infra.kubernetes.cluster.pod_state import PodState
 
 Document = dict[str, Any]
-_RESTARTS_TOO_OFTEN = 2
-"""From so many on it waits longer and longer, which is called so."""
 
 
 def pod_document(state: PodState, owner: Mapping[str, Any] | None) -> Document:
@@ -88,26 +86,26 @@ def _count(pods: Iterable[PodState]) -> int:
 
 def _container(state: PodState, container: Container) -> Document:
     name = container.name
-    is_ready = name in state.running and (container.readiness_probe is None or name in state.probed_ready)
+    has_started = state.has_started(container)
+    is_ready = has_started and (container.readiness_probe is None or name in state.probed_ready)
     document: Document = {
         "name": name,
         "image": container.image,
         "imageID": "",
         "ready": is_ready,
-        "started": state.has_started(container),
+        "started": has_started,
         "restartCount": max(state.runs[name] - 1, 0),
         "lastState": {},
         "state": {},
     }
     ended = _terminated(state.statuses[name]) if name in state.statuses else None
     if name in state.waiting:
-        message = f'Back-off pulling image "{container.image}"'
+        message = f'Back-off pulling image "{container.image}"' if ended is None else "back-off restarting"
         document["state"] = {"waiting": {"reason": state.waiting[name], "message": message}}
+        document["lastState"] = ended or {}
     elif name in state.running:
         document["state"] = {"running": {"startedAt": "2020-01-01T00:00:00Z"}}
         document["lastState"] = ended or {}
-        if state.statuses.get(name) and state.runs[name] > _RESTARTS_TOO_OFTEN and not is_ready:
-            document["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off restarting"}}
     elif ended is not None:
         document["state"] = ended
     else:

@@ -91,9 +91,9 @@ class Submitted:
         """Return how the run stands, as the API of Kubeflow Pipelines has it."""
         assert self._process is not None
         status = self._process.poll()
-        states = self.tasks().states()
         state = "RUNNING" if status is None else "SUCCEEDED" if status == 0 else "FAILED"
-        return run(state, *(task(name, one) for name, one in states.items()))
+        states = self.tasks().states()
+        return run(state, *(task(name, _standing(one, state)) for name, one in states.items()))
 
     def tasks(self) -> Tasks:
         """Return what became of its tasks so far."""
@@ -108,6 +108,13 @@ class Submitted:
     def facts(self, event: str) -> list[dict[str, Any]]:
         """Return the facts of a kind that tasks printed so far."""
         return [fact for line in self.printed().splitlines() for fact in _facts(line) if fact.get("event") == event]
+
+
+def _standing(task_state: str, run_state: str) -> str:
+    """Return how a task is shown: one that may be tried again has not failed, and the runner does not log all ends."""
+    if run_state == "RUNNING":
+        return "RUNNING" if task_state == "FAILED" else task_state
+    return run_state if run_state == "SUCCEEDED" else task_state
 
 
 def _facts(line: str) -> Iterator[dict[str, Any]]:

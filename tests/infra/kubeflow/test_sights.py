@@ -70,6 +70,8 @@ def test_a_container_that_ends_again_and_again_is_waited_for_longer() -> None:
     for _ in range(3):
         applied.control.ended(applied.name, "main", 2)
 
+    assert applied.container["state"]["waiting"]["reason"] == "CrashLoopBackOff"
+    assert applied.container["ready"] is False
     assert applied.container["restartCount"] == 3
     assert applied.container["lastState"]["terminated"]["exitCode"] == 2
 

@@ -142,6 +142,8 @@ class Cluster:
     def wait_for(self, what: str, look: Callable[[], _Found]) -> _Found:
         """Return what `look` does as soon as there is anything to see.
 
+        Nothing happens to the cluster while it looks, so that it must wait for nothing else.
+
         Raises
         ------
         AssertionError
@@ -212,6 +214,8 @@ class Cluster:
         with self._changed:
             state, objects = self._control.pods.get(pod.name), self._control.objects
             is_wanted = state is not None and not state.is_ending
+        if is_wanted:
+            self._happened(lambda: self._control.starts(pod.name, container.name))
         # What a pod refers to may be removed as soon as it is ending.
         status = self._kubelet.run(pod, container, objects) if is_wanted else _NEVER_RUN
         self._happened(lambda: self._control.ended(pod.name, container.name, status))

@@ -89,6 +89,12 @@ class Control:
             return self._again(state, container)
         return [] if state.running else self._over(state, state.outcome)
 
+    def starts(self, name: str, container: str) -> list[Action]:
+        """Go on when a container that ran before is started again."""
+        if name in self.pods:
+            self.pods[name].waiting.pop(container, None)
+        return []
+
     def not_pulled(self, name: str, container: str) -> list[Action]:
         """Go on after it was found that there is no image for a container: its pod waits for it."""
         state = self.pods[name]
@@ -174,6 +180,7 @@ class Control:
         return [RunContainer(state.pod, one, again) for one in chosen]
 
     def _again(self, state: PodState, container: str) -> list[Action]:
+        state.waiting[container] = "CrashLoopBackOff"
         return self._run(state, [state.pod.container(container)], again=True)
 
     def _over(self, state: PodState, phase: Phase, conditions: frozenset[str] = frozenset()) -> list[Action]:

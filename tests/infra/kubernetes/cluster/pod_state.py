@@ -37,7 +37,8 @@ class PodState:
 
     def has_started(self, container: Container) -> bool:
         """Return whether a container runs, and its startup probe has succeeded, if it has one."""
-        return container.name in self.running and (container.startup_probe is None or container.name in self.started)
+        runs = container.name in self.running and container.name not in self.waiting
+        return runs and (container.startup_probe is None or container.name in self.started)
 
     @property
     def outcome(self) -> Phase:

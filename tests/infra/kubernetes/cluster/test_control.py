@@ -71,10 +71,13 @@ def test_a_container_that_ends_runs_again_and_is_not_ready_meanwhile() -> None:
     before = control.endpoints()["web"]
 
     again = control.ended(name, "main", 137)
+    waits = dict(control.pods[name].waiting)
+    control.starts(name, "main")
     control.probed((name, "main", 1, "readiness"), succeeds=True)  # what was found of the run that ended
 
     assert [pod.name for pod in before] == [name]
     assert _run(again) == [("main", True)]
+    assert waits == {"main": "CrashLoopBackOff"}
     assert control.endpoints()["web"] == []
     control.probed((name, "main", 2, "readiness"), succeeds=True)
     assert [pod.name for pod in control.endpoints()["web"]] == [name]
