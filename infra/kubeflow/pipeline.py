@@ -202,7 +202,7 @@ def _training(user: int | None) -> Callable[..., PipelineTask]:
         # came to.
         with dsl.ExitHandler(shown, name="All clients"), dsl.ParallelFor(clients, name="Each client") as client_id:
             trained = components.train_client(
-                workspace=workspace, client_id=client_id, server=server, task=task, seed=seed
+                workspace=workspace, client_id=client_id, server=server, s3=s3, task=task, seed=seed
             )
             setting.applied(trained, "Train a client", user)
             trained.set_retry(3, backoff_duration="2s", backoff_factor=2, backoff_max_duration="60s")
