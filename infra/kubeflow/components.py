@@ -80,14 +80,17 @@ def start_aggregators(
 
 
 @_component
-def train_client(workspace: str, client_id: str, server: str, task: str, seed: int) -> int:
-    """Train as one client until the federation is finished, and return in how many rounds it was counted."""
+def train_client(workspace: str, client_id: str, server: str, s3: str, task: str, seed: int) -> int:
+    """Train as one client until the federation is finished, and return in how many rounds this try was counted."""
     from pathlib import Path
 
+    from infra.kubeflow.steps.objects import BUCKET, bucket_key
+    from infra.kubeflow.steps.results import Place
     from infra.kubeflow.steps.training import train
     from infra.kubeflow.steps.workspace import Workspace
 
-    return train(Workspace(Path(workspace)), client_id=client_id, server=server, task=task, seed=seed)
+    place = Place(s3, BUCKET, bucket_key(task))
+    return train(Workspace(Path(workspace)), client_id=client_id, server=server, place=place, task=task, seed=seed)
 
 
 @_component

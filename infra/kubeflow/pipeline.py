@@ -25,6 +25,9 @@ COMPILED: Final = Path(__file__).with_name("pipeline.yaml")
 """The pipeline as it is shipped."""
 _SERVER_IMAGE: Final = "fedtier-server:0.1.0"
 _NGINX_IMAGE: Final = "docker.io/library/nginx:1.28"
+_TRIES_LAST: Final = "30d"
+"""From the start of a task's first try. No try begins after that, and one that runs then is stopped: it is no limit of
+the pauses, and has to be longer than any run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,7 @@ def federation(build: Build) -> BaseComponent:
         workspace, run_id = dsl.WORKSPACE_PATH_PLACEHOLDER, dsl.PIPELINE_JOB_ID_PLACEHOLDER
         setting = Setting(IMAGE, CPU_REQUEST, CPU_LIMIT, MEMORY_REQUEST, MEMORY_LIMIT)
         removed = setting.applied(components.tear_down(run_id=run_id, workspace=workspace), "Tear down", user)
-        removed.set_retry(3, backoff_duration="10s", backoff_factor=2, backoff_max_duration="120s")
+        _tried_again(removed, times=3, first_pause="10s")
         with dsl.ExitHandler(removed, name="Run"):
             prepared = components.prepare_data(
                 workspace=workspace, task=TASK, clients=NUM_OF_CLIENTS, urls=DATA_URLS, seed=SEED
@@ -197,18 +200,23 @@ def _training(user: int | None) -> Callable[..., PipelineTask]:
         setting = Setting(image, cpu_request, cpu_limit, memory_request, memory_limit)
         shown = components.show_results(workspace=workspace, s3=s3, task=task)
         setting.applied(shown, "Show results", user)
-        shown.set_retry(2, backoff_duration="5s", backoff_factor=2, backoff_max_duration="60s")
+        _tried_again(shown, times=2, first_pause="5s")
         # A task after the loop would not run once one client is lost for good, and nobody would see what the others
         # came to.
         with dsl.ExitHandler(shown, name="All clients"), dsl.ParallelFor(clients, name="Each client") as client_id:
             trained = components.train_client(
-                workspace=workspace, client_id=client_id, server=server, task=task, seed=seed
+                workspace=workspace, client_id=client_id, server=server, s3=s3, task=task, seed=seed
             )
             setting.applied(trained, "Train a client", user)
-            trained.set_retry(3, backoff_duration="2s", backoff_factor=2, backoff_max_duration="60s")
+            _tried_again(trained, times=3, first_pause="2s")
 
     made: Callable[..., PipelineTask] = training
     return made
+
+
+def _tried_again(task: PipelineTask, *, times: int, first_pause: str) -> None:
+    """Have a task that failed be tried again, after pauses of which each is twice the one before."""
+    task.set_retry(times, backoff_duration=first_pause, backoff_factor=2, backoff_max_duration=_TRIES_LAST)
 
 
 def write_pipeline(path: Path, build: Build) -> None:

@@ -101,7 +101,7 @@ def start(settings: RunSettings, workspace: Workspace) -> Addresses:
 def tear_down(run_id: str, workspace: Workspace) -> list[str]:
     """Remove all that a run has in the cluster, and what is secret in the workspace; return what was removed.
 
-    Done again, it finds nothing and is content.
+    A half that cannot be removed keeps the other half nowhere. Done again, it finds nothing and is content.
 
     Parameters
     ----------
@@ -113,6 +113,8 @@ def tear_down(run_id: str, workspace: Workspace) -> list[str]:
     ------
     fedtier.problems.StartupError
         Something is still there after minutes, or the cluster does not let it be removed.
+    OSError
+        The workspace does not let it be removed.
     """
     return _remove(connect(), run_name(run_id), workspace)
 
@@ -125,12 +127,15 @@ def nginx_conf() -> str:
 
 def _remove(namespace: Namespace, run: str, workspace: Workspace) -> list[str]:
     removed: list[str] = []
-    if workspace.access.exists():
-        shutil.rmtree(workspace.access)
-        removed.append("tokens and credentials in the workspace")
-    removed += remove(namespace, run)
-    for what in removed:
-        print(f"removed {what}", flush=True)
+    try:
+        if workspace.access.exists():
+            shutil.rmtree(workspace.access)
+            removed.append("tokens and credentials in the workspace")
+    finally:
+        # A volume that is in trouble keeps nothing in the cluster.
+        removed += remove(namespace, run)
+        for what in removed:
+            print(f"removed {what}", flush=True)
     return removed
 
 

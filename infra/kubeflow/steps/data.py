@@ -55,17 +55,20 @@ def prepare(workspace: Workspace, *, task: str, clients: int, urls: Sequence[str
     Raises
     ------
     StartupError
-        There is no such task, or its data cannot be fetched.
+        There is no such task, its data cannot be fetched, or an address is empty.
     ProgramFailed
         They cannot be split; tells why.
     """
     dataset = _dataset_of(task)
+    urls = [url.strip() for url in urls]
+    if "" in urls:
+        raise StartupError(f"DATA_URLS has an empty address at place {urls.index('') + 1}; leave it out")
     variables = {HOME: str(workspace.root)}
     rows: list[str] = []
     if dataset == "tabular":
         rows = [part for url in urls for part in ("--rows", url)]
     elif urls:
-        variables[MIRRORS_VARIABLE] = ",".join(urls)
+        variables[MIRRORS_VARIABLE] = mirrors(urls)
     facts = run_fedtier(
         *("split", "--dataset", dataset, "--clients", str(clients), "--partition", "iid", "--seed", str(seed)),
         *("--saved-dir", str(workspace.shards), "--init-model", task, *rows),
@@ -76,6 +79,17 @@ def prepare(workspace: Workspace, *, task: str, clients: int, urls: Sequence[str
     drawn = next((Path(fact["path"]) for fact in facts if fact["event"] == "picture"), None)
     title = f"{dataset_named(dataset).title} among {clients} client{'s' * (clients != 1)}"
     return Shards(tuple(fact["client"] for fact in shards), _page(title, [*shards, {**test, "client": "test"}], drawn))
+
+
+def mirrors(urls: Sequence[str]) -> str:
+    """Return addresses of mirrors as one value of `MIRRORS_VARIABLE`, in which a comma is between two of them.
+
+    Parameters
+    ----------
+    urls : sequence of str
+        A comma within one may be in its password, of which no half is to be taken for a mirror, and named.
+    """
+    return ",".join(url.replace(",", "%2C") for url in urls)
 
 
 def _dataset_of(task: str) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fedtier.store import RoundStore
 from infra.kubeflow.steps.accuracies import accuracy_table, last_accuracies, last_metrics
@@ -32,6 +33,11 @@ class Place:
     endpoint: str
     bucket: str
     key: str
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The flags by which a command finds the bucket and the key."""
+        return ("--bucket-name", self.bucket, "--bucket-key", self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +88,18 @@ def collect(workspace: Workspace, place: Place, *, task: str, model: Path) -> Re
     ProgramFailed
         Nothing is published, or a model cannot be tested; tells why.
     """
-    where = ("--bucket-name", place.bucket, "--bucket-key", place.key)
     variables = s3_variables(workspace, place.endpoint)
     with tempfile.TemporaryDirectory() as folder:
         table, plot = Path(folder) / "evaluation.csv", Path(folder) / "accuracy.png"
         run_fedtier(
-            *("evaluate", *where, "--task", task, "--data", str(workspace.test_shard)),
+            *("evaluate", *place.flags, "--task", task, "--data", str(workspace.test_shard)),
             *("--csv", str(table), "--no-confusion"),
             variables={**variables, "OMP_NUM_THREADS": "1"},
         )
-        facts = run_fedtier("graph", *where, "--out", str(plot), variables=variables, show_facts=False)
+        facts = run_fedtier("graph", *place.flags, "--out", str(plot), variables=variables, show_facts=False)
         rounds = [fact for fact in facts if fact["event"] == "round"]
         drawn = picture(plot, "Lines: loss and accuracy of every client and of the global model, by round")
-    [newest] = run_fedtier("show", "last", *where, variables=variables, show_facts=False)
+    newest = newest_round(workspace, place)
     last, sha256 = newest["round"], newest["manifest"]["model"]["sha256"]
     with _in_environment(variables):
         RoundStore(place.bucket, place.key).download_model(last, sha256, model)
@@ -106,6 +111,27 @@ def collect(workspace: Workspace, place: Place, *, task: str, model: Path) -> Re
         sha256=sha256,
         round=last,
     )
+
+
+def newest_round(workspace: Workspace, place: Place) -> Mapping[str, Any]:
+    """Return what is published of the last round: its ``round``, and its ``manifest``.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        With the credentials of S3 and the authority's certificate.
+    place : Place
+
+    Raises
+    ------
+    StartupError
+        There are no credentials.
+    ProgramFailed
+        S3 cannot be used, or nothing is published.
+    """
+    variables = s3_variables(workspace, place.endpoint)
+    [newest] = run_fedtier("show", "last", *place.flags, variables=variables, show_facts=False)
+    return newest
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Final
 
 from fedtier.token_sources import TOKEN_FILE
 from infra.kubeflow.steps.programs import ProgramFailed, run_fedtier
+from infra.kubeflow.steps.results import Place, newest_round
 from infra.kubeflow.steps.workspace import Workspace
 
 _WAIT: Final = 600
@@ -21,11 +22,12 @@ class ClientFailed(Exception):
     """A client did not reach the end of the federation; the sentence says why."""
 
 
-def train(workspace: Workspace, *, client_id: str, server: str, task: str, seed: int) -> int:
-    """Take part in every round, and return how many this client was counted in.
+def train(workspace: Workspace, *, client_id: str, server: str, place: Place, task: str, seed: int) -> int:
+    """Take part in every round, and return how many this try was counted in.
 
     What it trained last lies in the workspace until its round is settled. A second try sends that, and does not train
-    for the round again.
+    for the round again. A try that comes when the federation is over, and its master with it, is good if the client is
+    in the last round.
 
     Parameters
     ----------
@@ -34,6 +36,8 @@ def train(workspace: Workspace, *, client_id: str, server: str, task: str, seed:
     client_id : str
     server : str
         Address of the worker aggregators.
+    place : Place
+        Where the rounds are published.
     task : str
     seed : int
         Of the training.
@@ -41,10 +45,14 @@ def train(workspace: Workspace, *, client_id: str, server: str, task: str, seed:
     Raises
     ------
     ClientFailed
-        It was told to stop, or cannot go on.
+        It was told to stop, cannot go on, or comes too late.
+    ProgramFailed
+        It comes late, and S3 cannot be asked whether it was counted.
     ValueError
         It is no client's id.
     """
+    if workspace.finished.exists():
+        return _late(workspace, client_id, place)
     try:
         facts = run_fedtier(
             *("client", "--server", server, "--client-id", client_id, "--task", task, "--seed", str(seed)),
@@ -58,7 +66,20 @@ def train(workspace: Workspace, *, client_id: str, server: str, task: str, seed:
         )
     except ProgramFailed as failed:
         raise ClientFailed(_reason(client_id, failed)) from failed
+    workspace.finished.touch()
     return len({fact["round"] for fact in facts if fact.get("event") == "counted"})
+
+
+def _late(workspace: Workspace, client_id: str, place: Place) -> int:
+    """Return that nothing is left to be counted, unless the last round lacks this client."""
+    newest = newest_round(workspace, place)
+    if client_id not in {one["client_id"] for one in newest["manifest"]["contributors"]}:
+        raise ClientFailed(
+            f"{client_id} comes too late: the federation is finished, and round {newest['round']}, its last, has no "
+            "update of this client"
+        )
+    print(f"the federation is finished, and {client_id} is in round {newest['round']}, its last", flush=True)
+    return 0
 
 
 def _reason(client_id: str, failed: ProgramFailed) -> str:

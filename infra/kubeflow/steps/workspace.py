@@ -56,6 +56,11 @@ class Workspace:
         return self.access / "ca.pem"
 
     @property
+    def finished(self) -> Path:
+        """There once a client has seen the federation's end; it goes when the aggregators go."""
+        return self.access / "finished"
+
+    @property
     def operator_token(self) -> Path:
         """The token of who may look at, pause and close rounds."""
         return self.access / "operator.token"

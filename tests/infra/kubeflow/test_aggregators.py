@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -167,3 +168,13 @@ def test_tearing_down_leaves_nothing_in_the_cluster_and_no_secret_in_the_workspa
         assert task.workspace.shards.exists()
         assert {"tokens and credentials in the workspace", f"Deployment {RUN}-s3", f"Pod {RUN}-s3-0"} <= set(removed)
         assert task.tear_down() == []
+
+
+def test_a_workspace_that_is_in_trouble_keeps_nothing_in_the_cluster(script: Script, tmp_path: Path) -> None:
+    with tasks(script, tmp_path) as task:
+        task.start()
+        shutil.rmtree(task.workspace.access)
+        task.workspace.access.write_text("a folder no more")
+        with pytest.raises(AssertionError, match="NotADirectoryError"):
+            task.tear_down()
+    assert script.left == ["pods/task"]

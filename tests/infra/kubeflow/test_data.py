@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from client.datasets.mnist import MIRRORS_VARIABLE, public_sources
+from client.datasets.sources import Mirror
 from client.task import BUILT_IN
 from fedtier.problems import StartupError
-from infra.kubeflow.steps.data import Shards, prepare
+from infra.kubeflow.steps.data import Shards, mirrors, prepare
 from infra.kubeflow.steps.programs import ProgramFailed
 from infra.kubeflow.steps.workspace import Workspace
 from tests.fedtier_cli import runs
@@ -99,3 +101,24 @@ def test_an_address_with_nothing_behind_it_is_named(tmp_path: Path) -> None:
 
         with pytest.raises(ProgramFailed, match=rf"(?s)fedtier split ended with status 1.*{address}/class-0.csv"):
             prepare(Workspace(tmp_path), task="tabular_cnn", clients=2, urls=urls, seed=0)
+
+
+def test_what_is_secret_in_an_address_is_not_told_even_with_a_space_before_it(tmp_path: Path) -> None:
+    urls = [" http://somebody:pass,word@127.0.0.1:9/0.csv?key=signed ", "http://127.0.0.1:9/1.csv"]
+
+    with pytest.raises(ProgramFailed, match=r"http://127.0.0.1:9/0.csv cannot be fetched") as failed:
+        prepare(Workspace(tmp_path), task="tabular_cnn", clients=2, urls=urls, seed=0)
+    assert not [secret for secret in ("somebody", "pass", "word", "signed") if secret in str(failed.value)]
+
+
+@pytest.mark.parametrize("task", ["tabular_cnn", "mnist_cnn"])
+def test_an_empty_address_is_refused(task: str, tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="DATA_URLS has an empty address at place 2"):
+        prepare(Workspace(tmp_path), task=task, clients=2, urls=["http://127.0.0.1:9/0.csv", " "], seed=0)
+
+
+def test_a_mirror_with_a_comma_in_its_address_is_one_mirror() -> None:
+    sources = public_sources({MIRRORS_VARIABLE: mirrors(["https://a:b,c@one.example/mnist", "https://two.example"])})
+
+    found = [source.url for source in sources if isinstance(source, Mirror)]
+    assert found == ["https://a:b%2Cc@one.example/mnist", "https://two.example"]

@@ -162,6 +162,13 @@ def test_clients_and_whoever_tears_down_are_tried_again(pipeline: Document) -> N
     assert tries == {"train-client": 3, "show-results": 2, "tear-down": 3}
 
 
+def test_a_task_is_tried_again_however_long_it_ran_before(pipeline: Document) -> None:
+    # Argo counts from the start of the first try, and stops a later one that is still running then.
+    limits = {task["retryPolicy"]["backoffMaxDuration"] for task in tasks(pipeline).values() if "retryPolicy" in task}
+
+    assert limits == {f"{30 * 24 * 3600}s"}
+
+
 def test_the_volume_is_what_the_pipeline_was_compiled_for(tmp_path: Path) -> None:
     _, usual = documents(COMPILED.read_text())
     _, other = compiled(tmp_path, workspace_size="20Gi", storage_class="fast", access_mode="ReadWriteOnce")

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.system
 TASK = "tabular_cnn"
 CLIENTS = ("client-0", "client-1")
 ROUNDS = 2
+NOWHERE = "https://127.0.0.1:9"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Course:
     """What came of the federation."""
 
     workspace: Workspace
+    place: Place
     shards: Shards
     manifests: list[RoundManifest]
     tries: dict[str, list[list[dict[str, Any]]]]
@@ -66,7 +68,7 @@ def course(tmp_path_factory: pytest.TempPathFactory, s3_server: S3Server) -> Cou
         results = collect(workspace, place, task=TASK, model=model)
     events = {name: events_of(log) for name, log in logs.items()}
     tries = {"client-0": [events["client-0"]], "client-1": [events["client-1"], events["client-1 again"]]}
-    return Course(workspace, shards, manifests, tries, results, model)
+    return Course(workspace, place, shards, manifests, tries, results, model)
 
 
 def prepared(folder: Path) -> Workspace:
@@ -181,7 +183,21 @@ def test_a_client_that_cannot_go_on_says_why(tmp_path: Path) -> None:
     with pytest.raises(
         ClientFailed, match=r"(?s)client-3 cannot go on: fedtier client ended with status 1.*ca.pem cannot be read"
     ):
-        train(workspace, client_id="client-3", server="https://127.0.0.1:9", task=TASK, seed=0)
+        train(workspace, client_id="client-3", server=NOWHERE, place=Place(NOWHERE, "", ""), task=TASK, seed=0)
+
+
+def test_a_try_that_begins_after_the_end_is_good_for_a_client_that_counts(
+    course: Course, capfd: pytest.CaptureFixture[str]
+) -> None:
+    done = train(course.workspace, client_id="client-1", server=NOWHERE, place=course.place, task=TASK, seed=0)
+
+    assert done == 0
+    assert capfd.readouterr().out == f"the federation is finished, and client-1 is in round {ROUNDS}, its last\n"
+
+
+def test_a_client_that_comes_after_the_end_and_does_not_count_says_so_at_once(course: Course) -> None:
+    with pytest.raises(ClientFailed, match=f"client-2 comes too late: .* round {ROUNDS}, its last, has no update of"):
+        train(course.workspace, client_id="client-2", server=NOWHERE, place=course.place, task=TASK, seed=0)
 
 
 def test_results_of_a_run_without_a_single_round_say_that_there_are_none(

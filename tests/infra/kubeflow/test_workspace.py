@@ -29,6 +29,7 @@ def test_whatever_is_secret_is_below_the_folder_that_is_removed() -> None:
     ]
 
     assert all(path.is_relative_to(WORKSPACE.access) for path in secret)
+    assert WORKSPACE.finished.is_relative_to(WORKSPACE.access), "another try of the aggregators is not at its end"
     assert not any(path.is_relative_to(WORKSPACE.access) for path in (WORKSPACE.shards, WORKSPACE.state("client-0")))
 
 
