@@ -56,7 +56,6 @@ def hand_out(made: Path, workspace: Workspace, client_ids: Sequence[str]) -> Non
     wanted: Mapping[Path, Path] = {
         workspace.authority: made / "authority" / "ca.pem",
         workspace.s3_credentials: made / "s3.json",
-        workspace.operator_token: made / "tokens" / "operator.token",
         **{path: made / "tokens" / name for path, name in tokens.items()},
     }
     for folder in dict.fromkeys(path.parent for path in wanted):

@@ -61,11 +61,6 @@ class Workspace:
         return self.access / "finished"
 
     @property
-    def operator_token(self) -> Path:
-        """The token of who may look at, pause and close rounds."""
-        return self.access / "operator.token"
-
-    @property
     def s3_credentials(self) -> Path:
         """The identity file of the run's S3."""
         return self.access / "s3.json"

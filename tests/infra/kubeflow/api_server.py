@@ -62,6 +62,7 @@ class Api:
         self._rights = rights
         self._namespace = namespace
         self._lock = threading.RLock()
+        self._looking = threading.Lock()
         self._numbers = itertools.count(1)
         self._held: dict[tuple[str, str], Document] = {}
         self._leaving: set[tuple[str, str]] = set()
@@ -71,6 +72,9 @@ class Api:
 
         self.before_removal: Callable[[str], None] = lambda instance: None
         """Called with a run's name before the first of its workloads is removed."""
+
+        self.failed_looks: list[Exception] = []
+        """What came of those calls that failed."""
 
         self.made: list[Document] = []
         """All that was ever made."""
@@ -195,9 +199,10 @@ class Api:
             del self._held[key]
 
     def _forget_what_is_gone(self) -> None:
-        pods = self._cluster.all_pods()
+        pods, claims = self._cluster.all_pods(), self._cluster.claims()
         for kind, name in list(self._leaving):
-            if not any(_has(one, kind, name) for one in pods):
+            is_held = kind == "PersistentVolumeClaim" and name in claims
+            if not is_held and not any(_has(one, kind, name) for one in pods):
                 self._leaving.discard((kind, name))
                 del self._held[kind, name]
 
@@ -246,7 +251,15 @@ class Api:
         return "".join(lines[len(lines) - min(count, len(lines)) :])
 
     def _let_look(self, request: Request) -> None:
-        """Have somebody look at runs of which the first workload is about to go."""
+        """Have somebody look at runs of which the first workload is about to go; who asks again meanwhile waits."""
+        with self._looking:
+            for instance in self._first_to_go(request):
+                try:
+                    self.before_removal(instance)
+                except Exception as error:
+                    self.failed_looks.append(error)
+
+    def _first_to_go(self, request: Request) -> list[str]:
         with self._lock:
             chosen = [
                 held["metadata"].get("labels", {}).get(INSTANCE, "")
@@ -258,8 +271,7 @@ class Api:
             ]
             new = [name for name in dict.fromkeys(chosen) if name not in self._looked]
             self._looked |= set(new)
-        for instance in new:
-            self.before_removal(instance)
+        return new
 
 
 def _has(state: PodState, kind: str, name: str) -> bool:

@@ -5,9 +5,7 @@ Faults are declared here: which task is lost, and when. What must have come of t
 
 from __future__ import annotations
 
-import functools
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,23 +30,20 @@ def train_here(task: str, folder: Path) -> dict[int, str]:
 
 
 def lose_both_clients(site: Site, seen: Seen) -> None:
-    """Kill the tasks of both clients in mid-round: of the one that is counted, and of the one that it waits for."""
-    workspace = seen.run.workspace
-    for client in CLIENTS:
-        site.wait_for(seen, client, functools.partial(client_process, workspace, client))
-    with site.status_of_round(seen) as status:
-        status.wait_for(lambda fact: (fact.get("newest") or {}).get("round", 0) >= 1)
-        held = client_process(workspace, _HELD)
-        assert held is not None
-        # It stands still, so that the round stays open while the other's task is lost and comes back.
-        hold(held)
-        status.wait_for(_is_held)
-        lost = client_process(workspace, _COUNTED)
-        assert lost is not None
-        _kill(seen, lost)
-        # Its update is sent anew, into the round that has it already.
-        site.wait_for(seen, "second answer", lambda: len(_counted(seen, _COUNTED)) == ROUNDS + 1)
-        _kill(seen, held)
+    """Kill the tasks of both clients in the last round: of the one that is counted, and of the one it waits for."""
+    # By what the clients themselves tell: the master knows some of it sooner, and some of it later.
+    site.wait_for(seen, "training of who is held", lambda: _told(seen, "training", _HELD))
+    held = client_process(seen.run.workspace, _HELD)
+    assert held is not None
+    # It stands still, so that the round stays open while the other's task is lost and comes back.
+    hold(held)
+    site.wait_for(seen, "count of the other", lambda: _told(seen, "counted", _COUNTED))
+    lost = client_process(seen.run.workspace, _COUNTED)
+    assert lost is not None
+    _kill(seen, lost)
+    # Its update is sent anew, into the round that has it already.
+    site.wait_for(seen, "second answer", lambda: len(_told(seen, "counted", _COUNTED)) == 2)
+    _kill(seen, held)
 
 
 def lose_for_good(site: Site, seen: Seen) -> None:
@@ -66,15 +61,17 @@ def lose_for_good(site: Site, seen: Seen) -> None:
 
 def delete_while_it_starts(site: Site, seen: Seen) -> None:
     """Kill all tasks, so that none tears down, once there is a workload; then have what owns them be gone."""
-    site.wait_for(seen, "workload", site.cluster.all_pods)
+    site.wait_for(seen, "workload", lambda: [one for one in site.cluster.all_pods() if one.is_made])
     runner = runner_process(seen.run.description)
     assert runner is not None
     kill_all_of(runner)
     site.cluster.wait_for("end of the tasks", lambda: seen.run.is_over)
-    site.api.collect(WORKFLOW)
     # The volume that tasks share is the Workflow's, too.
     shutil.rmtree(seen.run.workspace)
-    site.cluster.wait_for("end of all that was owned", lambda: not site.cluster.all_pods())
+    # More than once: what was asked for when the tasks were killed may be made only now.
+    while site.api.left():
+        site.api.collect(WORKFLOW)
+        site.cluster.wait_for("end of all that was owned", lambda: not site.cluster.all_pods())
 
 
 def _kill(seen: Seen, process: int) -> None:
@@ -83,9 +80,6 @@ def _kill(seen: Seen, process: int) -> None:
     kill_task_of(process, runner)
 
 
-def _counted(seen: Seen, client: str) -> list[dict[str, Any]]:
-    return [fact for fact in seen.run.facts("counted") if fact["client_id"] == client]
-
-
-def _is_held(fact: Mapping[str, Any]) -> bool:
-    return (fact.get("counted"), fact.get("state")) == (len(CLIENTS) - 1, "collecting")
+def _told(seen: Seen, event: str, client: str) -> list[dict[str, Any]]:
+    """Return what a client told of the last round."""
+    return [fact for fact in seen.run.facts(event) if (fact["client_id"], fact["round"]) == (client, ROUNDS)]

@@ -61,7 +61,6 @@ def _give_access(workspace: Workspace, guard: Guard, s3: S3Server, clients: list
     files: Mapping[Path, str] = {
         workspace.authority: authority.read_text(),
         workspace.s3_credentials: json.dumps(keys),
-        workspace.operator_token: guard.token("operator", OPERATOR),
         **{workspace.client_token(name): guard.token("client", name) for name in clients},
     }
     for path, text in files.items():

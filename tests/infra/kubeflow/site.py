@@ -16,7 +16,6 @@ from typing import Any
 from fedtier_cli.credentials import read_s3_credentials
 from fedtier_cli.seaweed import REGION
 from infra.kubeflow.steps.objects import BUCKET, bucket_key
-from infra.kubeflow.steps.workspace import Workspace
 from tests.infra.containers.podman import Podman
 from tests.infra.kubeflow.api_server import INSTANCE, Api
 from tests.infra.kubeflow.kfp_api import KfpApi, serving
@@ -24,7 +23,7 @@ from tests.infra.kubeflow.rights import Rights
 from tests.infra.kubeflow.serving import served
 from tests.infra.kubeflow.submitted import Submitted
 from tests.infra.kubernetes.cluster import Cluster
-from tests.infra.programs import CHECKOUT, FEDTIER, Facts, environment
+from tests.infra.programs import CHECKOUT, FEDTIER, environment
 
 NAMESPACE = "kubeflow"
 TASK_POD = "federation-task"
@@ -133,6 +132,8 @@ class Site:
                 self.cluster.wait_for("run", lambda: run.workspace.exists() or submitting.poll() is not None)
                 harm(seen)
                 seen.status = submitting.wait()
+            if self.api.failed_looks:
+                raise self.api.failed_looks[0]
             seen.seconds = round(time.monotonic() - started, 1)
             seen.told = (folder / "submit.log").read_text()
             seen.printed = run.printed()
@@ -140,18 +141,6 @@ class Site:
             seen.made = self.api.made[before:]
             seen.left = [*self.api.left(), *self._remains(), *map(str, folder.glob("workspace/**"))]
         return seen
-
-    def status_of_round(self, seen: Seen) -> Facts:
-        """Watch a run's open round from the node."""
-        # What enters the namespaces is the parent of what it runs there, and is what is ended.
-        command = ["setpriv", "--pdeathsig", "TERM", FEDTIER, "status", "--watch", "--every", "0.2", "--json"]
-        workspace = Workspace(seen.run.workspace)
-        where = ["--server", self._address("master-aggregator"), "--ca-certs", str(workspace.authority)]
-        return Facts(
-            self.podman.inside(*command, *where),
-            seen.run.description.with_name("status.log"),
-            {"FEDTIER_TOKEN_FILE": str(workspace.operator_token)},
-        )
 
     def wait_for(self, seen: Seen, what: str, look: Callable[[], Any]) -> Any:
         """Return what `look` does as soon as there is anything to see; that the run is over before is a failure."""
@@ -207,8 +196,8 @@ class Site:
         """Yield what podman still has, and folders of claims."""
         for container in self.podman.containers():
             yield f"container {container['Names'][0]}"
-        for claim in (self.podman.folder / "cluster" / "claims").glob("*"):
-            yield f"claim {claim.name}"
+        for claim in self.cluster.claims():
+            yield f"claim {claim}"
 
 
 @contextlib.contextmanager

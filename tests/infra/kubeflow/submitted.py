@@ -15,6 +15,7 @@ import yaml
 from tests.infra.containers.podman import Podman
 from tests.infra.kubeflow.kfp_api import run, task
 from tests.infra.kubeflow.local_run import LocalRun
+from tests.infra.kubeflow.task_processes import kill_all_of
 from tests.infra.kubeflow.tasks import Tasks
 from tests.infra.programs import CHECKOUT, environment
 
@@ -56,7 +57,8 @@ class Submitted:
         if error is not None and self.log.exists():
             error.add_note(self.log.read_text(errors="replace")[-_TAIL:])
         if self._process is not None:
-            self._process.terminate()
+            if self._process.poll() is None:
+                kill_all_of(self._process.pid)
             self._process.wait()
 
     @property

@@ -31,20 +31,23 @@ def kill_task_of(pid: int, runner: int) -> None:
     ----------
     pid : int
     runner : int
-        The process below which tasks are run.
+        The process below which tasks are run. A process that is not, or no longer, below it is left alone.
     """
     first = pid
-    while (parent := _parent(first)) not in {None, runner}:
-        assert parent is not None
+    while (parent := _parent(first)) != runner:
+        if parent is None:
+            return
         first = parent
     kill_all_of(first)
 
 
 def kill_all_of(pid: int) -> None:
     """Kill a process and all that it started, and they started."""
-    for one in [pid, *_below(pid)]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(one, signal.SIGKILL)
+    with contextlib.suppress(OSError):
+        hold(pid)  # or it could start another while these are killed
+        for child in children(pid):
+            kill_all_of(child)
+        os.kill(pid, signal.SIGKILL)
 
 
 def runner_process(description: Path) -> int | None:
@@ -68,11 +71,3 @@ def _parent(pid: int) -> int | None:
     except OSError:
         return None
     return int(fields[1]) or None
-
-
-def _below(pid: int) -> list[int]:
-    try:
-        own = children(pid)
-    except OSError:
-        return []
-    return [one for child in own for one in (child, *_below(child))]

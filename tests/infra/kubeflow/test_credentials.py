@@ -45,7 +45,6 @@ def test_every_client_gets_its_token_and_all_get_the_authority(workspace: Worksp
         [
             workspace.authority,
             workspace.s3_credentials,
-            workspace.operator_token,
             workspace.client_token("client-0"),
             workspace.client_token("client-1"),
         ]

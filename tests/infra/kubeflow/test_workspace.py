@@ -23,7 +23,6 @@ def test_every_client_has_data_a_token_and_a_state_of_its_own() -> None:
 def test_whatever_is_secret_is_below_the_folder_that_is_removed() -> None:
     secret = [
         WORKSPACE.authority,
-        WORKSPACE.operator_token,
         WORKSPACE.s3_credentials,
         WORKSPACE.client_token("client-0"),
     ]

@@ -113,6 +113,10 @@ class Cluster:
         with self._changed:
             return list(self._control.pods.values())
 
+    def claims(self) -> list[str]:
+        """Return the claims that hold something."""
+        return self._kubelet.claims()
+
     def ready(self, owner: str) -> list[PodState]:
         """Return the pods of a workload, if there are any and all of them are ready."""
         pods = self.pods(owner)

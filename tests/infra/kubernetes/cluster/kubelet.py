@@ -86,6 +86,10 @@ class Kubelet:
         """Return whether a container's image is there; none is pulled."""
         return self._podman.run("image", "exists", container.image, check=False).returncode == 0
 
+    def claims(self) -> list[str]:
+        """Return the claims that hold something."""
+        return [path.name for path in (self._folder / "claims").glob("*")]
+
     def remove_claim(self, name: str) -> None:
         """Remove what a claim holds."""
         shutil.rmtree(self._folder / "claims" / name, ignore_errors=True)
