@@ -210,7 +210,27 @@ def test_a_refusal_ends_the_following_with_a_sentence() -> None:
     )
 
 
-def test_a_token_is_shown_read_from_its_file_each_time_and_never_printed(tmp_path: Path) -> None:
+def test_a_token_that_is_replaced_while_a_run_lasts_is_read_anew(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("the-first")
+
+    class Replaced(Written):
+        """The service takes another token from the first look on, and the file has it by then."""
+
+        def look(self) -> dict[str, Any]:
+            file.write_text("the-second")
+            api.token = "the-second"
+            return super().look()
+
+    api = KfpApi(Replaced([run("RUNNING"), run("SUCCEEDED")]), token="the-first")
+    with serving(api) as host:
+        done = _submit("--host", host, "--token-file", str(file), "--every=0.05")
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "the run succeeded"
+
+
+def test_a_token_is_shown_and_never_printed(tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("secret-of-ours\n")
     api = KfpApi(Written([run("SUCCEEDED")]), token="secret-of-ours")
@@ -228,6 +248,7 @@ def test_a_token_is_shown_read_from_its_file_each_time_and_never_printed(tmp_pat
     assert refused.stderr == f"Error: {host} does not take the token in {file}: {said}\n"
     assert unusable.stderr == f"Error: --token-file {file} does not hold one token and nothing else\n"
     assert {one.returncode for one in (asked, refused, unusable)} == {1}
+    assert not [one for one in (taken, refused) if "secret-of" in one.stdout + one.stderr]
 
 
 def test_a_service_is_believed_by_the_authority_that_is_named_and_by_no_other(tmp_path: Path) -> None:
@@ -264,11 +285,20 @@ def test_nobody_at_the_address_is_said_in_a_sentence() -> None:
     assert done.stderr.endswith("Connection refused; start it, or name another by --host\n")
 
 
-@pytest.mark.parametrize("host", ["http://kubeflow.example.com", "kubeflow.example.com", "https://me:pass@kubeflow"])
-def test_no_token_leaves_in_plain_and_an_address_is_a_whole_one(host: str) -> None:
+@pytest.mark.parametrize(
+    ("host", "complaint"),
+    [
+        ("http://kubeflow.example.com", "--host http://kubeflow.example.com is plain HTTP to another machine"),
+        ("kubeflow.example.com", "--host 'kubeflow.example.com' is no address"),
+        ("https://me:pass@kubeflow", "--host names a user before 'kubeflow'"),
+    ],
+)
+def test_no_token_leaves_in_plain_and_an_address_is_a_whole_one(host: str, complaint: str) -> None:
     done = _submit("--host", host)
 
     assert (done.returncode, done.stdout) == (1, "")
+    # Before anybody is asked: where there is no such host, it would fail all the same.
+    assert done.stderr.startswith(f"Error: {complaint}")
     assert "pass@" not in done.stderr
 
 
