@@ -36,7 +36,7 @@ def test_the_page_tells_of_every_parameter_and_of_no_other() -> None:
 
 
 def test_every_flag_on_the_page_is_one() -> None:
-    others = {"--target", "--tag", "--constraint", "--exit-when-finished", "--help"}  # of docker, pip, the master
+    others = {"--target", "--tag", "--exit-when-finished", "--help"}  # of docker, pip, the master
 
     known = {flag for command in (submit, compiler) for flag in _flags(command)} | others
 
