@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import click
 
+from infra.kubeflow.build import Build
 from infra.kubeflow.parameters import parameters_of
 from infra.kubeflow.pipeline import main as compiler
 from infra.kubeflow.progress import titles_of
 from infra.kubeflow.steps.objects import INSTANCE, run_name
+from infra.kubeflow.steps.pod_states import Patience
+from infra.kubeflow.steps.readiness import Readiness
+from infra.kubeflow.steps.removal import remove
 from infra.kubeflow.steps.server_secrets import secret_names
 from infra.kubeflow.submit import read_pipeline, submit
 from tests.infra.kubeflow.kfp_api import RUN
@@ -31,7 +36,7 @@ def test_the_page_tells_of_every_parameter_and_of_no_other() -> None:
 
 
 def test_every_flag_on_the_page_is_one() -> None:
-    others = {"--target", "--tag", "--constraint", "--exit-when-finished", "--help"}  # of docker, pip, the master
+    others = {"--target", "--tag", "--exit-when-finished", "--help"}  # of docker, pip, the master
 
     known = {flag for command in (submit, compiler) for flag in _flags(command)} | others
 
@@ -67,6 +72,29 @@ def test_the_defaults_on_the_page_are_those_of_the_pipeline() -> None:
     told = re.findall(r"`(CPU_REQUEST|MEMORY_REQUEST)` (\w+)", _PAGE)
 
     assert dict(told) == {name: usual[name] for name in ("CPU_REQUEST", "MEMORY_REQUEST")}
+
+
+def test_the_times_on_the_page_are_those_of_the_tasks() -> None:
+    table = _PAGE.partition("## When something dies")[2].partition("\n## ")[0]
+    patience = Patience()
+
+    assert f"cannot be pulled for {patience.pulling:g} s," in table
+    assert f"by a quota or a policy for {patience.making:g} s," in table
+    assert f"no node takes for {patience.placing / 60:g} minutes," in table
+    assert f"all else after {_default(Readiness, 'limit') / 60:g} minutes" in table
+    assert f"waits {_default(remove, 'limit') / 60:g} minutes at most" in table
+
+
+def test_the_size_of_the_shared_volume_on_the_page_is_what_is_compiled() -> None:
+    [size] = re.findall(r"\*\*Size\.\*\* (\d+) GiB by default", _PAGE)
+
+    assert f"{size}Gi" == Build().workspace_size
+
+
+def _default(function: Callable[..., object], parameter: str) -> float:
+    value = inspect.signature(function).parameters[parameter].default
+    assert isinstance(value, float)
+    return value
 
 
 def _flags(command: click.Command) -> Iterator[str]:

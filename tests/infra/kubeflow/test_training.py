@@ -24,7 +24,10 @@ from tests.infra.kubeflow.calls import PATIENCE, training
 from tests.infra.kubeflow.servers import serving
 from tests.s3_servers import S3Server
 
-pytestmark = pytest.mark.system
+pytestmark = [
+    pytest.mark.system,
+    pytest.mark.timeout(1500),  # torch is started nine times, beside whatever else the machine has to do
+]
 
 TASK = "tabular_cnn"
 CLIENTS = ("client-0", "client-1")
