@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 
@@ -17,13 +18,17 @@ def control_groups_of(folder: Path) -> list[Path]:
 
 
 def children(pid: int) -> list[int]:
-    """Return the processes that a process started, in any of its threads."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
+    """Return the processes that a process started, in any of its threads; none of one that is gone."""
+    tasks = Path(f"/proc/{pid}/task")
+    try:
+        threads = os.listdir(tasks)
+    except OSError:
+        return []
+    return [int(child) for thread in threads for child in _read(tasks / thread / "children").split()]
 
 
 def _read(path: Path) -> str:
     try:
         return path.read_text()
-    except OSError:  # the process is gone
+    except OSError:  # the process or thread is gone
         return ""

@@ -43,7 +43,7 @@ def kill_task_of(pid: int, runner: int) -> None:
 
 def kill_all_of(pid: int) -> None:
     """Kill a process and all that it started, and they started."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(ProcessLookupError):
         hold(pid)  # or it could start another while these are killed
         for child in children(pid):
             kill_all_of(child)
