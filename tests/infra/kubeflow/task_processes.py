@@ -44,10 +44,12 @@ def kill_task_of(pid: int, runner: int) -> None:
 def kill_all_of(pid: int) -> None:
     """Kill a process and all that it started, and they started."""
     with contextlib.suppress(ProcessLookupError):
-        hold(pid)  # or it could start another while these are killed
-        for child in children(pid):
-            kill_all_of(child)
+        started = children(pid)
+        # It first, or it could start others. It is not held for that: what enters namespaces for it would stand still
+        # with it, and for ever.
         os.kill(pid, signal.SIGKILL)
+        for child in started:
+            kill_all_of(child)
 
 
 def runner_process(description: Path) -> int | None:
