@@ -43,6 +43,6 @@ if __name__ == "__main__":
     _end_with(int(started_by))
     if path != _FEDTIER:
         # The path was given by our own code; no shell is wanted.
-        os.execvp(path, [path, *arguments])  # nosec B606 # noqa: S606
+        os.execvp(path, [path, *arguments])  # nosec B606 # noqa: S606 -- no shell: this process becomes the program
     sys.argv[:] = [_FEDTIER, *arguments]
     runpy.run_module("fedtier_cli.main", run_name="__main__")

@@ -22,6 +22,7 @@ DISTURBED, UPGRADED = 3, 6
 """Last rounds of the training that is disturbed, and of the one during which all hosts are upgraded."""
 
 _WORKER_PORT = 8443
+"""As `worker_port` of the playbooks is by default."""
 
 # Real MNIST; a part of it, since what is shown does not depend on how much there is.
 _TRAINING = ("--epoch", "1", "--seed", "7", "--partition", "uniform", "--n-data", "300", "--json")
