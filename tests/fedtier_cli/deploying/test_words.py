@@ -79,8 +79,8 @@ def test_events_that_say_nothing_are_none() -> None:
 
 
 def test_a_roles_task_bears_the_roles_name() -> None:
-    data = {"play": "P", "task": "Install", "role": "common"}
-    assert play_event({"event": "playbook_on_task_start", "event_data": data}) == TaskStarted("P", "common : Install")
+    data = {"play": "P", "task": "Install", "role": "client"}
+    assert play_event({"event": "playbook_on_task_start", "event_data": data}) == TaskStarted("P", "client : Install")
 
 
 def test_a_board_says_of_each_task_how_it_went_where() -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.infra.ansible.plays import ANSIBLE, ansible
 
 _TEMPLATES: Final = {
-    "fedtier-.service.d/hardening.conf": ("common", "hardening.conf.j2"),
+    "fedtier-.service.d/hardening.conf": ("installation", "hardening.conf.j2"),
     "fedtier-master.service": ("master_aggregator", "fedtier-master.service.j2"),
     "fedtier-worker.service": ("worker_aggregator", "fedtier-worker.service.j2"),
     "fedtier-worker-tls.service": ("front", "front.service.j2"),
@@ -61,8 +61,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     given = {
         "ansible_python_interpreter": sys.executable,
-        "common_release_dir": "/opt/release",
-        "common_packages_dir": "/opt/packages",
+        "installation_release_dir": "/opt/release",
+        "installation_packages_dir": "/opt/packages",
         "front_name": "worker-tls",
         "front_description": "TLS",
     }

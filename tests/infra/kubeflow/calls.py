@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from tests.infra.programs import CHECKOUT, environment
+from tests.masters import wait_until
 
 PATIENCE: Final = 240.0
 """Seconds after which a task that should have ended long ago is taken for stuck; torch takes its time to start."""
@@ -32,6 +33,14 @@ def training(root: Path, client_id: str, server: str, task: str, log: Path) -> I
     """Train as a client while the block lasts; what it prints is appended to its log."""
     with running(_TRAIN, str(root), client_id, server, task, log=log) as process:
         yield process
+
+
+def await_in(log: Path, condition: Callable[[], object]) -> None:
+    """Ask until the answer is true; where it never is, the log tells why."""
+    try:
+        wait_until(condition, patience=PATIENCE)
+    except AssertionError:
+        raise AssertionError(log.read_text()) from None
 
 
 @contextmanager

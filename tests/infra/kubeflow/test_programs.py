@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from infra.kubeflow.steps.programs import ProgramFailed, run_fedtier
 from tests.fedtier_cli import runs
-from tests.infra.kubeflow.calls import PATIENCE, running
+from tests.infra.kubeflow.calls import PATIENCE, await_in, running
 
 _WAITING = """
 import os, sys
@@ -34,11 +33,8 @@ def waiting(folder: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a client that waits for its server."""
     data = runs.write_points(folder / "data", clients=1) / "client-0.csv"
     with running(_WAITING, str(data), runs.TASK, str(folder / "state"), log=log) as process:
-        deadline = time.monotonic() + PATIENCE
-        while "trying again" not in log.read_text():
-            assert time.monotonic() < deadline, log.read_text()
-            assert process.poll() is None, log.read_text()
-            time.sleep(0.02)
+        await_in(log, lambda: process.poll() is not None or "trying again" in log.read_text())
+        assert process.poll() is None, log.read_text()
         yield process
 
 

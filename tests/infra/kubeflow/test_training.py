@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from infra.kubeflow.steps.results import Place, Results, collect
 from infra.kubeflow.steps.training import ClientFailed, train
 from infra.kubeflow.steps.workspace import Workspace
 from tests.fedtier_cli import runs
-from tests.infra.kubeflow.calls import PATIENCE, training
+from tests.infra.kubeflow.calls import PATIENCE, await_in, training
 from tests.infra.kubeflow.servers import serving
 from tests.s3_servers import S3Server
 
@@ -87,10 +86,7 @@ def events_of(log: Path) -> list[dict[str, Any]]:
 
 
 def await_event(log: Path, event: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not any(fact["event"] == event for fact in events_of(log)):
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.02)
+    await_in(log, lambda: any(fact["event"] == event for fact in events_of(log)))
 
 
 def child_of(process: subprocess.Popen[bytes]) -> int:
