@@ -11,9 +11,13 @@ from typing import Final, Self
 
 import pytest
 
+from tests.masters import wait_until
+
 PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 """What a file of such a disk takes at least, and in multiples of which it grows."""
 _FILLER: Final = "somebody-elses"
+_BLOCK: Final = 512
+"""Bytes of the blocks in which a file's status is given, see stat(2)."""
 
 
 class SmallDisk:
@@ -51,13 +55,27 @@ class SmallDisk:
         return disk.f_bavail * disk.f_frsize
 
     def fill(self, *, leaving: int = 0) -> None:
-        """Take all space but so many bytes, by a file that belongs to none of the programs."""
+        """Take all space but so many bytes, by a file that belongs to none of the programs.
+
+        What a program has deleted takes its room until the last reader has closed it. That is waited for, as it would
+        give back some of the space that was just taken.
+        """
+        wait_until(self._holds_only_its_files)
         filler = self.path / _FILLER
         with filler.open("ab") as file:
             taking = self.free_bytes - leaving // PAGE * PAGE
             assert taking >= 0, f"only {self.free_bytes} bytes are free"
             file.write(bytes(taking))
         assert self.free_bytes == leaving // PAGE * PAGE
+
+    def _holds_only_its_files(self) -> bool:
+        taken: dict[int, int] = {}
+        for path in self.path.rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+                status = path.lstat()
+                taken[status.st_ino] = status.st_blocks * _BLOCK
+        disk = os.statvfs(self.path)
+        return sum(taken.values()) == (disk.f_blocks - disk.f_bfree) * disk.f_frsize
 
     def use_up_inodes(self, *, leaving: int = 0) -> None:
         """Take all files and folders that the disk can still hold but so many."""
