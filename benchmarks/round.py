@@ -1,236 +1,198 @@
-"""One round through real tiers, without training: how long it takes, and how much memory each tier needs.
+"""Rounds through real tiers, without training: how long they take, and what each tier needs for them.
 
-``python -m benchmarks.round [--clients 10] [--megabytes 1.7] [--concurrent 10] [--workers 2] [--rounds 5] [--json]``
+``python -m benchmarks.round [--clients 8] [--megabytes 64] [--workers 1] [--rounds 3] [--repeats 1] [--json]``
 
-S3, master and workers run as processes, as ``./train.sh`` starts them. Clients are threads that
-send updates made before. The last update is sent alone, after all others were counted, so that
-"commit" is the time from its first byte until S3's head names the round. Memory is the largest
-proportional set size (PSS) that was seen of each server's process; it counts mapped files.
+S3, master, workers and clients are processes of ``fedtier`` over loopback, as users start them. Before each round all
+clients wait with their updates ready; seconds count from the moment at which they are let go:
+
+- "commit": until S3's head names the round;
+- "held": until every client holds the round's model, its digest verified, and enters its next training.
+
+The first round warms up and is not counted. Every round's SHA-256 is checked against `benchmarks.reference_sum`; a
+difference ends this with status 1. Memory is seen from outside: see `benchmarks.processes`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import re
-import statistics
+import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
-import numpy as np
+from benchmarks.federation import SEED, HeadWatch, Plan, Played, played, upload_dtype_is_known
+from benchmarks.machine import this_machine
+from benchmarks.measured import AGGREGATORS, SERVERS, Measured, Round, Run, summary
+from benchmarks.processes import Watched, cpu_seconds, high_water_bytes
+from benchmarks.reference_sum import UPLOAD_DTYPES, published_sha256
+from benchmarks.updates import LONGEST_RUN, Outline
+from fedtier.rounds import RoundManifest
+from fedtier_cli.rundir import RunDirectory
 
-from fedtier.problems import Problem
-from fedtier.rounds import RoundStatus
-from fedtier.tensors import write_arrays
-from fedtier.tokens import Bearer
-from fedtier.upstream import Unreachable, Upstream, file_sha256
-from fedtier_cli.local_keys import LocalKeys, local_keys
-from fedtier_cli.processes import Child, Children
-from fedtier_cli.rundir import Federation, RunDirectory
-from fedtier_cli.tiers import (
-    EmbeddedStore,
-    TierSettings,
-    await_addresses,
-    embedded_store,
-    shared_port,
-    start_master,
-    start_workers,
-)
-
-_PSS = re.compile(r"^Pss:\s+(\d+) kB$", re.MULTILINE)
-_WATCH_SECONDS = 0.02
+_MEMORY_FOLDER: Final = Path("/dev/shm")
+_LEAST_PATIENCE, _SECONDS_PER_GIGABYTE = 180.0, 60.0
+_LOOKS: Final = 0.005, 0.02
+"""Seconds between two looks at S3's head: for models below and from 10 MB."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What was measured; seconds are medians over the rounds, memory the peak of all."""
-
-    clients: int
-    megabytes: float
-    workers: int
-    rounds: int
-    round_seconds: float
-    commit_seconds: float
-    commit_seconds_slowest: float
-    peak_pss_megabytes: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class Entrance:
-    """Where clients reach the workers, and the keys that sign their tokens."""
-
-    url: str
-    keys: LocalKeys
-
-    def open(self, client: int) -> Upstream:
-        """Return a client's connection."""
-        token = self.keys.token(Bearer("client", f"client-{client}"))
-        return Upstream(self.url, token=lambda: token)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print; return the exit status."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    options.concurrent = min(options.concurrent or options.clients, options.clients)
+    if min(options.clients, options.concurrent, options.workers, options.rounds, options.repeats) < 1:
+        parser.error("one client, worker, round and repeat at least")
+    if options.rounds >= LONGEST_RUN or options.megabytes <= 0:
+        parser.error(f"rounds are below {LONGEST_RUN}, and megabytes are more than 0")
+    if options.upload_dtype != "float32" and not upload_dtype_is_known():
+        parser.error("this fedtier client has no --upload-dtype")
+    measured = measure(options)
+    text = json.dumps(asdict(measured), indent=1)
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text + "\n")
+    print(text if options.json else summary(measured))
+    if measured.exact:
+        return 0
+    print("a round's model is not the one that the definition gives", file=sys.stderr)
+    return 1
 
 
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description="Seconds and memory of a round through real tiers.")
-    parser.add_argument("--clients", type=int, default=10, help="updates per round, at least 2 (default 10)")
-    parser.add_argument("--megabytes", type=float, default=1.7, help="float32 in an update (default 1.7, mnist_cnn)")
-    parser.add_argument("--concurrent", type=int, default=10, help="updates sent at once (default 10)")
-    parser.add_argument("--workers", type=int, default=2, help="worker aggregators on one port (default 2)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds (default 5)")
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Seconds, CPU and memory of rounds through real tiers.")
+    parser.add_argument("--clients", type=int, default=8, help="updates per round (default 8)")
+    parser.add_argument("--megabytes", type=float, default=64, help="float32 in a model, in 10**6 bytes (default 64)")
+    parser.add_argument("--concurrent", type=int, help="client processes; fewer than clients: they take turns")
+    parser.add_argument("--workers", type=int, default=1, help="worker aggregators on one port (default 1)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count, after one that warms up (default 3)")
+    parser.add_argument("--repeats", type=int, default=1, help="federations, one after the other (default 1)")
+    parser.add_argument("--upload-dtype", choices=UPLOAD_DTYPES, default="float32", help="what clients send")
+    parser.add_argument(
+        "--fsync",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="whether state lies on a disk; else all of it lies in memory (/dev/shm), where fsync does nothing",
+    )
+    parser.add_argument("--folder", type=Path, help="where state lies meanwhile (default: the system's, see --fsync)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    options = parser.parse_args()
-    if min(options.clients - 1, options.concurrent, options.workers, options.rounds) < 1 or options.megabytes <= 0:
-        parser.error("two clients at least, and one of everything else")
-    with tempfile.TemporaryDirectory(prefix="fedtier-benchmark-") as folder:
-        measured = measure(options, RunDirectory(Path(folder)))
-    if options.json:
-        print(json.dumps(asdict(measured), indent=2))
-        return
-    print(
-        f"{measured.clients} clients of {measured.megabytes} MB, {measured.workers} workers, {measured.rounds} rounds"
-    )
-    print(f"round   {measured.round_seconds:8.3f} s   first byte of the first update to the round in S3, median")
-    print(f"commit  {measured.commit_seconds:8.3f} s   first byte of the last update to the round in S3, median")
-    print(f"        {measured.commit_seconds_slowest:8.3f} s   the same, slowest")
-    for name, megabytes in measured.peak_pss_megabytes.items():
-        print(f"{name:9s} {megabytes:6d} MB  peak PSS")
+    parser.add_argument("--out", type=Path, help="write that JSON to a file, too")
+    return parser
 
 
-def measure(options: argparse.Namespace, run: RunDirectory) -> Measured:
-    """Run the rounds in a folder that is thrown away."""
-    updates = make_updates(run.path, options.clients, options.megabytes)
-    settings = TierSettings(
-        task="benchmark", workers=options.workers, threshold=options.clients, last_round=options.rounds
+def measure(options: argparse.Namespace) -> Measured:
+    """Play all repeats, each in a folder that is thrown away."""
+    outline = Outline.of_megabytes(options.megabytes)
+    plan = Plan(options.clients, options.concurrent, outline, options.workers, options.upload_dtype)
+    folder = options.folder or Path(tempfile.gettempdir() if options.fsync else _MEMORY_FOLDER)
+    machine = this_machine(folder)
+    expected = tuple(
+        published_sha256(outline, SEED, options.clients, options.rounds + 1, upload_dtype=options.upload_dtype)
     )
-    peaks: dict[str, int] = {}
-    rounds, commits = [], []
-    with running(run, settings, updates[0]) as (store, entrance, servers), watched(servers, peaks):
-        for number in range(1, options.rounds + 1):
-            await_round(entrance, number)
-            seconds = one_round(store, entrance, number, updates, options.concurrent)
-            rounds.append(seconds[0])
-            commits.append(seconds[1])
+    runs = []
+    for _ in range(options.repeats):
+        with tempfile.TemporaryDirectory(prefix="fedtier-benchmark-", dir=folder) as place:
+            runs.append(play(plan, RunDirectory(Path(place)), expected))
     return Measured(
         clients=options.clients,
+        concurrent=options.concurrent,
         megabytes=options.megabytes,
+        update_bytes=outline.nbytes,
         workers=options.workers,
-        rounds=options.rounds,
-        round_seconds=round(statistics.median(rounds), 4),
-        commit_seconds=round(statistics.median(commits), 4),
-        commit_seconds_slowest=round(max(commits), 4),
-        peak_pss_megabytes=dict(sorted(peaks.items())),
+        upload_dtype=options.upload_dtype,
+        fsync=options.fsync,
+        machine=machine,
+        runs=tuple(runs),
     )
 
 
-def one_round(
-    store: EmbeddedStore, entrance: Entrance, number: int, updates: list[Path], concurrent: int
-) -> tuple[float, float]:
-    """Send every update, the first client's last; return the seconds until S3 has the round, since first and last."""
-    started = time.perf_counter()
-    with ThreadPoolExecutor(concurrent) as pool:
-        for sent in [
-            pool.submit(upload, entrance, number, client, updates[client]) for client in range(1, len(updates))
-        ]:
-            sent.result()
-    last = time.perf_counter()
-    with ThreadPoolExecutor(1) as pool:
-        sent = pool.submit(upload, entrance, number, 0, updates[0])
-        while store.newest_round() != number:
-            if sent.done():
-                sent.result()
-        ended = time.perf_counter()
-    return ended - started, ended - last
+def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
+    """Play as many rounds as there are digests that are expected of them; the first is not counted."""
+    patience = _LEAST_PATIENCE + _SECONDS_PER_GIGABYTE * plan.clients * plan.outline.nbytes / 1e9
+    look = _LOOKS[plan.outline.nbytes >= 1e7]
+    with played(plan, directory) as federation:
+        head = HeadWatch(federation.store)
+        federation.await_arrivals(patience)
+        _one_round(federation, head, 1, patience, look)
+        before = _cpu(federation)
+        with Watched(federation.tiers) as watched:
+            timed = [_one_round(federation, head, number, patience, look) for number in range(2, len(expected) + 1)]
+        after = _cpu(federation)
+        high_water = {tier: high_water_bytes(pids) for tier, pids in federation.tiers.items()}
+        manifests = {one.round: one.manifest for one in federation.store.rounds.history()}
+    in_turns = plan.processes < plan.clients
+    spent = {tier: round(after[tier] - before[tier], 2) for tier in after}
+    sent = len(timed) * plan.clients * plan.outline.nbytes / 1e9
+    digests = tuple(manifests[number].model.sha256 for number in range(1, len(expected) + 1))
+    return Run(
+        rounds=tuple(one.counted(manifests[one.round], in_turns=in_turns) for one in timed),
+        cpu_seconds=spent,
+        cpu_seconds_per_gigabyte={tier: round(seconds / sent, 3) for tier, seconds in spent.items()},
+        peak_pss_megabytes=_megabytes(
+            {
+                **{tier: watched.peak(tier) for tier in federation.tiers},
+                "aggregators": watched.peak(*AGGREGATORS),
+                "servers": watched.peak(*SERVERS),
+            }
+        ),
+        high_water_megabytes=_megabytes(high_water),
+        memory_samples=watched.samples,
+        model_sha256=digests,
+        exact=digests == tuple(expected),
+    )
 
 
-def make_updates(folder: Path, clients: int, megabytes: float) -> list[Path]:
-    """Write one update per client; the first serves as the initial model too."""
-    rng = np.random.default_rng(0)
-    rows = max(1, round(megabytes * 1e6 / 4 / 1000))
-    base = rng.normal(size=(rows, 1000)).astype(np.float32)
-    paths = []
-    for client in range(clients):
-        path = folder / f"update-{client}.safetensors"
-        arrays = {"weight": base + np.float32(client / 1000), "bias": np.zeros(10, np.float32)}
-        with path.open("wb") as file:
-            write_arrays(file, arrays, metadata={"num_examples": "600", "metrics": '{"loss": 0.5}'})
-        paths.append(path)
-    return paths
+@dataclass(frozen=True, slots=True)
+class _Timed:
+    """Moments of a round: seconds of the monotonic clock; `date` is that of the release, since the epoch."""
+
+    round: int
+    released: float
+    date: float
+    saved: float | None
+    committed: float
+    held: float
+
+    def counted(self, manifest: object, *, in_turns: bool) -> Round:
+        """Return the round's seconds."""
+        assert isinstance(manifest, RoundManifest), "every round after the opening one has a whole manifest"
+        return Round(
+            round=self.round,
+            saved_seconds=None if self.saved is None else round(self.saved - self.released, 4),
+            counted_seconds=round(manifest.closed_at.timestamp() - self.date, 4),
+            commit_seconds=round(self.committed - self.released, 4),
+            held_seconds=None if in_turns else round(self.held - self.released, 4),
+        )
 
 
-@contextmanager
-def running(
-    run: RunDirectory, settings: TierSettings, model: Path
-) -> Iterator[tuple[EmbeddedStore, Entrance, Mapping[str, Child]]]:
-    """Run S3, a master and workers; give the way to the workers."""
-    keys = local_keys(run, datetime.now(UTC))
-    federation = Federation(task=settings.task, bucket="benchmark", bucket_key=settings.bucket_key, test_data="")
-    with (
-        embedded_store(run, federation) as store,
-        shared_port(0) as port,
-        Children(run.logs, dict(os.environ)) as children,
-    ):
-        master = start_master(children, run, settings, store, keys, model)
-        (master_url,) = await_addresses(children, [master], lambda _: None)
-        workers = start_workers(children, keys, settings.workers, master_url, port)
-        url = await_addresses(children, workers, lambda _: None)[0]
-        yield store, Entrance(url, keys), {child.name: child for child in (master, *workers)}
+def _one_round(federation: Played, head: HeadWatch, number: int, patience: float, look: float) -> _Timed:
+    date, released = time.time(), federation.release()
+    saved = None
+    next_look = released + look
+    while True:
+        if federation.next_saved(max(next_look - time.monotonic(), 0.0)) and saved is None:
+            saved = time.monotonic()
+        if time.monotonic() < next_look:
+            continue
+        if head.newest_round() >= number:
+            break
+        next_look = time.monotonic() + look
+        if next_look > released + patience:
+            raise TimeoutError(f"round {number} was not published within {patience:g} s")
+    committed = time.monotonic()
+    return _Timed(number, released, date, saved, committed, federation.await_arrivals(patience))
 
 
-@contextmanager
-def watched(servers: Mapping[str, Child], peaks: dict[str, int]) -> Iterator[None]:
-    """Keep the largest PSS of each server's process, in MB."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(_WATCH_SECONDS):
-            for name, child in servers.items():
-                peaks[name] = max(peaks.get(name, 0), pss_megabytes(child.process.pid))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+def _cpu(federation: Played) -> dict[str, float]:
+    return {tier: cpu_seconds(pids) for tier, pids in federation.tiers.items()}
 
 
-def pss_megabytes(pid: int) -> int:
-    """Return the PSS of a server's own process: the child of gunicorn's arbiter."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    found = _PSS.search(Path(f"/proc/{children[0]}/smaps_rollup").read_text())
-    return int(found[1]) // 1024 if found else 0
-
-
-def upload(entrance: Entrance, number: int, client: int, path: Path) -> None:
-    """Send an update until it is counted."""
-    with entrance.open(client) as upstream:
-        while True:
-            try:
-                upstream.put_file(f"/v1/rounds/{number}/updates/client-{client}", path, sha256=file_sha256(path))
-            except Unreachable:
-                continue
-            except Problem as problem:
-                if problem.status != 503:
-                    raise
-            else:
-                return
-
-
-def await_round(entrance: Entrance, number: int) -> RoundStatus:
-    """Return once the workers show a round as open."""
-    with entrance.open(0) as upstream:
-        while (status := upstream.round_status()).round < number:
-            pass
-    return status
+def _megabytes(sizes: Mapping[str, int]) -> dict[str, float]:
+    return {name: round(size / 1e6, 1) for name, size in sizes.items()}
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

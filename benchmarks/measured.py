@@ -1,0 +1,146 @@
+"""What a benchmark of rounds measured: one JSON document, written by `benchmarks.round` and read by the report."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from benchmarks.machine import Machine
+
+AGGREGATORS: Final = ("master", "worker")
+"""Tiers whose processes are ours, apart from the clients."""
+SERVERS: Final = (*AGGREGATORS, "s3")
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One counted round; seconds since its clients were let go.
+
+    Parameters
+    ----------
+    round : int
+    saved_seconds : float or None
+        Until the first client had its update on disk, and began to send it; None where that was not seen.
+    counted_seconds : float
+        Until the master had all updates and closed the round, as its manifest says.
+    commit_seconds : float
+        Until S3's head named the round.
+    held_seconds : float or None
+        Until the last client held the round's model. None where clients take turns: they do not all wait then.
+    """
+
+    round: int
+    saved_seconds: float | None
+    counted_seconds: float
+    commit_seconds: float
+    held_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One federation, from its start to its end.
+
+    Parameters
+    ----------
+    rounds : tuple of Round
+        Those that count.
+    cpu_seconds : Mapping of str to float
+        Of each tier, over the counted rounds.
+    cpu_seconds_per_gigabyte : Mapping of str to float
+        The same per 10**9 bytes of updates.
+    peak_pss_megabytes : Mapping of str to float
+        Of each tier, and of ``aggregators`` (master and workers) and ``servers`` (with S3) together at one moment.
+    high_water_megabytes : Mapping of str to float
+        VmHWM, summed over the processes of a tier.
+    memory_samples : int
+    model_sha256 : tuple of str
+        Of all rounds, the first included.
+    exact : bool
+        Whether these are those of the reference.
+    """
+
+    rounds: tuple[Round, ...]
+    cpu_seconds: Mapping[str, float]
+    cpu_seconds_per_gigabyte: Mapping[str, float]
+    peak_pss_megabytes: Mapping[str, float]
+    high_water_megabytes: Mapping[str, float]
+    memory_samples: int
+    model_sha256: tuple[str, ...]
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was asked for, the machine, and every repeat."""
+
+    clients: int
+    concurrent: int
+    megabytes: float
+    update_bytes: int
+    workers: int
+    upload_dtype: str
+    fsync: bool
+    machine: Machine
+    runs: tuple[Run, ...]
+
+    @property
+    def rounds(self) -> tuple[Round, ...]:
+        """All counted rounds of all repeats."""
+        return tuple(one for run in self.runs for one in run.rounds)
+
+    @property
+    def exact(self) -> bool:
+        """Whether every round's model was the one of the definition."""
+        return all(run.exact for run in self.runs)
+
+    @property
+    def commit_seconds(self) -> float:
+        """The median."""
+        return statistics.median(one.commit_seconds for one in self.rounds)
+
+    @property
+    def held_seconds(self) -> float | None:
+        """The median; None where clients took turns."""
+        held = [one.held_seconds for one in self.rounds if one.held_seconds is not None]
+        return statistics.median(held) if held else None
+
+    @property
+    def ingest_over_loopback(self) -> float:
+        """Bytes of a round's updates per second until it was committed, over what one loopback connection carries."""
+        sent = self.clients * self.update_bytes / 1e9
+        return sent / self.commit_seconds / self.machine.loopback_gigabytes_per_second
+
+    def peak_pss_megabytes(self, tier: str) -> float:
+        """Return the largest of all repeats."""
+        return max(run.peak_pss_megabytes[tier] for run in self.runs)
+
+    def cpu_seconds_per_gigabyte(self, tier: str) -> float | None:
+        """Return the median of all repeats; None for what is no tier."""
+        found = [run.cpu_seconds_per_gigabyte[tier] for run in self.runs if tier in run.cpu_seconds_per_gigabyte]
+        return statistics.median(found) if found else None
+
+
+def summary(measured: Measured) -> str:
+    """Return the medians, to be read."""
+    return "\n".join(_summary_lines(measured))
+
+
+def _summary_lines(measured: Measured) -> Iterator[str]:
+    machine, state = measured.machine, "disk" if measured.fsync else "memory"
+    yield (
+        f"{measured.clients} clients ({measured.concurrent} at once), {measured.megabytes:g} MB as "
+        f"{measured.upload_dtype}, {measured.workers} workers, state on {state}, {len(measured.rounds)} rounds"
+    )
+    yield (
+        f"commit   {measured.commit_seconds:8.3f} s   all updates ready, to the round in S3; "
+        f"{measured.ingest_over_loopback:.2f} of loopback ({machine.loopback_gigabytes_per_second} GB/s)"
+    )
+    if measured.held_seconds is not None:
+        yield f"held     {measured.held_seconds:8.3f} s   to all clients holding its model"
+    for tier in measured.runs[0].peak_pss_megabytes:
+        cpu = measured.cpu_seconds_per_gigabyte(tier)
+        spent = "" if cpu is None else f"{cpu:8.2f} CPU s/GB"
+        yield f"{tier:12s} {measured.peak_pss_megabytes(tier):8.1f} MB PSS at most {spent}"
+    yield "exact    " + ("every round" if measured.exact else "NO")
