@@ -1,0 +1,129 @@
+"""Writes what was measured into the README of benchmarks: targets, tables, pictures, and how to repeat them.
+
+``python -m benchmarks.report [--results benchmarks/results] [--readme benchmarks/README.md] [--check]``
+
+Everything between the two markers is made anew from the JSON files in the folder; what is missing there is named. Exit
+status 1 with ``--check`` where a target is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from matplotlib.figure import Figure
+
+from benchmarks.matrix import RESULTS
+from benchmarks.pictures import cells_picture, comparison_picture, scale_picture
+from benchmarks.recorded import Recorded, read_results
+from benchmarks.tables import (
+    calls,
+    comparison_table,
+    machine_table,
+    resources_table,
+    scale_table,
+    seconds_table,
+    targets_table,
+)
+from benchmarks.targets import verdicts
+from fedtier_cli.drawing import write_picture
+
+BEGIN: Final = "<!-- report -->"
+END: Final = "<!-- end of the report -->"
+_README: Final = Path(__file__).parent / "README.md"
+_DRAWN: Final = ("worker_core_ms_per_update", "master_core_ms_per_update", "worker_pss_megabytes")
+Drawn = Callable[[str, Figure], str]
+"""Writes a picture under a name, and returns how the page shows it."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the report; return the exit status."""
+    parser = argparse.ArgumentParser(description="Write what was measured into the README of benchmarks.")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder (default benchmarks/results)")
+    parser.add_argument("--readme", type=Path, default=_README, help="page (default benchmarks/README.md)")
+    parser.add_argument("--check", action="store_true", help="exit with status 1 where a target is missed")
+    options = parser.parse_args(arguments)
+    recorded = read_results(options.results)
+    page = options.readme.read_text()
+    options.readme.write_text(with_report(page, report(recorded, _drawing(options.results, options.readme))))
+    missed = [one for one in verdicts(recorded) if one.outcome == "missed"]
+    for one in missed:
+        print(f"missed: {one.what}, {one.target}: {one.found}", file=sys.stderr)
+    return 1 if options.check and missed else 0
+
+
+def with_report(page: str, text: str) -> str:
+    """Return a page with this text between its markers.
+
+    Raises
+    ------
+    ValueError
+        It has not got both of them, once, in order.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in after:
+        raise ValueError(f"the page needs {BEGIN} and, after it, {END}, once each")
+    return f"{before}{BEGIN}\n{text.strip()}\n{END}{after}"
+
+
+def report(recorded: Recorded, drawn: Drawn) -> str:
+    """Return the text of the report.
+
+    Parameters
+    ----------
+    recorded : Recorded
+    drawn : callable
+        See `Drawn`.
+    """
+    return "\n\n".join(_paragraphs(recorded, drawn))
+
+
+def _paragraphs(recorded: Recorded, drawn: Drawn) -> Iterator[str]:
+    yield "## Targets"
+    yield targets_table(verdicts(recorded))
+    if recorded.missing:
+        yield f"Not measured yet: {', '.join(recorded.missing)}."
+    for name, comparison in recorded.comparisons.items():
+        yield f"## Beside other systems: {comparison.clients} clients of {comparison.megabytes:g} MB"
+        yield "Medians and ranges; the systems took turns. Servers are all processes that are not clients."
+        yield comparison_table(comparison)
+        yield drawn(name, comparison_picture(comparison))
+    if recorded.cells:
+        yield from _rounds(recorded, drawn)
+    for name, records in recorded.scales.items():
+        yield f"## {name.replace('-', ': ')}"
+        yield scale_table(records)
+        figures = [figure for figure in _DRAWN if any(figure in record for record in records)]
+        if figures:
+            yield drawn(name, scale_picture(records, figures))
+
+
+def _rounds(recorded: Recorded, drawn: Drawn) -> Iterator[str]:
+    yield "## Rounds"
+    yield "Medians and ranges of all counted rounds."
+    yield seconds_table(recorded.cells)
+    yield "CPU seconds per GB of updates (medians of the repeats), and peak memory (the largest of the repeats):"
+    yield resources_table(recorded.cells)
+    yield drawn("rounds", cells_picture(recorded.cells))
+    yield "## The machine"
+    yield machine_table(recorded.cells)
+    yield "Each line of the tables alone:"
+    yield f"```\n{calls(recorded.cells)}\n```"
+
+
+def _drawing(folder: Path, readme: Path) -> Drawn:
+    def drawn(name: str, figure: Figure) -> str:
+        path = folder / f"{name}.svg"
+        write_picture(path, figure, "--results")
+        return f"![{name}]({os.path.relpath(path, readme.parent)})"
+
+    return drawn
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The report's tables, in Markdown."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from benchmarks.matrix import call_of
+from benchmarks.measured import Measured
+from benchmarks.recorded import Comparison, Record, SystemResult
+from benchmarks.targets import Verdict
+
+_TIERS: Final = ("client", "worker", "master", "s3")
+_MARKS: Final = {"met": "met", "missed": "**missed**", "not measured": "not measured"}
+_NOTHING: Final = ""
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table; all columns but the first are figures."""
+    lines = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def targets_table(verdicts: Iterable[Verdict]) -> str:
+    """Return the targets beside what was found."""
+    rows = [[one.what, one.target, one.found, _MARKS[one.outcome]] for one in verdicts]
+    return markdown(["what", "target", "found", ""], rows)
+
+
+def seconds_table(cells: Mapping[str, Measured]) -> str:
+    """Return how long rounds took."""
+    head = [
+        "cell",
+        "clients",
+        "at once",
+        "MB",
+        "workers",
+        "(a) commit, s",
+        "(b) held, s",
+        "updates/s",
+        "ingest / loopback",
+    ]
+    return markdown(head, [_seconds_row(name, cell) for name, cell in cells.items()])
+
+
+def _seconds_row(name: str, cell: Measured) -> list[str]:
+    rounds = cell.rounds
+    return [
+        f"`{name}`",
+        str(cell.clients),
+        str(cell.concurrent),
+        f"{cell.megabytes:g}",
+        str(cell.workers),
+        spread([one.commit_seconds for one in rounds]),
+        spread([one.held_seconds for one in rounds if one.held_seconds is not None]),
+        f"{cell.clients / cell.commit_seconds:,.1f}",
+        f"{cell.ingest_over_loopback:.2f}",
+    ]
+
+
+def resources_table(cells: Mapping[str, Measured]) -> str:
+    """Return CPU and memory of every tier."""
+    head = ["cell", "CPU s/GB: clients", "workers", "master", "S3"]
+    head += ["peak PSS, MB: clients", "workers", "master", "S3", "servers together"]
+    rows = []
+    for name, cell in cells.items():
+        cpu = [cell.cpu_seconds_per_gigabyte(tier) for tier in _TIERS]
+        memory = [cell.peak_pss_megabytes(tier) for tier in (*_TIERS, "servers")]
+        spent = [_NOTHING if seconds is None else f"{seconds:,.2f}" for seconds in cpu]
+        rows.append([f"`{name}`", *spent, *(f"{peak:,.0f}" for peak in memory)])
+    return markdown(head, rows)
+
+
+def machine_table(cells: Mapping[str, Measured]) -> str:
+    """Return what the machine was and could do, as each cell found it before it ran."""
+    machines = [cell.machine for cell in cells.values()]
+    figures = {
+        "loopback TCP, one connection, GB/s": [one.loopback_gigabytes_per_second for one in machines],
+        "memcpy, GB/s": [one.memcpy_gigabytes_per_second for one in machines],
+        "SHA-256, one core, GB/s": [one.sha256_gigabytes_per_second for one in machines],
+        "write and fsync, disk, MB/s": [
+            cell.machine.fsync_megabytes_per_second for cell in cells.values() if cell.fsync
+        ],
+    }
+    facts = [
+        ("processor", {f"{one.processor}, {one.cores} cores, {one.memory_gigabytes:g} GB" for one in machines}),
+        ("system", {one.system for one in machines}),
+        ("Python, NumPy", {f"{one.python}, {one.numpy}" for one in machines}),
+    ]
+    rows = [[name, "; ".join(sorted(found))] for name, found in facts]
+    return markdown(["machine", ""], [*rows, *([name, spread(found)] for name, found in figures.items())])
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """Return systems beside each other, and each beside ours."""
+    ours = comparison.ours
+    seconds, memory = (ours.median, ours.server_pss_megabytes) if ours else (None, None)
+    head = ["system", "version", "(b) held, s", "times ours", "servers' peak PSS, MB", "times ours"]
+    rows = [
+        [
+            one.name,
+            one.version,
+            spread(one.seconds),
+            _ratio(one.median, seconds),
+            _NOTHING if one.server_pss_megabytes is None else f"{one.server_pss_megabytes:,.0f}",
+            _ratio(one.server_pss_megabytes, memory),
+        ]
+        for one in sorted(comparison.results, key=_by_median)
+    ]
+    return markdown(head, rows)
+
+
+def scale_table(records: Sequence[Record]) -> str:
+    """Return flat records, with a column for everything that differs between them."""
+    names = list(dict.fromkeys(name for record in records for name in record))
+    shown = [name for name in names if name in ("clients", "workers", "depth") or _is_figure(records, name)]
+    head = [name.replace("_", " ") for name in shown]
+    return markdown(head, [[_figure(record.get(name)) for name in shown] for record in records])
+
+
+def calls(cells: Iterable[str]) -> str:
+    """Return how to repeat each cell alone."""
+    return "\n".join(f"python -m benchmarks.round {' '.join(call_of(cell))}   # {cell}" for cell in cells)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Return the median and the range of some figures."""
+    if not values:
+        return _NOTHING
+    low, median, high = min(values), statistics.median(values), max(values)
+    return _figure(median) if low == high else f"{_figure(median)} ({_figure(low)} - {_figure(high)})"
+
+
+def _by_median(one: SystemResult) -> float:
+    return float("inf") if one.median is None else one.median
+
+
+def _ratio(value: float | None, ours: float | None) -> str:
+    return f"{value / ours:.1f}" if value and ours else _NOTHING
+
+
+def _is_figure(records: Sequence[Record], name: str) -> bool:
+    values = [record.get(name) for record in records]
+    return all(isinstance(value, int | float | None) and not isinstance(value, bool) for value in values)
+
+
+def _figure(value: Any) -> str:
+    """Return a number with three digits that count."""
+    if value is None:
+        return _NOTHING
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 100 else f"{value:.3g}"

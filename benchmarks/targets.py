@@ -1,0 +1,162 @@
+"""What the project wants to reach, and whether the results do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from benchmarks.measured import Measured
+from benchmarks.recorded import Comparison, Recorded, SystemResult
+
+_PEER: Final = "flower"
+_CLIENTS, _MANY_CLIENTS = 8, 64
+_MEGABYTES, _SMALL_MEGABYTES = 64.0, 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A target and what was found.
+
+    Parameters
+    ----------
+    what, target : str
+    found : str
+        The figure, and what it is made of.
+    outcome : {"met", "missed", "not measured"}
+    """
+
+    what: str
+    target: str
+    found: str = ""
+    outcome: Literal["met", "missed", "not measured"] = "not measured"
+
+    def judged(self, found: str, *, met: bool) -> Verdict:
+        """Return this target with what was found."""
+        return Verdict(self.what, self.target, found, "met" if met else "missed")
+
+
+def verdicts(recorded: Recorded) -> list[Verdict]:
+    """Return every target, each beside what was found."""
+    return [
+        _faster_than_the_better_path(recorded),
+        _in_a_quarter_of_its_memory(recorded),
+        *(_flat_memory(recorded, *group) for group in (("servers", "with S3"), ("aggregators", "without S3"))),
+        _ingest(recorded),
+        _small_round(recorded),
+        _updates_per_second(recorded),
+        _exactness(recorded),
+    ]
+
+
+def _faster_than_the_better_path(recorded: Recorded) -> Verdict:
+    verdict = Verdict("8 x 64 MB, round (b), against the better Flower path", ">= 10 times faster")
+    sides = _sides(recorded, lambda one: one.median)
+    if sides is None:
+        return verdict
+    ours, other, path = sides
+    return verdict.judged(f"{other / ours:.1f} times: {ours:.2f} s, {path.name} {other:.2f} s", met=other >= 10 * ours)
+
+
+def _in_a_quarter_of_its_memory(recorded: Recorded) -> Verdict:
+    verdict = Verdict("peak memory of all servers together, against the better Flower path's", "<= 1/4")
+    sides = _sides(recorded, lambda one: one.server_pss_megabytes)
+    if sides is None:
+        return verdict
+    ours, other, path = sides
+    found = f"{ours / other:.2f}: {ours:,.0f} MB, {path.name} {other:,.0f} MB"
+    return verdict.judged(found, met=ours <= other / 4)
+
+
+def _flat_memory(recorded: Recorded, group: str, words: str) -> Verdict:
+    verdict = Verdict(f"servers' memory at 64 clients over memory at 8, 8 at once ({words})", "<= 1.05")
+    few, many = recorded.cells.get("64mb-1w"), recorded.cells.get("64mb-64-clients")
+    if (
+        few is None
+        or many is None
+        or not _is_eight_at_once(few, _CLIENTS)
+        or not _is_eight_at_once(many, _MANY_CLIENTS)
+    ):
+        return verdict
+    before, after = few.peak_pss_megabytes(group), many.peak_pss_megabytes(group)
+    return verdict.judged(f"{after / before:.2f}: {after:,.0f} MB, {before:,.0f} MB", met=after <= 1.05 * before)
+
+
+def _ingest(recorded: Recorded) -> Verdict:
+    verdict = Verdict("ingest: update bytes of 8 x 64 MB until the round is in S3, over raw loopback TCP", ">= 0.5")
+    best = _best(recorded, _MEGABYTES, lambda cell: -cell.ingest_over_loopback)
+    if best is None:
+        return verdict
+    name, cell = best
+    share, sent = cell.ingest_over_loopback, cell.clients * cell.update_bytes / 1e9
+    speeds = f"{sent / cell.commit_seconds:.2f} GB/s, {cell.machine.loopback_gigabytes_per_second:.2f} GB/s"
+    return verdict.judged(f"{share:.2f}: {speeds} ({name})", met=share >= 0.5)
+
+
+def _small_round(recorded: Recorded) -> Verdict:
+    verdict = Verdict("0.01 MB, 8 clients, whole round (b)", "<= 0.15 s")
+    best = _best(recorded, _SMALL_MEGABYTES, lambda cell: cell.held_seconds or float("inf"))
+    if best is None or best[1].held_seconds is None:
+        return verdict
+    name, held = best[0], best[1].held_seconds
+    return verdict.judged(f"{held:.3f} s ({name})", met=held <= 0.15)
+
+
+def _updates_per_second(recorded: Recorded) -> Verdict:
+    verdict = Verdict("1.7 MB: updates per second through two workers, per core", ">= 150")
+    found = [
+        record["updates_per_second"]
+        for records in recorded.scales.values()
+        for record in records
+        if record.get("workers") == 2
+        and record.get("depth") == 2
+        and record.get("megabytes") == 1.7
+        and "updates_per_second" in record
+    ]
+    if not found or recorded.cores is None:
+        return verdict
+    each = max(found) / recorded.cores
+    return verdict.judged(f"{each:.0f}: {max(found):.0f} on {recorded.cores} cores", met=each >= 150)
+
+
+def _exactness(recorded: Recorded) -> Verdict:
+    verdict = Verdict("exactness: the SHA-256 of every round is that of the reference sum", "always")
+    if not recorded.cells:
+        return verdict
+    digests = sum(len(run.model_sha256) for cell in recorded.cells.values() for run in cell.runs)
+    wrong = [name for name, cell in recorded.cells.items() if not cell.exact]
+    return verdict.judged(f"{digests} rounds" + (f", not in {', '.join(wrong)}" if wrong else ""), met=not wrong)
+
+
+def _is_eight_at_once(cell: Measured, clients: int) -> bool:
+    return (cell.clients, cell.concurrent, cell.megabytes) == (clients, _CLIENTS, _MEGABYTES)
+
+
+def _sides(
+    recorded: Recorded, figure: Callable[[SystemResult], float | None]
+) -> tuple[float, float, SystemResult] | None:
+    """Return our figure, the smallest one of a Flower path, and that path."""
+    comparison = _comparison(recorded)
+    if comparison is None or comparison.ours is None:
+        return None
+    ours = figure(comparison.ours)
+    others = [(value, one) for one in comparison.of(_PEER) if (value := figure(one)) is not None]
+    if not ours or not others:
+        return None
+    value, path = min(others, key=lambda pair: pair[0])
+    return ours, value, path
+
+
+def _comparison(recorded: Recorded) -> Comparison | None:
+    wanted = (_CLIENTS, _MEGABYTES)
+    return next((one for one in recorded.comparisons.values() if (one.clients, one.megabytes) == wanted), None)
+
+
+def _best(recorded: Recorded, megabytes: float, cost: Callable[[Measured], float]) -> tuple[str, Measured] | None:
+    """Return the cheapest of some cells that hold float32 updates of eight clients, on a disk."""
+    cells = [
+        (name, cell)
+        for name, cell in recorded.cells.items()
+        if (cell.clients, cell.megabytes) == (_CLIENTS, megabytes) and cell.upload_dtype == "float32" and cell.fsync
+    ]
+    return min(cells, key=lambda pair: cost(pair[1])) if cells else None

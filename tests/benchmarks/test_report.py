@@ -1,0 +1,143 @@
+from pathlib import Path
+
+import pytest
+
+from benchmarks.recorded import read_results
+from benchmarks.report import BEGIN, END, main, with_report
+from benchmarks.targets import Verdict, verdicts
+from tests.benchmarks.recordings import a_cell, write_cell, write_comparison, write_scale
+
+PAGE = f"# Benchmarks\n\nProse.\n\n{BEGIN}\nold\n{END}\n\nMore prose.\n"
+
+
+def verdict(folder: Path, words: str) -> Verdict:
+    (found,) = (one for one in verdicts(read_results(folder)) if words in one.what)
+    return found
+
+
+def test_without_results_nothing_is_measured_and_all_is_missing(tmp_path: Path) -> None:
+    recorded = read_results(tmp_path)
+    assert {one.outcome for one in verdicts(recorded)} == {"not measured"}
+    assert {"64mb-1w", "2gb-1w", "peers", "scale"} <= set(recorded.missing)
+
+
+@pytest.mark.parametrize(("seconds", "outcome"), [(1.0, "met"), (1.01, "missed")])
+def test_speed_is_held_against_the_faster_flower_path(tmp_path: Path, seconds: float, outcome: str) -> None:
+    write_comparison(
+        tmp_path,
+        {
+            ("fedtier", ""): (seconds, 500),
+            ("flower", "legacy"): (10.0, 4000),
+            ("flower", "superlink"): (27.0, 2400),
+            ("nvflare", "fedavg"): (5.0, 100),
+        },
+    )
+    found = verdict(tmp_path, "round (b), against")
+    assert found.outcome == outcome
+    assert "flower legacy 10.00 s" in found.found
+
+
+@pytest.mark.parametrize(("megabytes", "outcome"), [(600, "met"), (601, "missed")])
+def test_memory_is_held_against_the_smaller_flower_path(tmp_path: Path, megabytes: float, outcome: str) -> None:
+    write_comparison(
+        tmp_path,
+        {
+            ("fedtier", ""): (1.0, megabytes),
+            ("flower", "legacy"): (10.0, 4000),
+            ("flower", "superlink"): (27.0, 2400),
+        },
+    )
+    assert verdict(tmp_path, "memory of all servers").outcome == outcome
+
+
+def test_a_peer_that_always_failed_is_shown_and_not_compared_with(tmp_path: Path) -> None:
+    write_comparison(
+        tmp_path, {("fedtier", ""): (1.0, 500), ("flower", "legacy"): None, ("flower", "superlink"): (20.0, 2400)}
+    )
+    assert "flower superlink" in verdict(tmp_path, "round (b), against").found
+    assert "| flower legacy | 1.0 |" in written(tmp_path)
+
+
+@pytest.mark.parametrize(("many", "outcome"), [(630.0, "met"), (631.0, "missed")])
+def test_memory_has_to_be_flat_in_the_number_of_clients(tmp_path: Path, many: float, outcome: str) -> None:
+    write_cell(tmp_path, "64mb-1w", a_cell(servers=600.0))
+    write_cell(tmp_path, "64mb-64-clients", a_cell(clients=64, held=None, servers=many))
+    assert verdict(tmp_path, "with S3").outcome == outcome
+
+
+def test_cells_of_other_sizes_decide_no_target(tmp_path: Path) -> None:
+    write_cell(tmp_path, "64mb-1w", a_cell(clients=3, megabytes=0.02))
+    write_cell(tmp_path, "64mb-64-clients", a_cell(clients=3, megabytes=0.02))
+    write_cell(tmp_path, "0.01mb-1w", a_cell(clients=3, megabytes=0.02))
+    for words in ("with S3", "ingest", "whole round"):
+        assert verdict(tmp_path, words).outcome == "not measured"
+
+
+@pytest.mark.parametrize(("commit", "outcome"), [(0.51, "met"), (0.52, "missed")])
+def test_ingest_is_held_against_loopback(tmp_path: Path, commit: float, outcome: str) -> None:
+    write_cell(tmp_path, "64mb-1w", a_cell(commit=5.0))
+    write_cell(tmp_path, "64mb-2w", a_cell(commit=commit, workers=2))
+    found = verdict(tmp_path, "ingest")
+    assert found.outcome == outcome
+    assert "64mb-2w" in found.found
+
+
+@pytest.mark.parametrize(("held", "outcome"), [(0.15, "met"), (0.16, "missed")])
+def test_a_small_round_has_to_be_short(tmp_path: Path, held: float, outcome: str) -> None:
+    write_cell(tmp_path, "0.01mb-2w", a_cell(megabytes=0.01, held=held, workers=2))
+    assert verdict(tmp_path, "whole round").outcome == outcome
+
+
+@pytest.mark.parametrize(("updates", "outcome"), [(300.0, "met"), (299.0, "missed")])
+def test_updates_per_second_count_per_core(tmp_path: Path, updates: float, outcome: str) -> None:
+    write_scale(tmp_path, updates)
+    assert verdict(tmp_path, "per core").outcome == outcome
+
+
+def test_one_wrong_round_misses_exactness(tmp_path: Path) -> None:
+    write_cell(tmp_path, "64mb-1w", a_cell())
+    assert verdict(tmp_path, "exactness").outcome == "met"
+    write_cell(tmp_path, "64mb-2w", a_cell(exact=False))
+    found = verdict(tmp_path, "exactness")
+    assert found.outcome == "missed"
+    assert "64mb-2w" in found.found
+
+
+def test_the_page_shows_what_was_met_and_missed_and_how_to_repeat_it(tmp_path: Path) -> None:
+    write_cell(tmp_path, "64mb-1w", a_cell())
+    write_comparison(tmp_path, {("fedtier", ""): (1.5, 500), ("flower", "legacy"): (10.0, 4000)})
+    write_scale(tmp_path, 400.0)
+    page = written(tmp_path)
+    assert page.startswith("# Benchmarks\n\nProse.\n")
+    assert page.endswith("\n\nMore prose.\n")
+    assert "old" not in page
+    assert "| **missed** |" in page
+    assert "| met |" in page
+    assert "python -m benchmarks.round --megabytes 64 --workers 1" in page
+    for name in ("peers-64mb", "rounds", "scale-updates"):
+        assert f"![{name}]({name}.svg)" in page
+        assert "<svg" in (tmp_path / f"{name}.svg").read_text()
+    assert written(tmp_path) == page
+
+
+def test_only_a_check_fails_where_a_target_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(PAGE)
+    write_cell(tmp_path, "64mb-1w", a_cell(commit=9.0))
+    where = ["--results", str(tmp_path), "--readme", str(readme)]
+    assert main(where) == 0
+    assert "missed: ingest" in capsys.readouterr().err
+    assert main([*where, "--check"]) == 1
+
+
+@pytest.mark.parametrize("page", ["no markers", f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}", f"{BEGIN} {END} {END}"])
+def test_a_page_without_its_markers_is_left_alone(page: str) -> None:
+    with pytest.raises(ValueError, match="once each"):
+        with_report(page, "text")
+
+
+def written(folder: Path) -> str:
+    readme = folder / "README.md"
+    readme.write_text(PAGE)
+    assert main(["--results", str(folder), "--readme", str(readme)]) == 0
+    return readme.read_text()
