@@ -1,0 +1,43 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks.federation import SEED, Plan
+from benchmarks.reference_sum import published_sha256
+from benchmarks.round import main, play
+from benchmarks.updates import Outline
+from fedtier_cli.rundir import RunDirectory
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
+ROUNDS = 2
+
+
+def test_rounds_of_real_processes_give_the_reference_and_every_tier_is_seen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "results" / "one.json"
+    asked = ["--clients", "2", "--megabytes", "0.01", "--workers", "2", "--rounds", "2"]
+    assert main([*asked, "--folder", str(tmp_path), "--json", "--out", str(out)]) == 0
+    measured = json.loads(out.read_text())
+    assert json.loads(capsys.readouterr().out) == measured
+    (run,) = measured["runs"]
+    assert run["exact"]
+    assert len(run["model_sha256"]) == len(set(run["model_sha256"])) == ROUNDS + 1
+    assert [one["round"] for one in run["rounds"]] == [2, 3]
+    for one in run["rounds"]:
+        assert one["commit_seconds"] > 0
+        assert one["held_seconds"] > 0
+    for tier in ("s3", "master", "worker", "client"):
+        assert run["cpu_seconds"][tier] > 0
+        assert 0 < run["peak_pss_megabytes"][tier] < run["high_water_megabytes"][tier]
+    assert run["peak_pss_megabytes"]["aggregators"] < run["peak_pss_megabytes"]["servers"]
+
+
+def test_clients_in_turns_are_all_counted_and_a_wrong_model_is_noticed(tmp_path: Path) -> None:
+    plan = Plan(clients=4, processes=2, outline=Outline(2), workers=1)
+    right = published_sha256(plan.outline, SEED, plan.clients, ROUNDS)
+    run = play(plan, RunDirectory(tmp_path), [right[0], "0" * 64])
+    assert not run.exact
+    assert list(run.model_sha256) == right
+    assert [one.held_seconds for one in run.rounds] == [None]
