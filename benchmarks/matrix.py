@@ -42,7 +42,7 @@ CELLS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "64mb-4w": _cell(64, 4, rounds=5),
         "64mb-memory": {**_cell(64, 1, rounds=5), "--no-fsync": ""},
         "64mb-bf16": _cell(64, 1, rounds=5, upload_dtype="bfloat16"),
-        "64mb-64-clients": _cell(64, 1, rounds=2, clients="64", concurrent="8"),
+        "64mb-64-clients": _cell(64, 1, rounds=5, repeats=3, clients="64", concurrent="8"),
         "400mb-1w": _cell(400, 1, rounds=2),
         "400mb-2w": _cell(400, 2, rounds=2),
         "400mb-4w": _cell(400, 4, rounds=2),

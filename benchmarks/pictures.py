@@ -51,7 +51,7 @@ def cells_picture(cells: Mapping[str, Measured]) -> Figure:
         _stack(memory, names, lambda name, tier: cells[name].peak_pss_megabytes(tier))
         memory.set_xscale("symlog", linthresh=100)
         memory.set_xlabel("peak PSS, MB, each tier's own")
-        cpu.legend(loc="lower right", fontsize=8)
+        figure.legend(*cpu.get_legend_handles_labels(), loc="outside upper right", ncols=len(_TIERS), fontsize=9)
     return figure
 
 

@@ -105,7 +105,10 @@ def _paragraphs(recorded: Recorded, drawn: Drawn) -> Iterator[str]:
 
 def _rounds(recorded: Recorded, drawn: Drawn) -> Iterator[str]:
     yield "## Rounds"
-    yield "Medians and ranges of all counted rounds."
+    yield (
+        "Seconds since all clients were let go, medians (and ranges) of all counted rounds. Saved: the first client "
+        "has its update on disk and begins to send. Counted: the master has all updates, and closes the round."
+    )
     yield seconds_table(recorded.cells)
     yield "CPU seconds per GB of updates (medians of the repeats), and peak memory (the largest of the repeats):"
     yield resources_table(recorded.cells)

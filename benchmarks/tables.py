@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from benchmarks.matrix import call_of
-from benchmarks.measured import Measured
+from benchmarks.measured import AGGREGATORS, Measured
 from benchmarks.recorded import Comparison, Record, SystemResult
 from benchmarks.targets import Verdict
 
@@ -30,18 +30,8 @@ def targets_table(verdicts: Iterable[Verdict]) -> str:
 
 def seconds_table(cells: Mapping[str, Measured]) -> str:
     """Return how long rounds took."""
-    head = [
-        "cell",
-        "clients",
-        "at once",
-        "MB",
-        "workers",
-        "(a) commit, s",
-        "(b) held, s",
-        "updates/s",
-        "ingest / loopback",
-    ]
-    return markdown(head, [_seconds_row(name, cell) for name, cell in cells.items()])
+    head = ["cell", "clients", "at once", "MB", "workers", "saved", "counted", "(a) commit", "(b) held"]
+    return markdown([*head, "updates/s", "ingest / loopback"], [_seconds_row(*cell) for cell in cells.items()])
 
 
 def _seconds_row(name: str, cell: Measured) -> list[str]:
@@ -52,6 +42,8 @@ def _seconds_row(name: str, cell: Measured) -> list[str]:
         str(cell.concurrent),
         f"{cell.megabytes:g}",
         str(cell.workers),
+        _median([one.saved_seconds for one in rounds]),
+        _median([one.counted_seconds for one in rounds]),
         spread([one.commit_seconds for one in rounds]),
         spread([one.held_seconds for one in rounds if one.held_seconds is not None]),
         f"{cell.clients / cell.commit_seconds:,.1f}",
@@ -61,14 +53,14 @@ def _seconds_row(name: str, cell: Measured) -> list[str]:
 
 def resources_table(cells: Mapping[str, Measured]) -> str:
     """Return CPU and memory of every tier."""
-    head = ["cell", "CPU s/GB: clients", "workers", "master", "S3"]
+    head = ["cell", "CPU s/GB: clients", "workers", "master", "S3", "workers and master, ms per update"]
     head += ["peak PSS, MB: clients", "workers", "master", "S3", "servers together"]
     rows = []
     for name, cell in cells.items():
-        cpu = [cell.cpu_seconds_per_gigabyte(tier) for tier in _TIERS]
+        cpu = [cell.cpu_seconds_per_gigabyte(tier) or 0.0 for tier in _TIERS]
+        each = sum(cell.cpu_seconds_per_gigabyte(tier) or 0.0 for tier in AGGREGATORS) * cell.update_bytes / 1e6
         memory = [cell.peak_pss_megabytes(tier) for tier in (*_TIERS, "servers")]
-        spent = [_NOTHING if seconds is None else f"{seconds:,.2f}" for seconds in cpu]
-        rows.append([f"`{name}`", *spent, *(f"{peak:,.0f}" for peak in memory)])
+        rows.append([f"`{name}`", *map(_figure, cpu), _figure(each), *(f"{peak:,.0f}" for peak in memory)])
     return markdown(head, rows)
 
 
@@ -130,6 +122,11 @@ def spread(values: Sequence[float]) -> str:
         return _NOTHING
     low, median, high = min(values), statistics.median(values), max(values)
     return _figure(median) if low == high else f"{_figure(median)} ({_figure(low)} - {_figure(high)})"
+
+
+def _median(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return _figure(statistics.median(known)) if known else _NOTHING
 
 
 def _by_median(one: SystemResult) -> float:
