@@ -71,6 +71,12 @@ class Plan:
     workers: int
     upload_dtype: str = "float32"
 
+    @property
+    def update_bytes(self) -> int:
+        """Bytes of the tensors that one client sends in a round."""
+        halves = 0 if self.upload_dtype == "float32" else self.outline.elements
+        return self.outline.nbytes - 2 * halves
+
 
 class Played:
     """A running federation.

@@ -100,7 +100,7 @@ def measure(options: argparse.Namespace) -> Measured:
         clients=options.clients,
         concurrent=options.concurrent,
         megabytes=options.megabytes,
-        update_bytes=outline.nbytes,
+        update_bytes=plan.update_bytes,
         workers=options.workers,
         upload_dtype=options.upload_dtype,
         fsync=options.fsync,
@@ -125,7 +125,7 @@ def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
         manifests = {one.round: one.manifest for one in federation.store.rounds.history()}
     in_turns = plan.processes < plan.clients
     spent = {tier: round(after[tier] - before[tier], 2) for tier in after}
-    sent = len(timed) * plan.clients * plan.outline.nbytes / 1e9
+    sent = len(timed) * plan.clients * plan.update_bytes / 1e9
     digests = tuple(manifests[number].model.sha256 for number in range(1, len(expected) + 1))
     return Run(
         rounds=tuple(one.counted(manifests[one.round], in_turns=in_turns) for one in timed),

@@ -34,6 +34,12 @@ def test_rounds_of_real_processes_give_the_reference_and_every_tier_is_seen(
     assert run["peak_pss_megabytes"]["aggregators"] < run["peak_pss_megabytes"]["servers"]
 
 
+def test_halves_are_half_the_bytes_but_for_the_bias() -> None:
+    whole, half = (Plan(1, 1, Outline(3), 1, upload_dtype) for upload_dtype in ("float32", "bfloat16"))
+    assert whole.update_bytes == 3 * 2000 + 40
+    assert half.update_bytes == 3 * 1000 + 40
+
+
 def test_clients_in_turns_are_all_counted_and_a_wrong_model_is_noticed(tmp_path: Path) -> None:
     plan = Plan(clients=4, processes=2, outline=Outline(2), workers=1)
     right = published_sha256(plan.outline, SEED, plan.clients, ROUNDS)
