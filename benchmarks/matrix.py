@@ -86,10 +86,14 @@ def _run(cell: str, results: Path, *, small: bool) -> bool:
     started = time.monotonic()
     print(f"== {cell}: {' '.join(words)}", flush=True)
     call = [sys.executable, "-m", "benchmarks.round", *words, "--out", str(results / f"{cell}.json")]
-    try:
-        status = subprocess.run(call, stdin=subprocess.DEVNULL, timeout=_LONGEST_SECONDS, check=False).returncode
-    except subprocess.TimeoutExpired:
-        status = -1  # its own children end with it
+    with subprocess.Popen(call, stdin=subprocess.DEVNULL) as process:
+        try:
+            status = process.wait(_LONGEST_SECONDS)
+        except BaseException as error:
+            process.terminate()  # it then ends what it started, and clears away
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            status = process.wait()
     print(f"== {cell}: {'ok' if status == 0 else 'FAILED'}, {time.monotonic() - started:.0f} s", flush=True)
     return status == 0
 

@@ -73,7 +73,27 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was asked for, the machine, and every repeat."""
+    """What was asked for, the machine, and every repeat.
+
+    Parameters
+    ----------
+    clients : int
+        Updates per round.
+    concurrent : int
+        Processes that play the clients, which is how many updates there are at once.
+    megabytes : float
+        Of the model as float32, in 10**6 bytes.
+    update_bytes : int
+        Of the tensors that one client sends in a round.
+    workers : int
+    upload_dtype : str
+        As which the layers are sent.
+    fsync : bool
+        Whether state lay on a disk; else in memory.
+    machine : Machine
+    runs : tuple of Run
+        One per repeat.
+    """
 
     clients: int
     concurrent: int
