@@ -25,7 +25,7 @@ from benchmarks.tables import (
     comparison_table,
     machine_table,
     resources_table,
-    scale_table,
+    scale_tables,
     seconds_table,
     targets_table,
 )
@@ -97,7 +97,7 @@ def _paragraphs(recorded: Recorded, drawn: Drawn) -> Iterator[str]:
         yield from _rounds(recorded, drawn)
     for name, records in recorded.scales.items():
         yield f"## {name.replace('-', ': ')}"
-        yield scale_table(records)
+        yield scale_tables(records)
         figures = [figure for figure in _DRAWN if any(figure in record for record in records)]
         if figures:
             yield drawn(name, scale_picture(records, figures))

@@ -12,6 +12,13 @@ from benchmarks.recorded import Comparison, Record, SystemResult
 from benchmarks.targets import Verdict
 
 _TIERS: Final = ("client", "worker", "master", "s3")
+_KEYS: Final = ("clients", "workers", "depth", "megabytes")
+_SCALED_TIERS: Final = {
+    "worker": "The workers that clients send to",
+    "middle": "The worker above them",
+    "master": "The master",
+    "s3": "S3",
+}
 _MARKS: Final = {"met": "met", "missed": "**missed**", "not measured": "not measured"}
 _NOTHING: Final = ""
 
@@ -103,12 +110,22 @@ def comparison_table(comparison: Comparison) -> str:
     return markdown(head, rows)
 
 
-def scale_table(records: Sequence[Record]) -> str:
-    """Return flat records, with a column for everything that differs between them."""
-    names = list(dict.fromkeys(name for record in records for name in record))
-    shown = [name for name in names if name in ("clients", "workers", "depth") or _is_figure(records, name)]
-    head = [name.replace("_", " ") for name in shown]
-    return markdown(head, [[_figure(record.get(name)) for name in shown] for record in records])
+def scale_tables(records: Sequence[Record]) -> str:
+    """Return flat records: one table of what concerns all tiers, and one per tier, whose figures bear its name."""
+    names = [name for name in dict.fromkeys(name for record in records for name in record) if _is_figure(records, name)]
+    keys = [name for name in _KEYS if name in names]
+    of_tiers = {tier: [name for name in names if name.startswith(f"{tier}_")] for tier in _SCALED_TIERS}
+    general = [name for name in names if name not in keys and not name.startswith(tuple(f"{t}_" for t in of_tiers))]
+    tables = [_record_table(records, keys, general, "")]
+    for tier, figures in of_tiers.items():
+        if figures:
+            tables += [f"{_SCALED_TIERS[tier]}:", _record_table(records, keys, figures, f"{tier}_")]
+    return "\n\n".join(tables)
+
+
+def _record_table(records: Sequence[Record], keys: Sequence[str], figures: Sequence[str], prefix: str) -> str:
+    head = [*keys, *(name.removeprefix(prefix).replace("_", " ") for name in figures)]
+    return markdown(head, [[_figure(record.get(name)) for name in (*keys, *figures)] for record in records])
 
 
 def calls(cells: Iterable[str]) -> str:

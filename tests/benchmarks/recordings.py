@@ -66,6 +66,7 @@ def write_comparison(folder: Path, systems: Mapping[tuple[str, str], tuple[float
 
 def write_scale(folder: Path, updates_per_second: float) -> None:
     record = {
+        "benchmark": "updates",
         "clients": 100,
         "workers": 2,
         "depth": 2,

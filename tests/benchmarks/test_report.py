@@ -115,6 +115,9 @@ def test_the_page_shows_what_was_met_and_missed_and_how_to_repeat_it(tmp_path: P
     assert "| met |" in page
     assert "| `64mb-1w` | 8 | 8 | 64 | 1 | 0.1 | 0.5 | 1 | 1.5 | 8.0 | 0.26 |" in page
     assert "| `64mb-1w` | 0.5 | 0.5 | 0.5 | 0.5 | 64 | 900 | 300 | 200 | 100 | 600 |" in page
+    assert "| clients | workers | depth | megabytes | updates per second |\n" in page
+    assert "| clients | workers | depth | megabytes | core ms per update |\n" in page
+    assert "| 100 | 2 | 2 | 1.7 | 3.5 |\n" in page
     assert "python -m benchmarks.round --megabytes 64 --workers 1" in page
     for name in ("peers-64mb", "rounds", "scale-updates"):
         assert f"![{name}]({name}.svg)" in page
