@@ -1,0 +1,82 @@
+"""``python -m benchmarks.peers compare [--clients 8] [--megabytes 64] [--repeats 5] [--rounds 3] [--cache DIR] ...``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.machine import this_machine
+from benchmarks.peers.compare import Result, compare
+from benchmarks.peers.systems import Task, systems
+from benchmarks.peers.work import make_arrays
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Compare, print a table, and write JSON; return 1 where a run failed."""
+    every = {system.label: system for system in systems()}
+    options = _options(words, list(every))
+    signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))  # ends the peers' programs too
+    machine = asdict(this_machine(Path(tempfile.gettempdir())))
+
+    def told(results: Sequence[Result], line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+        if options.out:
+            document = {"machine": machine, "clients": options.clients, "megabytes": options.megabytes}
+            document |= {"rounds": options.rounds, "results": [result.document() for result in results]}
+            options.out.write_text(json.dumps(document, indent=1) + "\n")
+
+    with tempfile.TemporaryDirectory(prefix="fedtier-peers-") as folder:
+        make_arrays(Path(folder), options.clients, options.megabytes)
+        task = Task(
+            clients=options.clients,
+            megabytes=options.megabytes,
+            rounds=options.rounds,
+            arrays=Path(folder),
+            cache=options.cache,
+            patience=options.patience,
+        )
+        results = compare([every[label] for label in options.systems], task, options.repeats, told)
+    print(table(results))
+    return 1 if any(result.failures for result in results) else 0
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return the figures as lines, one per system."""
+    lines = [f"{'system':24s} {'version':>8s} {'median':>9s} {'min':>9s} {'max':>9s} {'server memory':>14s}"]
+    for result in results:
+        row = result.document()
+        if row["median"] is not None:
+            lines.append(
+                f"{result.system.label:24s} {row['version']:>8s} {row['median']:7.3f} s {row['min']:7.3f} s"
+                f" {row['max']:7.3f} s {row['server_pss_megabytes']:11.0f} MB"
+            )
+        lines += [f"{result.system.label:24s} {row['version']:>8s} FAILED: {why}" for why in result.failures]
+    return "\n".join(lines)
+
+
+def _options(words: Sequence[str] | None, labels: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("compare", help="play all systems in turns", description="Play all systems in turns.")
+    command.add_argument("--clients", type=int, default=8, help="processes that send an update (default 8)")
+    command.add_argument("--megabytes", type=float, default=64, help="float32 in an update (default 64)")
+    command.add_argument("--repeats", type=int, default=5, help="runs of each system (default 5)")
+    command.add_argument("--rounds", type=int, default=3, help="measured rounds in a run, after one (default 3)")
+    command.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "fedtier-peers", help="for peers' venvs")
+    command.add_argument("--systems", nargs="+", choices=labels, default=labels, help="which (default all)")
+    command.add_argument("--patience", type=float, default=120, help="seconds that a round may take (default 120)")
+    command.add_argument("--out", type=Path, help="write the results so far after each run, as JSON")
+    options = parser.parse_args(words)
+    if min(options.clients, options.repeats, options.rounds) < 1 or options.megabytes <= 0:
+        parser.error("everything has to be more than 0")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

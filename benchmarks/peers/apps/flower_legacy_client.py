@@ -1,0 +1,39 @@
+"""A client of Flower's legacy server: ``flower_legacy_client.py ADDRESS MESSAGE_BYTES CLIENT``."""
+
+from __future__ import annotations
+
+import sys
+
+from flwr.client import NumPyClient, start_client
+from flwr.common import NDArrays, Scalar
+
+from benchmarks.peers.apps.training import enter, next_update
+from benchmarks.peers.work import Work, num_examples, saved_work
+
+
+class Client(NumPyClient):
+    """Takes part without training."""
+
+    def __init__(self, work: Work, client: int) -> None:
+        self._work = work
+        self._client = client
+
+    def fit(self, parameters: NDArrays, config: dict[str, Scalar]) -> tuple[NDArrays, int, dict[str, Scalar]]:
+        """Return the prepared update once all clients have theirs."""
+        enter(self._work, self._client)
+        update = next_update(self._work, self._client, int(config["turn"]), parameters[0])
+        return [update], num_examples(self._client), {}
+
+
+def main() -> None:
+    """Play one client."""
+    address, message_bytes, client = sys.argv[1:]
+    start_client(
+        server_address=address,
+        client=Client(saved_work(), int(client)).to_client(),
+        grpc_max_message_length=int(message_bytes),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Flower's legacy server: ``flower_legacy_server.py ADDRESS MESSAGE_BYTES``."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+from flwr.common import Scalar, ndarrays_to_parameters
+from flwr.server import ServerConfig, start_server
+from flwr.server.strategy import FedAvg
+
+from benchmarks.peers.work import saved_work
+
+
+def turn(server_round: int) -> dict[str, Scalar]:
+    """Tell clients the number of their turn."""
+    return {"turn": server_round}
+
+
+def main() -> None:
+    """Serve the run's rounds."""
+    work = saved_work()
+    strategy = FedAvg(
+        fraction_evaluate=0.0,
+        min_fit_clients=work.clients,
+        min_available_clients=work.clients,
+        accept_failures=False,
+        on_fit_config_fn=turn,
+        initial_parameters=ndarrays_to_parameters([np.load(work.initial)]),
+    )
+    start_server(
+        server_address=sys.argv[1],
+        config=ServerConfig(num_rounds=work.turns),
+        strategy=strategy,
+        grpc_max_message_length=int(sys.argv[2]),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Runs systems in turns and puts their figures side by side."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from benchmarks.peers.programs import RunFailedError
+from benchmarks.peers.rounds import Measured
+from benchmarks.peers.systems import System, Task
+
+
+@dataclass(slots=True)
+class Result:
+    """All runs of one system.
+
+    Parameters
+    ----------
+    system : System
+    runs : list of Measured
+        Those that ended well.
+    failures : list of str
+        Why the others did not.
+    """
+
+    system: System
+    runs: list[Measured] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return this as JSON members; the figures of no run at all are null."""
+        seconds = [round(each, 4) for run in self.runs for each in run.seconds]
+        memory = [run.server_pss_megabytes for run in self.runs]
+        return {
+            "system": self.system.system,
+            "variant": self.system.variant,
+            "version": self.system.version,
+            "seconds": seconds,
+            "median": round(statistics.median(seconds), 4) if seconds else None,
+            "min": min(seconds, default=None),
+            "max": max(seconds, default=None),
+            "server_pss_megabytes": round(statistics.median(memory), 1) if memory else None,
+            "failures": self.failures,
+        }
+
+
+def in_turns(systems: Sequence[System], repeats: int) -> list[System]:
+    """Return the order of all runs: all systems once per repeat, forwards and backwards by turns.
+
+    So a machine that slows down or speeds up meanwhile favours no system.
+    """
+    order: list[System] = []
+    for repeat in range(repeats):
+        order += systems if repeat % 2 == 0 else systems[::-1]
+    return order
+
+
+def compare(
+    systems: Sequence[System], task: Task, repeats: int, told: Callable[[Sequence[Result], str], None]
+) -> list[Result]:
+    """Run all systems so many times each.
+
+    Parameters
+    ----------
+    told : callable
+        Gets the results so far after each run, and one line on that run.
+    """
+    results = {system.label: Result(system) for system in systems}
+    for system in in_turns(systems, repeats):
+        result = results[system.label]
+        try:
+            measured = system.measure(task)
+        except RunFailedError as error:
+            result.failures.append(str(error))
+            line = f"{system.label}: {error}"
+        else:
+            result.runs.append(measured)
+            seconds = ", ".join(f"{each:.3f}" for each in measured.seconds)
+            line = f"{system.label}: {seconds} s; {measured.server_pss_megabytes:.0f} MB"
+        told(list(results.values()), line)
+    return list(results.values())

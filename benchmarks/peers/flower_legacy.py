@@ -1,0 +1,33 @@
+"""Flower's legacy server and clients: `start_server` and `start_client`, one gRPC stream per client."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.peers.programs import Programs, listens
+from benchmarks.peers.venvs import Venv
+from benchmarks.peers.work import Work
+from fedtier_cli.seaweed import free_ports
+
+_APPS = Path(__file__).parent / "apps"
+_DEFAULT_MESSAGE_BYTES = 512 << 20
+_LARGEST_MESSAGE_BYTES = (2 << 30) - 1
+_START_SECONDS = 60.0
+
+
+def start(work: Work, venv: Venv, programs: Programs) -> Sequence[int]:
+    """Start the server, then the clients; return the processes on the server's side."""
+    (port,) = free_ports(1)
+    address, message_bytes = f"127.0.0.1:{port}", str(largest_message(work.initial.stat().st_size))
+    server = programs.start("server", [venv.python, str(_APPS / "flower_legacy_server.py"), address, message_bytes])
+    programs.await_that(lambda: listens(port), "the server listens", _START_SECONDS)
+    for client in range(work.clients):
+        words = [venv.python, str(_APPS / "flower_legacy_client.py"), address, message_bytes, str(client)]
+        programs.start(f"client-{client}", words)
+    return [server]
+
+
+def largest_message(model_bytes: int) -> int:
+    """Return the limit to set: Flower's own default, raised for models that it would refuse, gRPC's own limit at most."""
+    return min(max(_DEFAULT_MESSAGE_BYTES, 2 * model_bytes), _LARGEST_MESSAGE_BYTES)
