@@ -1,4 +1,4 @@
-"""``python -m benchmarks.peers compare [--clients 8] [--megabytes 64] [--repeats 5] [--rounds 3] [--cache DIR] ...``."""
+"""``python -m benchmarks.peers compare [--clients 8] [--megabytes 64] [--repeats 5] [--rounds 3] [--out FILE] ...``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 
 from benchmarks.machine import this_machine
 from benchmarks.peers.compare import Result, compare
-from benchmarks.peers.systems import Task, systems
+from benchmarks.peers.systems import systems
+from benchmarks.peers.task import Task
 from benchmarks.peers.work import make_arrays
 
 
@@ -32,7 +33,6 @@ def main(words: Sequence[str] | None = None) -> int:
             options.out.write_text(json.dumps(document, indent=1) + "\n")
 
     with tempfile.TemporaryDirectory(prefix="fedtier-peers-") as folder:
-        make_arrays(Path(folder), options.clients, options.megabytes)
         task = Task(
             clients=options.clients,
             megabytes=options.megabytes,
@@ -40,7 +40,9 @@ def main(words: Sequence[str] | None = None) -> int:
             arrays=Path(folder),
             cache=options.cache,
             patience=options.patience,
+            logs=options.logs,
         )
+        make_arrays(task.arrays, task.outline, task.clients)
         results = compare([every[label] for label in options.systems], task, options.repeats, told)
     print(table(results))
     return 1 if any(result.failures for result in results) else 0
@@ -68,9 +70,12 @@ def _options(words: Sequence[str] | None, labels: list[str]) -> argparse.Namespa
     command.add_argument("--megabytes", type=float, default=64, help="float32 in an update (default 64)")
     command.add_argument("--repeats", type=int, default=5, help="runs of each system (default 5)")
     command.add_argument("--rounds", type=int, default=3, help="measured rounds in a run, after one (default 3)")
-    command.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "fedtier-peers", help="for peers' venvs")
+    command.add_argument(
+        "--cache", type=Path, default=Path.home() / ".cache" / "fedtier-peers", help="for peers' venvs"
+    )
     command.add_argument("--systems", nargs="+", choices=labels, default=labels, help="which (default all)")
     command.add_argument("--patience", type=float, default=120, help="seconds that a round may take (default 120)")
+    command.add_argument("--logs", type=Path, help="folder for what the programs of failed runs said")
     command.add_argument("--out", type=Path, help="write the results so far after each run, as JSON")
     options = parser.parse_args(words)
     if min(options.clients, options.repeats, options.rounds) < 1 or options.megabytes <= 0:

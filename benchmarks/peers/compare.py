@@ -9,7 +9,8 @@ from typing import Any
 
 from benchmarks.peers.programs import RunFailedError
 from benchmarks.peers.rounds import Measured
-from benchmarks.peers.systems import System, Task
+from benchmarks.peers.systems import System
+from benchmarks.peers.task import Task
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ _START_SECONDS = 60.0
 def start(work: Work, venv: Venv, programs: Programs) -> Sequence[int]:
     """Start the server, then the clients; return the processes on the server's side."""
     (port,) = free_ports(1)
-    address, message_bytes = f"127.0.0.1:{port}", str(largest_message(work.initial.stat().st_size))
+    address, message_bytes = f"127.0.0.1:{port}", str(largest_message(work.outline.nbytes))
     server = programs.start("server", [venv.python, str(_APPS / "flower_legacy_server.py"), address, message_bytes])
     programs.await_that(lambda: listens(port), "the server listens", _START_SECONDS)
     for client in range(work.clients):
@@ -29,5 +29,5 @@ def start(work: Work, venv: Venv, programs: Programs) -> Sequence[int]:
 
 
 def largest_message(model_bytes: int) -> int:
-    """Return the limit to set: Flower's own default, raised for models that it would refuse, gRPC's own limit at most."""
+    """Return the limit to set: Flower's own default, raised for models that it would refuse, up to gRPC's own."""
     return min(max(_DEFAULT_MESSAGE_BYTES, 2 * model_bytes), _LARGEST_MESSAGE_BYTES)

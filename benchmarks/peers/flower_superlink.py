@@ -66,13 +66,11 @@ def start(work: Work, venv: Venv, programs: Programs) -> Sequence[int]:
 
 
 def start_tuned(work: Work, venv: Venv, programs: Programs) -> Sequence[int]:
-    """Do the same with larger pieces, more of them at once, shorter pauses, and a ServerApp that adds up as it pulls."""
+    """Do the same with larger pieces, more at once, shorter pauses, and a ServerApp that adds up what it pulls."""
     return _start(work, venv, programs, "superlink_tuned_server", {**_ENVIRONMENT, **_TUNED})
 
 
-def _start(
-    work: Work, venv: Venv, programs: Programs, server: str, environment: Mapping[str, str]
-) -> Sequence[int]:
+def _start(work: Work, venv: Venv, programs: Programs, server: str, environment: Mapping[str, str]) -> Sequence[int]:
     home = Path(work.folder) / "flwr"
     app = Path(work.folder) / "app"
     port, *runtime_ports = free_ports(1 + work.clients)

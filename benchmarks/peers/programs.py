@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -112,6 +113,12 @@ class Programs:
                 last = "; ".join(f"{name}: {self._last_words(name)}" for name in list(self._started)[:2])
                 raise RunFailedError(f"not in {patience:g} s: {what}; {last}")
             time.sleep(_ASK_SECONDS)
+
+    def copy_output(self, folder: Path) -> None:
+        """Keep what all programs said so far in another folder."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in self._started:
+            shutil.copy(self.folder / f"{name}.log", folder)
 
     def check(self) -> None:
         """Raise `RunFailedError` where a program has ended with another status than 0."""

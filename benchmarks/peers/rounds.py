@@ -73,6 +73,6 @@ def _arrivals(barrier: Barrier, what: str, check: Callable[[], None], patience: 
 
 def _check_models(work: Work, turn: int) -> None:
     for client in range(work.clients):
-        difference = float(work.difference(client, turn).read_text())
+        difference = float(work.difference_file(client, turn).read_text())  # written before the client was ready
         if not difference <= _TOLERANCE:
             raise RunFailedError(f"in turn {turn} client {client} held a model that is off by {difference:g}")

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.barrier import Barrier
-from benchmarks.peers import flower_legacy, flower_superlink, nvflare_fedavg
-from benchmarks.peers.programs import Programs
+from benchmarks.peers import flower_legacy, flower_superlink, nvflare_fedavg, ours
+from benchmarks.peers.programs import Programs, RunFailedError
 from benchmarks.peers.rounds import Measured, play
+from benchmarks.peers.task import Task
 from benchmarks.peers.venvs import Package, Venv, installed
 from benchmarks.peers.work import Work
 from benchmarks.processes import Watched
@@ -20,35 +21,8 @@ _NVFLARE = Package("nvflare", "2.9.0")
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """What every system has to do.
-
-    Parameters
-    ----------
-    clients : int
-    megabytes : float
-        Size of the model, 10**6 bytes each.
-    rounds : int
-        Measured ones.
-    arrays : Path
-        Folder of the arrays (`benchmarks.peers.work.make_arrays`).
-    cache : Path
-        Folder of the virtual environments.
-    patience : float
-        Seconds that one round may take.
-    """
-
-    clients: int
-    megabytes: float
-    rounds: int
-    arrays: Path
-    cache: Path
-    patience: float
-
-
-@dataclass(frozen=True, slots=True)
 class System:
-    """One column of the comparison.
+    """One row of the comparison.
 
     Parameters
     ----------
@@ -65,12 +39,13 @@ class System:
     @property
     def label(self) -> str:
         """Its name on the command line."""
-        return f"{self.system}-{self.variant}"
+        return "-".join(filter(None, (self.system, self.variant)))
 
 
 def systems() -> Sequence[System]:
     """Return all systems, ours first."""
     return (
+        System("fedtier", "", ours.version(), ours.measure),
         _peer("flower", "legacy", _FLOWER, flower_legacy.start),
         _peer("flower", "superlink", _FLOWER, flower_superlink.start),
         _peer("flower", "superlink-tuned", _FLOWER, flower_superlink.start_tuned),
@@ -78,7 +53,9 @@ def systems() -> Sequence[System]:
     )
 
 
-def _peer(system: str, variant: str, package: Package, start: Callable[[Work, Venv, Programs], Sequence[int]]) -> System:
+def _peer(
+    system: str, variant: str, package: Package, start: Callable[[Work, Venv, Programs], Sequence[int]]
+) -> System:
     def measure(task: Task) -> Measured:
         venv = installed(task.cache, package)
         with (
@@ -86,13 +63,24 @@ def _peer(system: str, variant: str, package: Package, start: Callable[[Work, Ve
             Barrier(task.clients) as entered,
             Barrier(task.clients) as ready,
         ):
-            work = Work(folder, str(task.arrays), task.clients, task.rounds, entered.address, ready.address)
+            work = Work(
+                folder=folder,
+                arrays=str(task.arrays),
+                rows=task.outline.rows,
+                clients=task.clients,
+                rounds=task.rounds,
+                entered=entered.address,
+                ready=ready.address,
+            )
             environment = {**venv.environment(Path(folder)), **work.save()}
-            with (
-                Programs(Path(folder), environment) as programs,
-                Watched({"server": start(work, venv, programs)}) as watched,
-            ):
-                seconds = play(work, entered, ready, programs.check, task.patience)
+            with Programs(Path(folder), environment) as programs:
+                try:
+                    with Watched({"server": start(work, venv, programs)}) as watched:
+                        seconds = play(work, entered, ready, programs.check, task.patience)
+                except RunFailedError:
+                    if task.logs:
+                        programs.copy_output(task.logs / f"{system}-{variant}")
+                    raise
                 return Measured(seconds, watched.peak("server") / 1e6)
 
     return System(system, variant, package.version, measure)

@@ -1,30 +1,38 @@
-"""What one run has to do: how many clients, which arrays, and where clients meet. Read by the peers' programs too.
+"""What one run has to do: how many clients, with which updates, and where clients meet.
 
-Needs NumPy and the standard library only.
+The updates are those of `benchmarks.updates`, so every system moves the same bytes. The peers' programs
+read this too, so it needs NumPy and the standard library only.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
+
+from benchmarks.updates import (
+    ClientUpdates,
+    Floats,
+    Outline,
+    bias_of,
+    client_blocks,
+    filled,
+    num_examples,
+    opening_bias,
+)
 
 _VARIABLE = "FEDTIER_BENCHMARK_WORK"
 _WORK_FILE = "work.json"
-_INITIAL = "initial.npy"
-_UPDATE = "update-{}.npy"
 _MEAN = "mean.npy"
 _SEED = 0
-_COLUMNS = 1000
-_LEAST_EXAMPLES = 600
-_CHUNK_ROWS = 1024
-
-Float32 = NDArray[np.float32]
+_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +44,9 @@ class Work:
     folder : str
         Of the run; clients write there what they found.
     arrays : str
-        Folder of the arrays, see `make_arrays`.
+        Folder of all clients' values and of their mean, see `make_arrays`.
+    rows : int
+        Of the model's `Outline`.
     clients : int
         Each is a process of its own, and sends one update per round.
     rounds : int
@@ -48,6 +58,7 @@ class Work:
 
     folder: str
     arrays: str
+    rows: int
     clients: int
     rounds: int
     entered: str
@@ -59,21 +70,44 @@ class Work:
         return self.rounds + 2
 
     @property
-    def initial(self) -> Path:
-        """The model that the first round starts with, float32, as `.npy`."""
-        return Path(self.arrays) / _INITIAL
+    def outline(self) -> Outline:
+        """Names and shapes of the model's tensors."""
+        return Outline(self.rows)
 
-    @property
-    def mean(self) -> Path:
-        """What every round has to come to: the float64 mean of all updates by number of examples, as `.npy`."""
-        return Path(self.arrays) / _MEAN
+    def opening(self) -> list[Floats]:
+        """Return the tensors of the model that the first turn starts with."""
+        values = np.load(_values_file(Path(self.arrays), 0))[self.outline.window(0)]
+        return list(self.outline.arrays(values, opening_bias()).values())
 
-    def update(self, client: int) -> Path:
-        """Return where a client's update lies, float32, as `.npy`."""
-        return Path(self.arrays) / _UPDATE.format(client)
+    def update(self, client: int, turn: int) -> list[Floats]:
+        """Return the tensors that a client sends in a turn, counted from 1."""
+        values = np.load(_values_file(Path(self.arrays), client))
+        return list(ClientUpdates(self.outline, client, values).of_round(turn).values())
 
-    def difference(self, client: int, turn: int) -> Path:
-        """Return where a client writes by how much at most the model it holds differs from the one it should hold."""
+    def largest_difference(self, model: Sequence[npt.NDArray[Any]], turn: int) -> float:
+        """Return by how much at most a model differs from the one that clients have to hold in a turn.
+
+        That is the opening one in the first turn, and then the float64 mean, by number of examples, of the updates
+        of the turn before. Where shapes differ, it is infinity.
+
+        Parameters
+        ----------
+        model : sequence of ndarray
+            In the order of `Outline.shapes`, each of its shape or flat.
+        turn : int
+        """
+        if turn == 1:
+            return _largest_difference(model, self.opening())
+        mean = np.load(Path(self.arrays) / _MEAN, mmap_mode="r")
+        return _largest_difference(model, [mean[self.outline.window(turn - 1)], self._mean_bias(turn - 1)])
+
+    def _mean_bias(self, turn: int) -> npt.NDArray[Any]:
+        clients = range(self.clients)
+        weights = [num_examples(client) for client in clients]
+        return np.average([bias_of(client, turn) for client in clients], axis=0, weights=weights)
+
+    def difference_file(self, client: int, turn: int) -> Path:
+        """Return where a client writes what `largest_difference` gave in a turn."""
         return Path(self.folder) / f"difference-{client}-{turn}.txt"
 
     def save(self) -> dict[str, str]:
@@ -88,41 +122,42 @@ def saved_work() -> Work:
     return Work(**json.loads(Path(os.environ[_VARIABLE]).read_text()))
 
 
-def num_examples(client: int) -> int:
-    """Return a client's number of examples; they differ, so that an average without weights shows."""
-    return _LEAST_EXAMPLES + client
-
-
-def make_arrays(folder: Path, clients: int, megabytes: float) -> None:
-    """Write the initial model, every client's update and their mean; always the same ones for the same numbers.
-
-    Parameters
-    ----------
-    folder : Path
-    clients : int
-    megabytes : float
-        Size of the one float32 array of the model, 10**6 bytes each; its shape is ``[rows, 1000]``.
-    """
-    rows = max(1, round(megabytes * 1e6 / 4 / _COLUMNS))
-    base = np.random.default_rng(_SEED).standard_normal((rows, _COLUMNS), dtype=np.float32)
-    np.save(folder / _INITIAL, base)
-    total = np.zeros(base.shape, np.float64)
+def make_arrays(folder: Path, outline: Outline, clients: int) -> None:
+    """Write the values of all clients as float32, and their mean by number of examples as float64, all as `.npy`."""
+    total = np.zeros(outline.values, np.float64)
     for client in range(clients):
-        update = base + np.float32((client + 1) / 1000)
-        np.save(folder / _UPDATE.format(client), update)
-        for part in chunks(rows):
-            total[part] += update[part] * np.float64(num_examples(client))
-    np.save(folder / _MEAN, total / sum(map(num_examples, range(clients))))
+        values = filled(outline, client_blocks(outline, _SEED, client))
+        np.save(_values_file(folder, client), values)
+        for start in range(0, values.size, _CHUNK):
+            total[start : start + _CHUNK] += values[start : start + _CHUNK] * np.float64(num_examples(client))
+    total /= sum(map(num_examples, range(clients)))
+    np.save(folder / _MEAN, total)
 
 
-def largest_difference(model: Float32, path: Path) -> float:
-    """Return by how much a model differs at most from the one in a `.npy` file; infinity where the shapes differ."""
-    expected = np.load(path, mmap_mode="r")
-    if model.shape != expected.shape:
+def _values_file(folder: Path, client: int) -> Path:
+    return folder / f"values-{client}.npy"
+
+
+def _largest_difference(model: Sequence[npt.NDArray[Any]], expected: Sequence[npt.NDArray[Any]]) -> float:
+    """Compare two models that may be cut differently, in pieces that need little memory."""
+    size = sum(tensor.size for tensor in model)
+    if size != sum(tensor.size for tensor in expected):
         return float("inf")
-    return max(float(np.max(np.abs(model[part] - expected[part].astype(np.float64)))) for part in chunks(len(expected)))
+    cuts = sorted({*range(0, size, _CHUNK), *_ends(model), *_ends(expected)})
+    return max(
+        float(np.max(np.abs(np.subtract(_part(model, *piece), _part(expected, *piece), dtype=np.float64))))
+        for piece in pairwise(cuts)
+    )
 
 
-def chunks(rows: int) -> Iterator[slice]:
-    """Return slices that cover all rows, each small enough to be worked on beside whatever else needs memory."""
-    return (slice(first, first + _CHUNK_ROWS) for first in range(0, rows, _CHUNK_ROWS))
+def _ends(tensors: Sequence[npt.NDArray[Any]]) -> Iterator[int]:
+    return accumulate(tensor.size for tensor in tensors)
+
+
+def _part(tensors: Sequence[npt.NDArray[Any]], start: int, stop: int) -> npt.NDArray[Any]:
+    """Return a piece that lies in one of the tensors."""
+    for tensor in tensors:
+        if start < tensor.size:
+            return tensor.reshape(-1)[start:stop]
+        start, stop = start - tensor.size, stop - tensor.size
+    raise IndexError(start)

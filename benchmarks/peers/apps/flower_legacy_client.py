@@ -7,8 +7,9 @@ import sys
 from flwr.client import NumPyClient, start_client
 from flwr.common import NDArrays, Scalar
 
-from benchmarks.peers.apps.training import enter, next_update
-from benchmarks.peers.work import Work, num_examples, saved_work
+from benchmarks.peers.apps.training import check, enter, leave
+from benchmarks.peers.work import Work, saved_work
+from benchmarks.updates import num_examples
 
 
 class Client(NumPyClient):
@@ -21,8 +22,11 @@ class Client(NumPyClient):
     def fit(self, parameters: NDArrays, config: dict[str, Scalar]) -> tuple[NDArrays, int, dict[str, Scalar]]:
         """Return the prepared update once all clients have theirs."""
         enter(self._work, self._client)
-        update = next_update(self._work, self._client, int(config["turn"]), parameters[0])
-        return [update], num_examples(self._client), {}
+        turn = int(config["turn"])
+        check(self._work, self._client, turn, parameters)
+        update = self._work.update(self._client, turn)
+        leave(self._work, self._client)
+        return update, num_examples(self._client), {}
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
 from flwr.common import Scalar, ndarrays_to_parameters
 from flwr.server import ServerConfig, start_server
 from flwr.server.strategy import FedAvg
@@ -26,7 +25,7 @@ def main() -> None:
         min_available_clients=work.clients,
         accept_failures=False,
         on_fit_config_fn=turn,
-        initial_parameters=ndarrays_to_parameters([np.load(work.initial)]),
+        initial_parameters=ndarrays_to_parameters(work.opening()),
     )
     start_server(
         server_address=sys.argv[1],

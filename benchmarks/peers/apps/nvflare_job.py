@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 from nvflare.app_common.np.recipes.fedavg import NumpyFedAvgRecipe
 from nvflare.recipe import PocEnv
 
@@ -16,9 +17,11 @@ from benchmarks.peers.work import saved_work
 def main() -> None:
     """Run the job to its end."""
     work = saved_work()
+    opening = Path(work.folder) / "opening.npy"
+    np.save(opening, np.concatenate([tensor.reshape(-1) for tensor in work.opening()]))
     recipe = NumpyFedAvgRecipe(
         name="benchmark",
-        initial_ckpt=str(work.initial),
+        initial_ckpt=str(opening),
         min_clients=work.clients,
         num_rounds=work.turns,
         train_script=str(Path(__file__).with_name("nvflare_client.py")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from flwr.app import ArrayRecord, Context
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
@@ -22,4 +21,4 @@ def main(grid: Grid, context: Context) -> None:
         min_train_nodes=work.clients,
         min_available_nodes=work.clients,
     )
-    strategy.start(grid=grid, initial_arrays=ArrayRecord([np.load(work.initial)]), num_rounds=work.turns)
+    strategy.start(grid=grid, initial_arrays=ArrayRecord(work.opening()), num_rounds=work.turns)

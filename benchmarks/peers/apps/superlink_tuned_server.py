@@ -9,7 +9,8 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
-from benchmarks.peers.work import Float32, saved_work
+from benchmarks.peers.work import saved_work
+from benchmarks.updates import Floats
 
 _POLL_SECONDS = 0.05
 
@@ -20,10 +21,10 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Play all rounds."""
     work = saved_work()
-    model: Float32 = np.load(work.initial)
+    model = work.opening()
     nodes = _nodes(grid, work.clients)
     for turn in range(1, work.turns + 1):
-        record = RecordDict({"arrays": ArrayRecord([model]), "config": ConfigRecord({"server-round": turn})})
+        record = RecordDict({"arrays": ArrayRecord(model), "config": ConfigRecord({"server-round": turn})})
         sent = grid.push_messages([Message(record, node, "train") for node in nodes])
         del record
         model = _mean(grid, sent, model)
@@ -36,20 +37,19 @@ def _nodes(grid: Grid, clients: int) -> list[int]:
     return nodes
 
 
-def _mean(grid: Grid, sent: Iterable[str], model: Float32) -> Float32:
+def _mean(grid: Grid, sent: Iterable[str], model: list[Floats]) -> list[Floats]:
     """Return the average of the replies by number of examples."""
     waiting = set(sent)
-    total, scaled, weight = np.zeros_like(model), np.empty_like(model), 0
+    total, weight = [np.zeros_like(tensor) for tensor in model], 0
     while waiting:
         replies = list(grid.pull_messages(waiting))
         while replies:
             reply = replies.pop()
             waiting.discard(reply.metadata.reply_to_message_id)
             examples = int(reply.content["metrics"]["num-examples"])
-            np.multiply(reply.content["arrays"].to_numpy_ndarrays()[0], np.float32(examples), out=scaled)
-            np.add(total, scaled, out=total)
+            for summed, tensor in zip(total, reply.content["arrays"].to_numpy_ndarrays(), strict=True):
+                np.add(summed, tensor * np.float32(examples), out=summed)
             weight += examples
         if waiting:
             time.sleep(_POLL_SECONDS)
-    np.divide(total, np.float32(weight), out=total)
-    return total
+    return [np.divide(summed, np.float32(weight), out=summed) for summed in total]

@@ -1,14 +1,18 @@
-"""What a client does in its training, whatever the system: it meets the others, checks its model, and takes an update.
+"""What a client does in its training, whatever the system: it meets the others, checks its model, takes an update.
 
-Nobody checks or reads anything until all have entered, so that no client's check slows what another one receives.
+Nobody checks or reads anything until all have entered, so that no client's check slows what another one receives; and
+nobody sends until all have their updates.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
 
 from benchmarks.barrier import arrive
-from benchmarks.peers.work import Float32, Work, largest_difference
+from benchmarks.peers.work import Work
 
 
 def enter(work: Work, client: int) -> None:
@@ -16,16 +20,18 @@ def enter(work: Work, client: int) -> None:
     arrive(work.entered, f"client-{client}")
 
 
-def next_update(work: Work, client: int, turn: int, model: Float32) -> Float32:
-    """Check the model that a client holds, and return its update once all have theirs.
+def check(work: Work, client: int, turn: int, model: Sequence[npt.NDArray[Any]]) -> None:
+    """Write down how far the model that a client holds is from what it should be.
 
     Parameters
     ----------
     turn : int
-        Counted from 1; the model of the first turn is the initial one, that of every other the mean.
+        Counted from 1.
+    model : sequence of ndarray
     """
-    difference = largest_difference(model, work.initial if turn == 1 else work.mean)
-    work.difference(client, turn).write_text(repr(difference))
-    update: Float32 = np.load(work.update(client))
+    work.difference_file(client, turn).write_text(repr(work.largest_difference(model, turn)))
+
+
+def leave(work: Work, client: int) -> None:
+    """Say that a client has checked its model and holds its update; return once all may send theirs."""
     arrive(work.ready, f"client-{client}")
-    return update

@@ -1,0 +1,42 @@
+"""Our own system, as `benchmarks.round` measures it: one worker; servers are master, worker and S3."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from benchmarks.peers.programs import Programs
+from benchmarks.peers.rounds import Measured
+from benchmarks.peers.task import Task
+
+_PROGRAM = "round"
+
+
+def version() -> str:
+    """Return the version that is installed."""
+    return installed_version("fedtier")
+
+
+def measure(task: Task) -> Measured:
+    """Do one run.
+
+    Raises
+    ------
+    RunFailedError
+        It ended badly, as it does where a model is not the reference's.
+    """
+    with (
+        tempfile.TemporaryDirectory(prefix="fedtier-peers-") as folder,
+        Programs(Path(folder), os.environ) as programs,
+    ):
+        out = Path(folder) / "measured.json"
+        words = [sys.executable, "-m", "benchmarks.round", "--workers", "1", "--out", str(out)]
+        words += ["--clients", str(task.clients), "--megabytes", str(task.megabytes), "--rounds", str(task.rounds)]
+        programs.start(_PROGRAM, words, PYTHONPATH=str(Path(__file__).parents[2]))
+        programs.await_end(_PROGRAM, task.patience * (task.rounds + 2))
+        (run,) = json.loads(out.read_text())["runs"]
+    return Measured(tuple(each["held_seconds"] for each in run["rounds"]), run["peak_pss_megabytes"]["servers"])
