@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.machine import this_machine
-from benchmarks.peers.compare import Result, compare
+from benchmarks.peers.compare import Result, compare, table
 from benchmarks.peers.systems import systems
 from benchmarks.peers.task import Task
 from benchmarks.peers.work import make_arrays
@@ -46,20 +46,6 @@ def main(words: Sequence[str] | None = None) -> int:
         results = compare([every[label] for label in options.systems], task, options.repeats, told)
     print(table(results))
     return 1 if any(result.failures for result in results) else 0
-
-
-def table(results: Sequence[Result]) -> str:
-    """Return the figures as lines, one per system."""
-    lines = [f"{'system':24s} {'version':>8s} {'median':>9s} {'min':>9s} {'max':>9s} {'server memory':>14s}"]
-    for result in results:
-        row = result.document()
-        if row["median"] is not None:
-            lines.append(
-                f"{result.system.label:24s} {row['version']:>8s} {row['median']:7.3f} s {row['min']:7.3f} s"
-                f" {row['max']:7.3f} s {row['server_pss_megabytes']:11.0f} MB"
-            )
-        lines += [f"{result.system.label:24s} {row['version']:>8s} FAILED: {why}" for why in result.failures]
-    return "\n".join(lines)
 
 
 def _options(words: Sequence[str] | None, labels: list[str]) -> argparse.Namespace:

@@ -82,3 +82,17 @@ def compare(
             line = f"{system.label}: {seconds} s; {measured.server_pss_megabytes:.0f} MB"
         told(list(results.values()), line)
     return list(results.values())
+
+
+def table(results: Sequence[Result]) -> str:
+    """Return the figures as lines, one per system."""
+    lines = [f"{'system':24s} {'version':>8s} {'median':>9s} {'min':>9s} {'max':>9s} {'server memory':>14s}"]
+    for result in results:
+        row = result.document()
+        if row["median"] is not None:
+            lines.append(
+                f"{result.system.label:24s} {row['version']:>8s} {row['median']:7.3f} s {row['min']:7.3f} s"
+                f" {row['max']:7.3f} s {row['server_pss_megabytes']:11.0f} MB"
+            )
+        lines += [f"{result.system.label:24s} {row['version']:>8s} FAILED: {why}" for why in result.failures]
+    return "\n".join(lines)

@@ -1,20 +1,15 @@
-"""Which systems are compared, and one run of each."""
+"""Which systems are compared."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.barrier import Barrier
 from benchmarks.peers import flower_legacy, flower_superlink, nvflare_fedavg, ours
-from benchmarks.peers.programs import Programs, RunFailedError
-from benchmarks.peers.rounds import Measured, play
+from benchmarks.peers.peer import Start, run_peer
+from benchmarks.peers.rounds import Measured
 from benchmarks.peers.task import Task
-from benchmarks.peers.venvs import Package, Venv, installed
-from benchmarks.peers.work import Work
-from benchmarks.processes import Watched
+from benchmarks.peers.venvs import Package, installed
 
 _FLOWER = Package("flwr", "1.42.0")
 _NVFLARE = Package("nvflare", "2.9.0")
@@ -53,34 +48,8 @@ def systems() -> Sequence[System]:
     )
 
 
-def _peer(
-    system: str, variant: str, package: Package, start: Callable[[Work, Venv, Programs], Sequence[int]]
-) -> System:
+def _peer(system: str, variant: str, package: Package, start: Start) -> System:
     def measure(task: Task) -> Measured:
-        venv = installed(task.cache, package)
-        with (
-            tempfile.TemporaryDirectory(prefix="fedtier-peers-") as folder,
-            Barrier(task.clients) as entered,
-            Barrier(task.clients) as ready,
-        ):
-            work = Work(
-                folder=folder,
-                arrays=str(task.arrays),
-                rows=task.outline.rows,
-                clients=task.clients,
-                rounds=task.rounds,
-                entered=entered.address,
-                ready=ready.address,
-            )
-            environment = {**venv.environment(Path(folder)), **work.save()}
-            with Programs(Path(folder), environment) as programs:
-                try:
-                    with Watched({"server": start(work, venv, programs)}) as watched:
-                        seconds = play(work, entered, ready, programs.check, task.patience)
-                except RunFailedError:
-                    if task.logs:
-                        programs.copy_output(task.logs / f"{system}-{variant}")
-                    raise
-                return Measured(seconds, watched.peak("server") / 1e6)
+        return run_peer(task, installed(task.cache, package), start, f"{system}-{variant}")
 
     return System(system, variant, package.version, measure)
