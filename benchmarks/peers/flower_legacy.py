@@ -13,7 +13,7 @@ from fedtier_cli.seaweed import free_ports
 _APPS = Path(__file__).parent / "apps"
 _DEFAULT_MESSAGE_BYTES = 512 << 20
 _LARGEST_MESSAGE_BYTES = (2 << 30) - 1
-_START_SECONDS = 60.0
+_START_SECONDS = 300.0
 
 
 def start(work: Work, venv: Venv, programs: Programs) -> Sequence[int]:

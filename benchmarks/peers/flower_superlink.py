@@ -15,7 +15,7 @@ from benchmarks.peers.work import Work
 from fedtier_cli.seaweed import free_ports
 
 _APPS = Path(__file__).parent / "apps"
-_START_SECONDS = 60.0
+_START_SECONDS = 300.0
 _CONNECTION = """\
 [superlink]
 default = "benchmark"
@@ -32,6 +32,7 @@ build-backend = "hatchling.build"
 [project]
 name = "benchmark"
 version = "1.0.0"
+description = "Trains nothing"
 license = "Apache-2.0"
 dependencies = ["flwr[simulation]>=1.42.0"]
 

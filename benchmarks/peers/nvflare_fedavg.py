@@ -10,7 +10,7 @@ from benchmarks.peers.venvs import Venv
 from benchmarks.peers.work import Work
 
 _APPS = Path(__file__).parent / "apps"
-_START_SECONDS = 120.0
+_START_SECONDS = 300.0
 _SERVER = "nvflare.private.fed.app.server.server_train"
 
 

@@ -26,7 +26,7 @@ _SHOWN_BYTES = 2000
 
 
 class RunFailedError(Exception):
-    """Why a run came to nothing, with the end of a program's output where that says more."""
+    """Why a run came to nothing, with the last line of a program's output where that says more."""
 
 
 class Programs:
@@ -138,7 +138,7 @@ class Programs:
 
     def _last_words(self, name: str) -> str:
         output = (self.folder / f"{name}.log").read_bytes()[-_SHOWN_BYTES:].decode(errors="replace")
-        return " | ".join(output.split("\n")[-6:]).strip(" |") or "it said nothing"
+        return (output.strip() or "it said nothing").splitlines()[-1].strip()
 
 
 def listens(port: int) -> bool:

@@ -13,6 +13,8 @@ from nvflare.recipe import PocEnv
 
 from benchmarks.peers.work import saved_work
 
+_LOGIN_SECONDS = 60.0
+
 
 def main() -> None:
     """Run the job to its end."""
@@ -26,7 +28,7 @@ def main() -> None:
         num_rounds=work.turns,
         train_script=str(Path(__file__).with_name("nvflare_client.py")),
     )
-    recipe.execute(PocEnv(num_clients=work.clients)).get_result()
+    recipe.execute(PocEnv(num_clients=work.clients, extra={"login_timeout": _LOGIN_SECONDS})).get_result()
 
 
 if __name__ == "__main__":
