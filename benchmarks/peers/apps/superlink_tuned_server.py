@@ -12,7 +12,7 @@ from flwr.serverapp import Grid, ServerApp
 from benchmarks.peers.work import saved_work
 from benchmarks.updates import Floats
 
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.1
 
 app = ServerApp()
 
