@@ -34,7 +34,7 @@ def measure(task: Task) -> Measured:
         Programs(Path(folder), os.environ) as programs,
     ):
         out = Path(folder) / "measured.json"
-        words = [sys.executable, "-m", "benchmarks.round", "--workers", "1", "--out", str(out)]
+        words = [sys.executable, "-m", "benchmarks.round", "--workers", "1", "--folder", folder, "--out", str(out)]
         words += ["--clients", str(task.clients), "--megabytes", str(task.megabytes), "--rounds", str(task.rounds)]
         programs.start(_PROGRAM, words, PYTHONPATH=str(Path(__file__).parents[2]))
         programs.await_end(_PROGRAM, task.patience * (task.rounds + 2))
