@@ -49,8 +49,8 @@ def run_peer(task: Task, venv: Venv, start: Start, label: str) -> Measured:
         environment = {**venv.environment(Path(folder)), **work.save()}
         with Programs(Path(folder), environment) as programs:
             try:
-                with Watched({"server": start(work, venv, programs)}) as watched:
-                    seconds = play(work, entered, ready, programs.check, task.patience)
+                watched = Watched({"server": start(work, venv, programs)})
+                seconds = play(work, entered, ready, watched, programs.check, task.patience)
             except RunFailedError:
                 if task.logs is not None:
                     programs.copy_output(task.logs / label)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from benchmarks.barrier import Barrier
@@ -23,20 +23,30 @@ class Measured:
     seconds : tuple of float
         Of each measured round: from all updates ready until the last client holds their average.
     server_pss_megabytes : float
-        The largest PSS that all processes on the server's side had together.
+        The largest PSS that all processes on the server's side had together in these rounds.
     """
 
     seconds: tuple[float, ...]
     server_pss_megabytes: float
 
 
-def play(work: Work, entered: Barrier, ready: Barrier, check: Callable[[], None], patience: float) -> tuple[float, ...]:
+def play(
+    work: Work,
+    entered: Barrier,
+    ready: Barrier,
+    watched: AbstractContextManager[object],
+    check: Callable[[], None],
+    patience: float,
+) -> tuple[float, ...]:
     """Play a run's warm-up and rounds, and return the seconds of each measured one.
 
     Parameters
     ----------
+    work : Work
     entered, ready : Barrier
         Where clients meet on entering their training, and with their updates.
+    watched : context manager
+        Open during the measured rounds.
     check : callable
         Raises where the run cannot go on; asked now and then.
     patience : float
@@ -47,17 +57,26 @@ def play(work: Work, entered: Barrier, ready: Barrier, check: Callable[[], None]
     RunFailedError
         A client did not come, or held something else than the updates' mean.
     """
+    _gather(work, entered, ready, 1, check, patience)
+    ready.release()
+    _gather(work, entered, ready, 2, check, patience)  # who enters the second turn ends the warm-up
     seconds = []
-    released = 0.0
-    for turn in range(1, work.turns + 1):
-        arrivals = _arrivals(entered, f"turn {turn}", check, patience)
-        if turn > 2:  # turn 2 ends the warm-up
-            seconds.append(max(arrivals.values()) - released)
-        entered.release()
-        _arrivals(ready, f"the updates of turn {turn}", check, patience)
-        _check_models(work, turn)
-        released = ready.release()
+    with watched:
+        for turn in range(3, work.turns + 1):
+            released = ready.release()
+            seconds.append(_gather(work, entered, ready, turn, check, patience) - released)
     return tuple(seconds)
+
+
+def _gather(
+    work: Work, entered: Barrier, ready: Barrier, turn: int, check: Callable[[], None], patience: float
+) -> float:
+    """Bring all clients to the end of their training, models checked; return when the last one entered it."""
+    arrivals = _arrivals(entered, f"turn {turn}", check, patience)
+    entered.release()
+    _arrivals(ready, f"the updates of turn {turn}", check, patience)
+    _check_models(work, turn)
+    return max(arrivals.values())
 
 
 def _arrivals(barrier: Barrier, what: str, check: Callable[[], None], patience: float) -> Mapping[str, float]:
