@@ -6,11 +6,14 @@ They are started as a local run starts them (`fedtier_cli.tiers`), and looked at
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+
+import requests
 
 from benchmarks.processes import cpu_seconds
 from fedtier_cli.local_keys import LocalKeys
@@ -28,6 +31,9 @@ from fedtier_cli.tiers import (
 
 EDGES_PER_MIDDLE: Final = 4
 """In a tree of depth 3: so many workers have one worker above them."""
+_SCRAPE_SECONDS: Final = 30.0
+_COUNTED: Final = 'fedtier_uploads_total{kind="partial",outcome="counted"}'
+_RECEIVED: Final = 'fedtier_received_bytes_total{content="partial"}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +70,30 @@ class Tiers:
     master_state : Path
         The master's state directory.
     store : EmbeddedStore
+    master : str
+        The master's address.
+    operator : str
+        A token that may read its metrics.
     """
 
     port: int
     pids: Mapping[str, list[int]]
     master_state: Path
     store: EmbeddedStore
+    master: str
+    operator: str = field(repr=False)
 
     def cpu(self) -> dict[str, float]:
         """Return the CPU seconds that each tier has used."""
         return {tier: cpu_seconds(pids) for tier, pids in self.pids.items()}
+
+    def partials(self) -> tuple[int, int]:
+        """Return how many partials the master has counted, and how many bytes of partials it has received."""
+        answer = requests.get(
+            f"{self.master}/metrics", headers={"Authorization": f"Bearer {self.operator}"}, timeout=_SCRAPE_SECONDS
+        )
+        answer.raise_for_status()
+        return int(float(_value(answer.text, _COUNTED))), int(float(_value(answer.text, _RECEIVED)))
 
 
 @contextmanager
@@ -111,7 +131,13 @@ def running(run: RunDirectory, keys: LocalKeys, tree: Tree, threshold: int, mode
         ]
         await_addresses(children, workers, lambda _: None)
         pids["worker"] = [child.process.pid for child in workers]
-        yield Tiers(port, pids, run.state("master"), store)
+        operator = run.token("operator").read_text().strip()
+        yield Tiers(port, pids, run.state("master"), store, master_url, operator)
+
+
+def _value(text: str, name: str) -> str:
+    found = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+    return found[1] if found else "0"
 
 
 def _start(children: Children, keys: LocalKeys, name: str, upstream: str, port: int) -> Child:

@@ -24,6 +24,8 @@ class _Rounds:
     closing_cpu: Counter[str] = field(default_factory=Counter)
     download_rates: list[float] = field(default_factory=list)
     download_cpu: Counter[str] = field(default_factory=Counter)
+    partials: int = 0
+    partial_bytes: int = 0
 
 
 def measure_updates(tree: Tree, clients: int, megabytes: float, *, rounds: int, concurrent: int) -> Record:
@@ -63,6 +65,9 @@ def measure_updates(tree: Tree, clients: int, megabytes: float, *, rounds: int, 
         "asked_to_come_again": seen.repeats,
         "reconnects": reconnects,
         **{f"{t}_core_ms_per_update": round(1000 * s / updates, 3) for t, s in seen.updating_cpu.items()},
+        "contributors_per_partial": round(updates / seen.partials, 1),
+        "partial_bytes_per_model_byte": round(seen.partial_bytes / seen.partials / megabytes / 1e6, 3),
+        "master_core_ms_per_partial": round(1000 * seen.updating_cpu["master"] / seen.partials, 3),
         **{f"{t}_core_ms_per_closing": round(1000 * s / rounds, 1) for t, s in seen.closing_cpu.items()},
         "downloads_per_second": round(statistics.median(seen.download_rates), 1),
         **{f"{t}_core_ms_per_download": round(1000 * s / updates, 3) for t, s in seen.download_cpu.items()},
@@ -71,19 +76,24 @@ def measure_updates(tree: Tree, clients: int, megabytes: float, *, rounds: int, 
 
 
 def _play(here: Cell, number: int, clients: int, concurrent: int, seen: _Rounds) -> None:
+    partials, partial_bytes = here.tiers.partials()
     before = here.tiers.cpu()
     uploaded = here.upload(number, range(clients), concurrent=concurrent)
     counted = here.tiers.cpu()
     here.await_exact(number)
-    opened = here.tiers.cpu()
     seen.closing.append(time.monotonic() - uploaded.ended)
+    opened = here.tiers.cpu()
+    after = here.tiers.partials()
+    seen.partials += after[0] - partials
+    seen.partial_bytes += after[1] - partial_bytes
     seen.rates.append(clients / (uploaded.ended - uploaded.began))
     seen.seconds += uploaded.seconds
     seen.repeats += uploaded.repeats
     seen.updating_cpu.update(spent(before, counted))
     seen.closing_cpu.update(spent(counted, opened))
+    downloading = here.tiers.cpu()
     seen.download_rates.append(_download(here, number, clients, concurrent))
-    seen.download_cpu.update(spent(opened, here.tiers.cpu()))
+    seen.download_cpu.update(spent(downloading, here.tiers.cpu()))
 
 
 def _download(here: Cell, number: int, clients: int, concurrent: int) -> float:
