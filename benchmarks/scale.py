@@ -38,7 +38,8 @@ _SHOWN: Final = {
         "worker_pss_megabytes middle_pss_megabytes master_pss_megabytes"
     ),
     "idle": (
-        "clients workers poll_after polls_per_second worker_cores worker_core_ms_per_poll worker_kilobytes_per_client"
+        "clients workers poll_after polls_per_second p99_ms worker_cores worker_cores_without_clients "
+        "worker_core_ms_per_poll worker_pss_megabytes"
     ),
     "contributors": (
         "clients updates_per_second worker_core_ms_per_update_first_half worker_core_ms_per_update_second_half "

@@ -23,11 +23,13 @@ def measure_idle(tree: Tree, clients: int, *, settle: float, seconds: float) -> 
     settle : float
         Seconds before it counts: a worker learns in them how many ask it.
     seconds : float
-        For which it counts.
+        For which it counts, and for which the servers are looked at before, without clients.
     """
     with cell(tree, clients, 0.01, connections=clients) as here:
         here.await_round(1)
-        empty = here.peaks()
+        alone, began = here.tiers.cpu(), time.monotonic()
+        time.sleep(seconds)
+        alone, lasted = spent(alone, here.tiers.cpu()), time.monotonic() - began
         polls = _Polls(here, random.Random(1))
         polls.run(clients, settle)
         before, started = here.tiers.cpu(), time.monotonic()
@@ -36,7 +38,7 @@ def measure_idle(tree: Tree, clients: int, *, settle: float, seconds: float) -> 
         polls.run(clients, seconds)
         took = time.monotonic() - started
         cpu, peaks = spent(before, here.tiers.cpu()), here.peaks()
-    grown = peaks["worker_pss_megabytes"] - empty["worker_pss_megabytes"]
+    polled = max(1, len(polls.seen))
     return {
         "benchmark": "idle",
         "clients": clients,
@@ -47,8 +49,8 @@ def measure_idle(tree: Tree, clients: int, *, settle: float, seconds: float) -> 
         "poll_after": round(statistics.median(polls.paces), 3),
         "p99_ms": round(1000 * percentile(polls.seen, 99), 1),
         **{f"{tier}_cores": round(used / took, 4) for tier, used in cpu.items()},
-        "worker_core_ms_per_poll": round(1000 * cpu["worker"] / len(polls.seen), 3),
-        "worker_kilobytes_per_client": round(1000 * grown / clients, 2),
+        **{f"{tier}_cores_without_clients": round(used / lasted, 4) for tier, used in alone.items()},
+        "worker_core_ms_per_poll": round(1000 * max(0.0, cpu["worker"] - alone["worker"] * took / lasted) / polled, 3),
         **peaks,
     }
 

@@ -78,6 +78,7 @@ def costs_of(records: Records) -> Costs:
             updates, lambda record: record["master_core_ms_per_partial"] - parsing * record["contributors_per_partial"]
         ),
         poll=idle[-1]["worker_core_ms_per_poll"],
+        idle_cores=idle[-1]["worker_cores_without_clients"] / idle[-1]["workers"],
         contributor=parsing,
         partial_bytes=updates[-1]["partial_bytes_per_model_byte"],
         worker_memory=_line(updates, lambda record: record["worker_pss_megabytes"] / record["workers"]),
@@ -145,6 +146,7 @@ def _costs_table(costs: Costs) -> str:
     ]
     single = [
         ("a worker, for a poll", "core-ms", costs.poll),
+        ("a worker that nobody asks", "cores", costs.idle_cores),
         ("an upstream, to read one more contributor of a partial", "core-ms", costs.contributor),
         ("memory of a worker, for a client that only polls", "kB", costs.connection_kilobytes),
         ("memory of the master, for a contributor of the open round", "kB", costs.contributor_kilobytes),

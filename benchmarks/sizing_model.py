@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from fedtier.serving.front.limits import Limits
 from fedtier.serving.pacing import POLLS_PER_SECOND, SLOWEST
 
 BATCH_MAX: Final = 64
@@ -22,6 +23,7 @@ _WAITING: Final = 1.5
 """Partials that an update waits for: the rest of the one that is under way, and its own."""
 PART_MEGABYTES: Final = 67.108864
 """Of a multipart upload to S3; a file up to this long is one request."""
+_CONNECTIONS: Final = Limits().connections
 MONTH_SECONDS: Final = 30 * 24 * 3600
 
 
@@ -55,6 +57,8 @@ class Costs:
         Core-ms of an upstream for a partial, by the size of the model.
     poll : float
         Core-ms of a worker.
+    idle_cores : float
+        Of a worker that nobody asks: it asks its upstream.
     contributor : float
         Core-ms of an upstream for one more contributor of a partial.
     partial_bytes : float
@@ -73,6 +77,7 @@ class Costs:
     download: Line
     partial: Line
     poll: float
+    idle_cores: float
     contributor: float
     partial_bytes: float
     worker_memory: Line
@@ -281,7 +286,8 @@ def size(costs: Costs, scenario: Scenario, prices: Prices) -> Deployment:
     for_cores = _workers_for_cores(costs, scenario)
     workers = max(2, for_slots, for_cores)
     gigabits = rate * megabytes * 8 / 1000
-    worker_memory = costs.worker_memory.at(megabytes) + costs.connection_kilobytes / 1000 * scenario.clients / workers
+    connections = min(scenario.clients / workers, _CONNECTIONS)
+    worker_memory = costs.worker_memory.at(megabytes) + costs.connection_kilobytes / 1000 * connections
     instances = max(
         math.ceil((workers + sum(between)) / prices.instance_cores),
         math.ceil(gigabits / prices.instance_gigabits / use),
@@ -323,6 +329,7 @@ def _workers_for_cores(costs: Costs, scenario: Scenario) -> int:
     busy = scenario.updates_per_second * per_client / 1000
     slowest = scenario.clients / SLOWEST * costs.poll / 1000  # as seldom as clients are ever asked to ask
     share = POLLS_PER_SECOND * costs.poll / 1000  # of each worker, by which pauses are chosen
-    if share >= scenario.use:
-        raise ValueError(f"polls alone take {share:.2f} of a worker's core")
-    return math.ceil(max((busy + slowest) / scenario.use, busy / (scenario.use - share)))
+    left = scenario.use - costs.idle_cores
+    if share >= left:
+        raise ValueError(f"polls alone take {share + costs.idle_cores:.2f} of a worker's core")
+    return math.ceil(max((busy + slowest) / left, busy / (left - share)))

@@ -29,6 +29,7 @@ COSTS = Costs(
     download=Line(1.0, 0.5),
     partial=Line(10.0, 5.0),
     poll=0.5,
+    idle_cores=0.0,
     contributor=0.0,
     partial_bytes=1.25,
     worker_memory=Line(80.0, 4.0),
@@ -140,6 +141,8 @@ def records() -> list[dict[str, Any]]:
                 "benchmark": "idle",
                 "clients": clients,
                 "worker_core_ms_per_poll": 0.5,
+                "worker_cores_without_clients": 0.1,
+                "workers": 1,
                 "worker_pss_megabytes": 80.0 + clients / 9,
             }
             for clients in (10, 100)
