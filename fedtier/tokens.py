@@ -11,6 +11,7 @@ import base64
 import hashlib
 import math
 import re
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from fedtier.claims import DEFAULT_AUDIENCE, json_part
 from fedtier.problems import StartupError, Unauthenticated
+from fedtier.verified_tokens import VerifiedTokens
 
 Role: TypeAlias = Literal["client", "worker", "operator"]
 ROLES: Final[tuple[Role, ...]] = ("client", "worker", "operator")
@@ -119,7 +121,8 @@ class TokenVerifier:
     """Checks tokens against public keys.
 
     What names a key that is not there is refused before any of it is computed with. What names
-    none, as other programs may sign it, is tried with every key.
+    none, as other programs may sign it, is tried with every key. A token that was good is remembered:
+    when it comes again, only its times are looked at.
 
     Parameters
     ----------
@@ -149,6 +152,7 @@ class TokenVerifier:
         self._keys = {key_id(key): key for key in keys}
         self._audience = audience
         self._revoked = dict(revoked or {})
+        self._verified: VerifiedTokens[Bearer] = VerifiedTokens(leeway=LEEWAY.total_seconds())
 
     @property
     def key_ids(self) -> list[str]:
@@ -170,6 +174,10 @@ class TokenVerifier:
         """
         if len(token) > LONGEST:
             raise _invalid(f"it has {len(token)} characters, more than {LONGEST}")
+        known = self._verified.find(token, time.time())
+        return self._verify(token) if known is None else known
+
+    def _verify(self, token: str) -> Bearer:
         claims = self._claims(token)
         if claims["role"] not in ROLES:
             raise _invalid("its role is unknown")
@@ -177,7 +185,9 @@ class TokenVerifier:
             raise _invalid("its subject is no name of 1 to 255 ASCII characters without white space and #")
         if claims["sub"] in self._revoked and not _signed_at(claims) >= self._revoked[claims["sub"]]:
             raise _invalid(f"the tokens of {claims['sub']!r} are revoked; ask the federation's operator for another")
-        return Bearer(claims["role"], claims["sub"])
+        bearer = Bearer(claims["role"], claims["sub"])
+        self._verified.add(token, bearer, claims)
+        return bearer
 
     def _claims(self, token: str) -> dict[str, Any]:
         name = _named_key(token)
