@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,37 @@ STORAGE: Final[Mapping[str, np.dtype[Any]]] = {
 """safetensors' dtype names and how each is stored."""
 
 FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
+
+
+class Values(Protocol):
+    """The stored values of a tensor that are read a window at a time: an array, or a tensor of a file.
+
+    Every NumPy array is one; `fedtier.tensors` has those that stay in their file, so that a
+    model of any size takes no more memory than one window.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As the array's."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the windows."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """How many values there are."""
+        ...
+
+    def ravel(self) -> Values:
+        """Return the same values in one dimension."""
+        ...
+
+    def __getitem__(self, window: slice, /) -> Array:
+        """Return ``[start:stop]`` of the values in one dimension; valid until the next is read."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

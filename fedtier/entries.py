@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from fedtier.bounds import check_sum
-from fedtier.dtypes import Array
+from fedtier.dtypes import Values
 from fedtier.exact import ExactSum
 from fedtier.fields import parse_metrics, parse_num_examples
 from fedtier.header import encode_header
@@ -125,7 +125,7 @@ def read_update(plan: RoundPlan, client_id: str, body: Received) -> Entry:
         sha256=body.sha256,
         metrics=parse_metrics(metadata.get("metrics")),
     )
-    check_update(plan.sums, arrays_of(file))
+    check_update(plan.sums, values_of(file))
     return Entry("update", body, plan.round, plan.attempt, num_examples, (contributor,))
 
 
@@ -157,7 +157,7 @@ def add_entry(total: ExactSum, entry: Entry) -> None:
     """
     file = TensorFile(entry.body.path, header_limit=PARTIAL_HEADER_LIMIT)
     if entry.kind == "update":
-        total.fold(arrays_of(file), entry.total_weight)
+        total.fold(values_of(file), entry.total_weight)
     else:
         total.merge(_wire_sum(total.plan, file, entry.total_weight, len(entry.contributors)))
 
@@ -166,7 +166,7 @@ def remove_entry(total: ExactSum, entry: Entry) -> None:
     """Take an entry that was added out of a sum again: the exact inverse of `add_entry`."""
     file = TensorFile(entry.body.path, header_limit=PARTIAL_HEADER_LIMIT)
     if entry.kind == "update":
-        total.unfold(arrays_of(file), entry.total_weight)
+        total.unfold(values_of(file), entry.total_weight)
     else:
         total.subtract(_wire_sum(total.plan, file, entry.total_weight, len(entry.contributors)))
 
@@ -206,9 +206,9 @@ def require_schema(plan: RoundPlan, file: TensorFile) -> None:
             )
 
 
-def arrays_of(file: TensorFile) -> Mapping[str, Array]:
-    """Return views of all tensors of a file, by name."""
-    return {spec.name: file.array(spec.name) for spec in file.header.specs}
+def values_of(file: TensorFile) -> Mapping[str, Values]:
+    """Return all tensors of a file, by name."""
+    return {spec.name: file.values(spec.name) for spec in file.header.specs}
 
 
 def _partial_header(file: TensorFile) -> PartialHeader:
@@ -222,7 +222,7 @@ def _wire_sum(plan: SumPlan, file: TensorFile, total_weight: int, contributors: 
     for spec in file.header.specs:
         if spec.dtype not in {"I64", "U32", "I32", "I16", "I8"}:
             raise SchemaMismatch(f"the partial's tensor {spec.name!r} is {spec.dtype}; sums are integers")
-    return WireSum(plan, arrays_of(file), total_weight=total_weight, contributors=contributors)
+    return WireSum(plan, values_of(file), total_weight=total_weight, contributors=contributors)
 
 
 def write_partial(total: ExactSum, entries: Iterable[Entry], attempt: int, path: Path) -> Received:

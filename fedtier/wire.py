@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from fedtier.dtypes import STORAGE, Array, TensorSpec
+from fedtier.dtypes import STORAGE, Array, TensorSpec, Values
 from fedtier.exact import ExactSum, Int64s, SumView
 from fedtier.kinds import CHUNK, SumPlan, TensorPlan
 from fedtier.problems import SchemaMismatch
@@ -24,7 +24,7 @@ class WireSum:
     Parameters
     ----------
     plan : SumPlan
-    arrays : Mapping of str to ndarray
+    arrays : Mapping of str to Values
         The tensors of the partial's file.
     total_weight, contributors : int
 
@@ -34,12 +34,12 @@ class WireSum:
         A tensor is missing, or has another dtype or shape.
     """
 
-    def __init__(self, plan: SumPlan, arrays: Mapping[str, Array], *, total_weight: int, contributors: int) -> None:
+    def __init__(self, plan: SumPlan, arrays: Mapping[str, Values], *, total_weight: int, contributors: int) -> None:
         self.plan = plan
         self.total_weight = total_weight
         self.contributors = contributors
-        self._whole: dict[str, Int64s] = {}
-        self._split: dict[str, tuple[Array, Array]] = {}
+        self._whole: dict[str, Values] = {}
+        self._split: dict[str, tuple[Values, Values]] = {}
         self._joined = np.empty(CHUNK, np.int64)
         unused = set(arrays)
         for tensor in plan.summed:
@@ -47,17 +47,17 @@ class WireSum:
         if unused:
             raise SchemaMismatch(f"the partial has a tensor {min(unused)!r}, which the round does not sum")
 
-    def _take(self, tensor: TensorPlan, arrays: Mapping[str, Array]) -> set[str]:
+    def _take(self, tensor: TensorPlan, arrays: Mapping[str, Values]) -> set[str]:
         low, high = split_names(tensor)
         if tensor.name in arrays:
             _require(arrays, tensor.name, tensor.sum_shape, ("int64",))
-            self._whole[tensor.name] = arrays[tensor.name].reshape(-1)
+            self._whole[tensor.name] = arrays[tensor.name].ravel()
             return {tensor.name}
         if not can_split(tensor, self.plan) or low not in arrays or high not in arrays:
             raise SchemaMismatch(f"the partial has no sum of tensor {tensor.name!r}", tensor=tensor.name)
         _require(arrays, low, tensor.sum_shape, ("uint32",))
         _require(arrays, high, tensor.sum_shape, ("int8", "int16", "int32"))
-        self._split[tensor.name] = arrays[low].reshape(-1), arrays[high].reshape(-1)
+        self._split[tensor.name] = arrays[low].ravel(), arrays[high].ravel()
         return {low, high}
 
     def read(self, tensor: TensorPlan, start: int, stop: int) -> Int64s:
@@ -128,7 +128,7 @@ def _high_dtype(view: SumView, tensor: TensorPlan) -> str | None:
     return None
 
 
-def _require(arrays: Mapping[str, Array], name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
+def _require(arrays: Mapping[str, Values], name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
     array = arrays[name]
     if array.shape != shape or array.dtype.name not in dtypes:
         raise SchemaMismatch(
