@@ -24,7 +24,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from fedtier.dtypes import FLOATS, Array, TensorSpec, Values, widen
+from fedtier.dtypes import FLOATS, HALVES, Array, TensorSpec, Values, widen
 from fedtier.problems import NotFinite, OutOfRange
 
 Kind: TypeAlias = Literal["float", "wide", "integer", "kept"]
@@ -66,6 +66,15 @@ class TensorPlan:
     def spec(self) -> TensorSpec:
         """Name, dtype and shape."""
         return TensorSpec(self.name, self.dtype, self.shape)
+
+    @property
+    def upload_dtypes(self) -> tuple[str, ...]:
+        """The dtypes in which an update may carry the tensor: its own, or half the size of a large F32 one.
+
+        Half-size numbers are float32 numbers, so they are summed as what they are. Wide tensors are small, and
+        reach beyond what F16 holds.
+        """
+        return (self.dtype, *HALVES) if self.kind == "float" and self.dtype == "F32" else (self.dtype,)
 
     @property
     def sum_shape(self) -> tuple[int, ...]:

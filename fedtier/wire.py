@@ -97,12 +97,16 @@ def wire_layout(view: SumView, plan: SumPlan) -> tuple[WireTensor, ...]:
 
 def wire_chunks(view: SumView, wire: WireTensor) -> Iterator[Array]:
     """Yield the data of one tensor of a partial's file; each chunk is valid until the next."""
-    dtype = STORAGE[wire.spec.dtype]
-    for start in range(0, wire.source.sum_length, CHUNK):
-        values = view.read(wire.source, start, min(start + CHUNK, wire.source.sum_length))
+    length = wire.source.sum_length
+    coded = np.empty(min(CHUNK, length), STORAGE[wire.spec.dtype])
+    shifted = np.empty(coded.size if wire.part == "high" else 0, np.int64)
+    for start in range(0, length, CHUNK):
+        values = view.read(wire.source, start, min(start + CHUNK, length))
         if wire.part == "high":
-            values = values >> 32
-        yield values.astype(dtype, copy=False)  # takes the low half modulo 2**32
+            values = np.right_shift(values, 32, out=shifted[: values.size])
+        chunk = coded[: values.size]
+        np.copyto(chunk, values, casting="unsafe")  # takes the low half modulo 2**32
+        yield chunk
 
 
 def split_names(tensor: TensorPlan) -> tuple[str, str]:
