@@ -200,10 +200,7 @@ def check_model(manifest: RoundManifest, model: TensorFile, base: TensorFile) ->
 
 def _kept(manifest: RoundManifest, model: TensorFile, base: TensorFile) -> Check:
     changed = [
-        tensor.name
-        for tensor in manifest.tensors
-        if tensor.kind == "kept"
-        and not _same(model, base, tensor.name)
+        tensor.name for tensor in manifest.tensors if tensor.kind == "kept" and not _same(model, base, tensor.name)
     ]
     failure = f"changed: {_some(changed)}" if changed else None
     return Check("kept", "its kept tensors are the base model's", failure)
