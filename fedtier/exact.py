@@ -78,7 +78,6 @@ class ExactSum:
         self._broken = False
         self._scaled = np.empty(CHUNK, np.float64)
         self._counted = np.empty(CHUNK, np.int64)
-        self._single = np.empty(CHUNK, np.float32)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ExactSum):
@@ -161,7 +160,7 @@ class ExactSum:
     def mean(self, tensor: TensorPlan) -> Iterator[Array]:
         """Yield the weighted mean of a summed tensor, flattened, in chunks of its storage dtype.
 
-        A chunk is valid until the next. The mean's error is at most ``K/(2*N) * 2**-exponent + 2**-52 * |mean|``
+        Each chunk has memory of its own. The mean's error is at most ``K/(2*N) * 2**-exponent + 2**-52 * |mean|``
         plus the casts, with K contributors and total weight N. Only correctly rounded operations are used, so
         the bytes are the same on every IEEE 754 machine. Zero is always ``+0.0``.
 
@@ -187,20 +186,7 @@ class ExactSum:
             total = self._scaled[: stop - start]
             np.copyto(total, sums[start:stop])
         np.divide(total, math.ldexp(self.total_weight, tensor.exponent), out=total)
-        return self._cast(total, tensor.dtype)
-
-    def _cast(self, mean: npt.NDArray[np.float64], dtype: str) -> Array:
-        if dtype == "F64":
-            return np.add(mean, 0.0, out=mean)
-        single = self._single[: mean.size]
-        np.copyto(single, mean, casting="same_kind")
-        if dtype == "F32":
-            return np.add(single, np.float32(0.0), out=single)
-        if dtype == "F16":
-            return single.astype(np.float16) + np.float16(0.0)
-        # A bit pattern cannot shed its sign by adding zero: 0x8000 is BF16's -0.0.
-        bits = round_to_bfloat16(single)
-        return np.where(bits == 0x8000, np.uint16(0), bits).astype(np.uint16)
+        return _cast(total, tensor.dtype)
 
     def _settled(self) -> Mapping[str, Int64s]:
         """Return the sums, with zeros where nothing was added yet."""
@@ -296,6 +282,19 @@ def _divide_half_even(sums: Int64s, divisor: int) -> Int64s:
     up = (twice > divisor) | ((twice == divisor) & (quotient % 2 == 1))
     rounded: Int64s = quotient + up
     return rounded
+
+
+def _cast(mean: npt.NDArray[np.float64], dtype: str) -> Array:
+    if dtype == "F64":
+        return mean + 0.0
+    single = mean.astype(np.float32)
+    if dtype == "F32":
+        return np.add(single, np.float32(0.0), out=single)
+    if dtype == "F16":
+        return single.astype(np.float16) + np.float16(0.0)
+    # A bit pattern cannot shed its sign by adding zero: 0x8000 is BF16's -0.0.
+    bits = round_to_bfloat16(single)
+    return np.where(bits == 0x8000, np.uint16(0), bits).astype(np.uint16)
 
 
 def check_arithmetic() -> None:

@@ -57,4 +57,4 @@ def _chunks(total: ExactSum, opening: TensorFile, tensor: TensorPlan) -> Iterato
         return
     flat = opening.values(tensor.name)
     for start in range(0, flat.size, CHUNK):
-        yield flat[start : start + CHUNK]
+        yield flat[start : start + CHUNK].copy()  # the next window is read into the same memory

@@ -429,6 +429,15 @@ def test_the_number_of_contributors_is_limited() -> None:
     assert total == before
 
 
+@pytest.mark.parametrize("dtype", ["F64", "F32", "F16", "I64"])
+def test_chunks_of_a_mean_stay_as_they_are_while_the_next_ones_are_made(dtype: str) -> None:
+    values = tensor_of(np.arange(2 * CHUNK + 3).reshape(1, -1) % 100, dtype)
+    total = fold_all(one_tensor(values), [(values, 3)])
+    chunks = list(total.mean(total.plan.tensors[0]))
+    assert len(chunks) == 3
+    assert b"".join(chunk.tobytes() for chunk in chunks) == values.data
+
+
 def test_nothing_and_kept_tensors_have_no_mean() -> None:
     plan = one_tensor(Tensor("F32", (1,), bytes(4)))
     with pytest.raises(ValueError, match="total weight 0"):
