@@ -12,6 +12,7 @@ from typing import Any, Final, TextIO
 import click
 import stamina.instrumentation
 
+from client.halves import upload_dtype_flag
 from client.options import ClientOptions, Surroundings
 from client.run import run_clients
 from client.signals import stopped_by_sigterm
@@ -58,6 +59,7 @@ _STATE: Final = Path(".fedtier")
 )
 @stopped_status_flag
 @click.option("--seed", type=int, default=0, help="Seed of the training.")
+@upload_dtype_flag
 @click.option(
     "--state-dir",
     type=click.Path(path_type=Path),
@@ -96,6 +98,7 @@ def client(tls: Tls, **flags: Any) -> None:
             wait=flags["wait"],
             retry_budget=flags["retry_budget"],
             seed=flags["seed"],
+            upload_dtype=flags["upload_dtype"],
             token=tokens[client_id],
             tls=tls,
             report=report,

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from client.halves import UploadDtype
 from client.metrics import ClientMetrics
 from client.stopping import Stopping
 from client.transport import DEFAULT_RETRY_BUDGET, DEFAULT_WAIT
@@ -44,6 +45,8 @@ class ClientOptions:
         Seconds that a later request may go on, its retries included.
     seed : int
         Of the run; every fit gets one derived from it, the client's id and the round.
+    upload_dtype : {"float32", "bfloat16", "float16"}
+        In which large float32 tensors of an update are sent.
     token : callable, optional
         Returns the token to present to the server.
     tls : Tls
@@ -62,6 +65,7 @@ class ClientOptions:
     wait: float = DEFAULT_WAIT
     retry_budget: float = DEFAULT_RETRY_BUDGET
     seed: int = 0
+    upload_dtype: UploadDtype = "float32"
     token: TokenSource | None = field(default=None, repr=False)
     tls: Tls = NO_TLS
     report: Callable[[Mapping[str, Any]], None] | None = None

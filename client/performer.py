@@ -33,8 +33,8 @@ from client.models import BaseModels
 from client.options import ClientOptions, Surroundings
 from client.participant import Participant
 from client.stopping import Patience, patience_with
-from client.task import FitResult, Task
-from client.training import fit_config, train_update
+from client.task import Task
+from client.training import TrainedUpdate, fit_config, train_update
 from client.transport import ServerBusy, Transport
 from client.updates import SavedUpdates
 from fedtier.crash_points import CrashPoint, reach
@@ -216,7 +216,8 @@ class Performer:
         started = self._surroundings.clock()
         try:
             model = TensorFile(self._models.path(plan.base))
-            result = self._stopping.breakable(patience, lambda: train_update(task, model, plan, config))
+            upload_dtype = self._options.upload_dtype
+            result = self._stopping.breakable(patience, lambda: train_update(task, model, plan, config, upload_dtype))
         except Problem as problem:
             return Refused(problem)
         except Exception as error:
@@ -227,12 +228,12 @@ class Performer:
             )
         return self._outcome(lambda: Trained(self._save(plan, result, self._surroundings.clock() - started)), None)
 
-    def _save(self, plan: RoundStatus, result: FitResult, seconds: float) -> SavedUpdate:
+    def _save(self, plan: RoundStatus, result: TrainedUpdate, seconds: float) -> SavedUpdate:
         reach(CrashPoint.UPDATE_TRAINED, plan.round)
         update = self._updates.save(
             (plan.round, plan.base.sha256),
             result.arrays,
-            [tensor.spec for tensor in plan.tensors],
+            result.specs,
             num_examples=result.num_examples,
             metrics=result.metrics,
         )

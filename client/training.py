@@ -5,17 +5,40 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from client.task import AssessingTask, Assessment, EvaluatingTask, FitConfig, FitResult, Task
+from client.halves import UploadDtype, halved
+from client.task import AssessingTask, Assessment, EvaluatingTask, FitConfig, Task
 from fedtier.dtypes import Array, TensorSpec, as_stored, widen
 from fedtier.fields import parse_metrics, parse_num_examples
 from fedtier.kinds import check_update
 from fedtier.problems import BadRequest, SchemaMismatch
 from fedtier.rounds import ClientSettings, RoundPlan
 from fedtier.tensors import TensorFile
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedUpdate:
+    """What a fit made, as it is going to be sent.
+
+    Parameters
+    ----------
+    arrays : Mapping of str to ndarray
+        As they are stored: BF16 tensors are uint16 bit patterns.
+    specs : tuple of TensorSpec
+        How each is stored, in the order of the round.
+    num_examples : int
+    metrics : Mapping of str to float
+        Finite numbers.
+    """
+
+    arrays: Mapping[str, Array]
+    specs: tuple[TensorSpec, ...]
+    num_examples: int
+    metrics: Mapping[str, float]
 
 
 def fit_config(plan: RoundPlan, *, client_id: str, run_seed: int, epochs: int | None) -> FitConfig:
@@ -50,8 +73,8 @@ def fit_seed(run_seed: int, client_id: str, round_number: int) -> int:
 
 
 def task_arrays(model: TensorFile) -> dict[str, Array]:
-    """Return a model's tensors as a task gets them: writable copies, BF16 as float32."""
-    return {spec.name: np.array(widen(model.array(spec.name), spec.dtype)) for spec in model.header.specs}
+    """Return a model's tensors as a task gets them: writable, in memory of their own, BF16 as float32."""
+    return {spec.name: widen(model.array(spec.name), spec.dtype) for spec in model.header.specs}
 
 
 def assess_model(task: EvaluatingTask | AssessingTask, model: TensorFile) -> Assessment:
@@ -87,13 +110,19 @@ def assess_model(task: EvaluatingTask | AssessingTask, model: TensorFile) -> Ass
     )
 
 
-def train_update(task: Task, model: TensorFile, plan: RoundPlan, config: FitConfig) -> FitResult:
+def train_update(
+    task: Task, model: TensorFile, plan: RoundPlan, config: FitConfig, upload_dtype: UploadDtype = "float32"
+) -> TrainedUpdate:
     """Fit a task to a round's model.
 
-    Returns
-    -------
-    FitResult
-        The arrays as they are stored: BF16 tensors are uint16 bit patterns.
+    Parameters
+    ----------
+    task : Task
+    model : TensorFile
+    plan : RoundPlan
+    config : FitConfig
+    upload_dtype : {"float32", "bfloat16", "float16"}
+        Of large float32 tensors in the update; see `client.halves`.
 
     Raises
     ------
@@ -103,8 +132,10 @@ def train_update(task: Task, model: TensorFile, plan: RoundPlan, config: FitConf
     arrays, num_examples, metrics = task.fit(task_arrays(model), config)
     stored = stored_arrays(arrays, [tensor.spec for tensor in plan.tensors])
     check_update(plan.sums, stored)
-    sent = parse_metrics(json.dumps(_finite(metrics)))
-    return FitResult(stored, parse_num_examples(str(num_examples)), sent)
+    sent, specs = halved(plan.sums, stored, upload_dtype)
+    return TrainedUpdate(
+        sent, specs, parse_num_examples(str(num_examples)), parse_metrics(json.dumps(_finite(metrics)))
+    )
 
 
 def stored_arrays(arrays: Mapping[str, Array], specs: list[TensorSpec]) -> dict[str, Array]:

@@ -92,7 +92,7 @@ class SavedUpdates:
             Round and base SHA-256.
         arrays : Mapping of str to ndarray
         specs : sequence of TensorSpec
-            The round's tensors, in the order of the file.
+            How they are stored, in the order of the file.
         num_examples : int
         metrics : Mapping of str to float
 

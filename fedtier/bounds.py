@@ -14,8 +14,9 @@ from typing import Final
 import numpy as np
 
 from fedtier.dtypes import STORAGE
-from fedtier.exact import CARRIED_UNITS, LIMB_BITS, SumView, carry
+from fedtier.exact import SumView
 from fedtier.kinds import CHUNK, LIMBS, SUM_BITS, SumPlan, TensorPlan
+from fedtier.limbs import CARRIED_UNITS, LIMB_BITS, carry
 from fedtier.problems import OutOfRange
 
 _TOP_LIMB_BITS: Final = 61

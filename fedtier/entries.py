@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
+import numpy as np
+
 from fedtier.bounds import check_sum
-from fedtier.dtypes import Array
+from fedtier.dtypes import Values, Widened
 from fedtier.exact import ExactSum
 from fedtier.fields import parse_metrics, parse_num_examples
-from fedtier.header import encode_header
-from fedtier.kinds import SumPlan, check_update
+from fedtier.header import Header, encode_header
+from fedtier.kinds import CHUNK, SumPlan, TensorPlan, check_update
+from fedtier.overwriting import overwritten
 from fedtier.problems import BadRequest, OutOfRange, Problem, SchemaMismatch
 from fedtier.rounds import Contributor, PartialHeader, RoundPlan
 from fedtier.tensors import TensorFile
@@ -61,6 +64,8 @@ class Entry:
         Examples of all contributors.
     contributors : tuple of Contributor
         Distinct; exactly one for an update.
+    header : Header, optional
+        Of the body, as it was checked; without it, the body is checked again when it is added.
     """
 
     kind: Literal["update", "partial"]
@@ -69,6 +74,7 @@ class Entry:
     attempt: int
     total_weight: int
     contributors: tuple[Contributor, ...]
+    header: Header | None = field(default=None, compare=False, repr=False)
 
     @property
     def client_ids(self) -> frozenset[str]:
@@ -125,8 +131,9 @@ def read_update(plan: RoundPlan, client_id: str, body: Received) -> Entry:
         sha256=body.sha256,
         metrics=parse_metrics(metadata.get("metrics")),
     )
-    check_update(plan.sums, arrays_of(file))
-    return Entry("update", body, plan.round, plan.attempt, num_examples, (contributor,))
+    check_update(plan.sums, update_values(plan.sums, file))
+    header = _without_metadata(file.header)
+    return Entry("update", body, plan.round, plan.attempt, num_examples, (contributor,), header)
 
 
 def read_partial(plan: RoundPlan, body: Received) -> Entry:
@@ -137,12 +144,18 @@ def read_partial(plan: RoundPlan, body: Received) -> Entry:
     NotSafetensors, SchemaMismatch, OutOfRange, DuplicateContributors, BadRequest
     """
     file = TensorFile(body.path, header_limit=PARTIAL_HEADER_LIMIT)
-    header = _partial_header(file)
-    header.require_consistent()
-    if header.attempt == plan.attempt:
+    said = _partial_header(file)
+    said.require_consistent()
+    if said.attempt == plan.attempt:
         # Of another attempt the kinds and exponents may differ, and it is not going to be added.
-        check_sum(plan.sums, _wire_sum(plan.sums, file, header.total_weight, len(header.contributors)))
-    return Entry("partial", body, plan.round, header.attempt, header.total_weight, header.contributors)
+        check_sum(plan.sums, _wire_sum(plan.sums, file, said.total_weight, len(said.contributors)))
+    header = _without_metadata(file.header)
+    return Entry("partial", body, plan.round, said.attempt, said.total_weight, said.contributors, header)
+
+
+def _without_metadata(header: Header) -> Header:
+    # What it says is in the entry, and would be twice in memory: a partial's names every contributor.
+    return replace(header, metadata={})
 
 
 def add_entry(total: ExactSum, entry: Entry) -> None:
@@ -155,24 +168,30 @@ def add_entry(total: ExactSum, entry: Entry) -> None:
     OSError
         The file cannot be read.
     """
-    file = TensorFile(entry.body.path, header_limit=PARTIAL_HEADER_LIMIT)
+    file = _file_of(entry)
     if entry.kind == "update":
-        total.fold(arrays_of(file), entry.total_weight)
+        total.fold(update_values(total.plan, file), entry.total_weight)
     else:
         total.merge(_wire_sum(total.plan, file, entry.total_weight, len(entry.contributors)))
 
 
 def remove_entry(total: ExactSum, entry: Entry) -> None:
     """Take an entry that was added out of a sum again: the exact inverse of `add_entry`."""
-    file = TensorFile(entry.body.path, header_limit=PARTIAL_HEADER_LIMIT)
+    file = _file_of(entry)
     if entry.kind == "update":
-        total.unfold(arrays_of(file), entry.total_weight)
+        total.unfold(update_values(total.plan, file), entry.total_weight)
     else:
         total.subtract(_wire_sum(total.plan, file, entry.total_weight, len(entry.contributors)))
 
 
+def _file_of(entry: Entry) -> TensorFile:
+    return TensorFile(entry.body.path, header_limit=PARTIAL_HEADER_LIMIT, header=entry.header)
+
+
 def require_schema(plan: RoundPlan, file: TensorFile) -> None:
     """Check names, dtypes and shapes against the round's, in any order.
+
+    A tensor may be half the size of the round's, where `TensorPlan.upload_dtypes` has it.
 
     Raises
     ------
@@ -182,16 +201,15 @@ def require_schema(plan: RoundPlan, file: TensorFile) -> None:
     for tensor in plan.tensors:
         if tensor.name not in file:
             raise SchemaMismatch(
-                f"tensor {tensor.name!r} is missing; expected {tensor.dtype} {list(tensor.shape)}",
+                f"tensor {tensor.name!r} is missing; expected {_taken(tensor)}",
                 tensor=tensor.name,
                 expected={"dtype": tensor.dtype, "shape": list(tensor.shape)},
                 got=None,
             )
         got = file.spec(tensor.name)
-        if got != tensor.spec:
+        if got.shape != tensor.shape or got.dtype not in tensor.upload_dtypes:
             raise SchemaMismatch(
-                f"tensor {tensor.name!r}: expected {tensor.dtype} {list(tensor.shape)}, "
-                f"got {got.dtype} {list(got.shape)}",
+                f"tensor {tensor.name!r}: expected {_taken(tensor)}, got {got.dtype} {list(got.shape)}",
                 tensor=tensor.name,
                 expected={"dtype": tensor.dtype, "shape": list(tensor.shape)},
                 got={"dtype": got.dtype, "shape": list(got.shape)},
@@ -206,9 +224,33 @@ def require_schema(plan: RoundPlan, file: TensorFile) -> None:
             )
 
 
-def arrays_of(file: TensorFile) -> Mapping[str, Array]:
-    """Return views of all tensors of a file, by name."""
-    return {spec.name: file.array(spec.name) for spec in file.header.specs}
+def _taken(tensor: TensorPlan) -> str:
+    """Return which dtypes and which shape of a tensor an update may carry, in words."""
+    *others, last = tensor.upload_dtypes
+    return f"{', '.join(others)} or {last} {list(tensor.shape)}" if others else f"{last} {list(tensor.shape)}"
+
+
+def update_values(plan: SumPlan, file: TensorFile) -> Mapping[str, Values]:
+    """Return what an update adds to each summed tensor, by name: half-size tensors as the float32 that they are.
+
+    Parameters
+    ----------
+    plan : SumPlan
+    file : TensorFile
+        Of an update that `require_schema` accepted.
+    """
+    window = np.empty(CHUNK, np.float32)
+
+    def values(tensor: TensorPlan) -> Values:
+        stored, dtype = file.values(tensor.name), file.spec(tensor.name).dtype
+        return stored if dtype == tensor.dtype else Widened(stored, dtype, window)
+
+    return {tensor.name: values(tensor) for tensor in plan.summed}
+
+
+def values_of(file: TensorFile) -> Mapping[str, Values]:
+    """Return all tensors of a file, by name."""
+    return {spec.name: file.values(spec.name) for spec in file.header.specs}
 
 
 def _partial_header(file: TensorFile) -> PartialHeader:
@@ -222,7 +264,7 @@ def _wire_sum(plan: SumPlan, file: TensorFile, total_weight: int, contributors: 
     for spec in file.header.specs:
         if spec.dtype not in {"I64", "U32", "I32", "I16", "I8"}:
             raise SchemaMismatch(f"the partial's tensor {spec.name!r} is {spec.dtype}; sums are integers")
-    return WireSum(plan, arrays_of(file), total_weight=total_weight, contributors=contributors)
+    return WireSum(plan, values_of(file), total_weight=total_weight, contributors=contributors)
 
 
 def write_partial(total: ExactSum, entries: Iterable[Entry], attempt: int, path: Path) -> Received:
@@ -235,7 +277,7 @@ def write_partial(total: ExactSum, entries: Iterable[Entry], attempt: int, path:
     entries : iterable of Entry
     attempt : int
     path : Path
-        Must not exist; is removed again when the write fails.
+        What may lie there is written over; it is removed when the write fails.
 
     Raises
     ------
@@ -255,12 +297,12 @@ def write_sum(total: ExactSum, path: Path, metadata: Mapping[str, str]) -> Recei
     Raises
     ------
     OSError
-        The file, which must not exist before, is removed again.
+        The file is removed, also where one lay there before.
     """
     layout = wire_layout(total, total.plan)
     digest = hashlib.sha256()
     try:
-        with path.open("xb") as file:
+        with overwritten(path) as file:
             head = encode_header([wire.spec for wire in layout], metadata)
             digest.update(head)
             file.write(head)

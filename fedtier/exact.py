@@ -7,26 +7,24 @@ This module knows numbers only: no file, clock or network.
 
 from __future__ import annotations
 
+import errno
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final, NoReturn, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fedtier.dtypes import STORAGE, Array, round_to_bfloat16, widen
+from fedtier.dtypes import STORAGE, Array, Values, round_to_bfloat16, widen
 from fedtier.kinds import CHUNK, LIMBS, SUM_BITS, SumPlan, TensorPlan
+from fedtier.limbs import LIMB_BITS, add_to_limbs, limbs_to_float
 from fedtier.problems import StartupError, WeightLimit
 
 Int64s: TypeAlias = npt.NDArray[np.int64]
 
-LIMB_BITS: Final = 39
 MAX_CONTRIBUTORS: Final = 1 << (SUM_BITS - LIMB_BITS + 1)
 """Lower limbs stay within 2**62 for so many contributors, whatever the weight limit."""
-# Not powers taken by NumPy, whose vectorised pow may be off by an ulp even where the result is a power of two.
-_LIMB_UNITS: Final = tuple(math.ldexp(1.0, LIMB_BITS * (LIMBS - 1 - limb)) for limb in range(LIMBS))
-CARRIED_UNITS: Final = np.array([math.ldexp(1.0, LIMB_BITS * LIMBS), *_LIMB_UNITS])
-"""What the rows count that `carry` returns."""
 
 
 class SumView(Protocol):
@@ -51,7 +49,8 @@ class ExactSum:
     - `mean` of equal sums gives equal bytes.
 
     The operations change the sum in place, so that one of 100 million parameters needs
-    its 8 bytes each once. Nothing is changed when one of them raises.
+    its 8 bytes each once. Nothing is changed when one of them raises, but for an `OSError`
+    in reading what is added: unless nothing was in the sum, it can only be cleared then.
 
     Parameters
     ----------
@@ -74,7 +73,9 @@ class ExactSum:
         self.plan = plan
         self.total_weight = 0
         self.contributors = 0
-        self._sums = {tensor.name: np.zeros(tensor.sum_length, np.int64) for tensor in plan.summed}
+        self._sums = {tensor.name: np.empty(tensor.sum_length, np.int64) for tensor in plan.summed}
+        self._empty = True
+        self._broken = False
         self._scaled = np.empty(CHUNK, np.float64)
         self._counted = np.empty(CHUNK, np.int64)
 
@@ -85,7 +86,7 @@ class ExactSum:
             self.plan == other.plan
             and self.total_weight == other.total_weight
             and self.contributors == other.contributors
-            and all(np.array_equal(self._sums[name], other._sums[name]) for name in self._sums)
+            and all(np.array_equal(values, other._settled()[name]) for name, values in self._settled().items())
         )
 
     def __hash__(self) -> NoReturn:
@@ -105,19 +106,18 @@ class ExactSum:
             self._sums = {
                 tensor.name: kept
                 if (kept := before.get(tensor.name)) is not None and kept.size == tensor.sum_length
-                else np.zeros(tensor.sum_length, np.int64)
+                else np.empty(tensor.sum_length, np.int64)
                 for tensor in plan.summed
             }
         self.total_weight = self.contributors = 0
-        for values in self._sums.values():
-            values.fill(0)
+        self._empty, self._broken = True, False
 
-    def fold(self, update: Mapping[str, Array], num_examples: int) -> None:
+    def fold(self, update: Mapping[str, Values], num_examples: int) -> None:
         """Add an update that `check_update` accepted.
 
         Parameters
         ----------
-        update : Mapping of str to ndarray
+        update : Mapping of str to Values
             Stored values of every tensor of the plan.
         num_examples : int
             The update's weight, ``1 <= num_examples <= weight_limit``.
@@ -126,11 +126,13 @@ class ExactSum:
         ------
         WeightLimit
             The sum has no room for so many examples.
+        OSError
+            The update cannot be read to its end.
         """
         self._require_room(num_examples, 1)
         self._fold(update, num_examples, +1)
 
-    def unfold(self, update: Mapping[str, Array], num_examples: int) -> None:
+    def unfold(self, update: Mapping[str, Values], num_examples: int) -> None:
         """Subtract an update that was folded: the exact inverse of `fold`."""
         self._fold(update, num_examples, -1)
 
@@ -141,6 +143,8 @@ class ExactSum:
         ------
         WeightLimit
             The sum has no room for so many examples or contributors.
+        OSError
+            The other sum cannot be read to its end.
         """
         self._require_room(other.total_weight, other.contributors)
         self._merge(other, +1)
@@ -151,14 +155,14 @@ class ExactSum:
 
     def read(self, tensor: TensorPlan, start: int, stop: int) -> Int64s:
         """Return elements ``[start, stop)`` of a tensor's flattened sum, as a view."""
-        return self._sums[tensor.name][start:stop]
+        return self._settled()[tensor.name][start:stop]
 
     def mean(self, tensor: TensorPlan) -> Iterator[Array]:
         """Yield the weighted mean of a summed tensor, flattened, in chunks of its storage dtype.
 
-        Its error is at most ``K/(2*N) * 2**-exponent + 2**-52 * |mean|`` plus the casts, with
-        K contributors and total weight N. Only correctly rounded operations are used, so the
-        bytes are the same on every IEEE 754 machine. Zero is always ``+0.0``.
+        Each chunk has memory of its own. The mean's error is at most ``K/(2*N) * 2**-exponent + 2**-52 * |mean|``
+        plus the casts, with K contributors and total weight N. Only correctly rounded operations are used, so
+        the bytes are the same on every IEEE 754 machine. Zero is always ``+0.0``.
 
         Raises
         ------
@@ -173,14 +177,41 @@ class ExactSum:
             yield self._mean_chunk(tensor, start, min(start + step, elements))
 
     def _mean_chunk(self, tensor: TensorPlan, start: int, stop: int) -> Array:
-        sums = self._sums[tensor.name]
+        sums = self._settled()[tensor.name]
         if tensor.kind == "integer":
             return _divide_half_even(sums[start:stop], self.total_weight).astype(STORAGE[tensor.dtype])
         if tensor.kind == "wide":
-            total = _limbs_to_float(sums.reshape(LIMBS, -1)[:, start:stop])
+            total = limbs_to_float(sums.reshape(LIMBS, -1)[:, start:stop])
         else:
-            total = sums[start:stop].astype(np.float64)
-        return _cast(total / math.ldexp(self.total_weight, tensor.exponent), tensor.dtype)
+            total = self._scaled[: stop - start]
+            np.copyto(total, sums[start:stop])
+        np.divide(total, math.ldexp(self.total_weight, tensor.exponent), out=total)
+        return _cast(total, tensor.dtype)
+
+    def _settled(self) -> Mapping[str, Int64s]:
+        """Return the sums, with zeros where nothing was added yet."""
+        self._require_whole()
+        if self._empty:
+            for values in self._sums.values():
+                values.fill(0)
+            self._empty = False
+        return self._sums
+
+    def _require_whole(self) -> None:
+        if self._broken:
+            raise OSError(errno.EIO, "the sum holds a part of what could not be read to its end")
+
+    @contextmanager
+    def _changing(self) -> Iterator[bool]:
+        """Yield whether all values are to be written over rather than added to: what is in an empty sum is old."""
+        self._require_whole()
+        first = self._empty
+        try:
+            yield first
+        except BaseException:
+            self._broken = not first
+            raise
+        self._empty = False
 
     def _require_room(self, weight: int, contributors: int) -> None:
         if self.total_weight + weight > self.plan.weight_limit:
@@ -191,92 +222,58 @@ class ExactSum:
         if self.contributors + contributors > MAX_CONTRIBUTORS:
             raise WeightLimit(f"the round has more than {MAX_CONTRIBUTORS} contributors")
 
-    def _fold(self, update: Mapping[str, Array], num_examples: int, sign: int) -> None:
+    def _fold(self, update: Mapping[str, Values], num_examples: int, sign: int) -> None:
         # All tensors are looked up before any is added: a missing one leaves the sum as it was.
-        flattened = [update[tensor.name].reshape(-1) for tensor in self.plan.summed]
-        for tensor, flat in zip(self.plan.summed, flattened, strict=True):
-            sums = self._sums[tensor.name]
-            if tensor.kind == "float":
-                self._fold_float(sums, flat, tensor, sign * num_examples)
-            elif tensor.kind == "wide":
-                _fold_wide(sums.reshape(LIMBS, -1), flat, tensor, sign * num_examples)
-            else:
-                self._fold_integer(sums, flat, sign * num_examples)
+        flattened = [update[tensor.name].ravel() for tensor in self.plan.summed]
+        with self._changing() as first:
+            for tensor, flat in zip(self.plan.summed, flattened, strict=True):
+                sums = self._sums[tensor.name]
+                if tensor.kind == "float":
+                    self._fold_float(sums, flat, tensor, sign * num_examples, first=first)
+                elif tensor.kind == "wide":
+                    add_to_limbs(sums.reshape(LIMBS, -1), flat, tensor, sign * num_examples, first=first)
+                else:
+                    self._fold_integer(sums, flat, sign * num_examples, first=first)
         self.total_weight += sign * num_examples
         self.contributors += sign
 
-    def _fold_float(self, sums: Int64s, flat: Array, tensor: TensorPlan, weight: int) -> None:
+    def _fold_float(self, sums: Int64s, flat: Values, tensor: TensorPlan, weight: int, *, first: bool) -> None:
         # rint is odd (half to even), so a negative weight adds exactly the negated term.
         scale = math.ldexp(weight, tensor.exponent)
         for start in range(0, flat.size, CHUNK):
             part = widen(flat[start : start + CHUNK], tensor.dtype)
-            scaled, counted = self._scaled[: part.size], self._counted[: part.size]
+            scaled, target = self._scaled[: part.size], sums[start : start + CHUNK]
             np.copyto(scaled, part)
             np.multiply(scaled, scale, out=scaled)
             np.rint(scaled, out=scaled)
+            counted = target if first else self._counted[: part.size]
             np.copyto(counted, scaled, casting="unsafe")
-            target = sums[start : start + CHUNK]
-            np.add(target, counted, out=target)
+            if not first:
+                np.add(target, counted, out=target)
 
-    def _fold_integer(self, sums: Int64s, flat: Array, weight: int) -> None:
+    def _fold_integer(self, sums: Int64s, flat: Values, weight: int, *, first: bool) -> None:
         for start in range(0, flat.size, CHUNK):
-            part = flat[start : start + CHUNK]
-            counted = self._counted[: part.size]
+            part, target = flat[start : start + CHUNK], sums[start : start + CHUNK]
+            counted = target if first else self._counted[: part.size]
             np.copyto(counted, part, casting="unsafe")
             np.multiply(counted, weight, out=counted)
-            target = sums[start : start + CHUNK]
-            np.add(target, counted, out=target)
+            if not first:
+                np.add(target, counted, out=target)
 
     def _merge(self, other: SumView, sign: int) -> None:
         combine = np.add if sign > 0 else np.subtract
-        for tensor in self.plan.summed:
-            sums = self._sums[tensor.name]
-            for start in range(0, sums.size, CHUNK):
-                target = sums[start : start + CHUNK]
-                combine(target, other.read(tensor, start, start + target.size), out=target)
+        with self._changing() as first:
+            for tensor in self.plan.summed:
+                sums = self._sums[tensor.name]
+                for start in range(0, sums.size, CHUNK):
+                    target = sums[start : start + CHUNK]
+                    part = other.read(tensor, start, start + target.size)
+                    if first:
+                        np.multiply(part, sign, out=target)
+                    else:
+                        combine(target, part, out=target)
         self.total_weight += sign * other.total_weight
         self.contributors += sign * other.contributors
-
-
-def _fold_wide(sums: Int64s, flat: Array, tensor: TensorPlan, weight: int) -> None:
-    """Add ``rint(w * weight * 2**149)`` to eight rows of limbs.
-
-    Each step takes the nearest multiple of the limb's unit, half to even, so the
-    lower limbs are at most 2**38 in magnitude and the split is exact.
-    """
-    scale = math.ldexp(weight, tensor.exponent)
-    for start in range(0, flat.size, CHUNK):
-        part = widen(flat[start : start + CHUNK], tensor.dtype)
-        rest = np.rint(part.astype(np.float64) * scale)
-        for limb, unit in enumerate(_LIMB_UNITS):
-            digits = np.rint(rest / unit)
-            rest -= digits * unit
-            sums[limb, start : start + CHUNK] += digits.astype(np.int64)
-
-
-def _limbs_to_float(limbs: Int64s) -> npt.NDArray[np.float64]:
-    """Return the float64 nearest to each sum of limbs.
-
-    `limbs` has shape (8, n), high first. After the carry every piece is exact in
-    float64, and `math.fsum` rounds their exact sum once.
-    """
-    scaled = carry(limbs).astype(np.float64) * CARRIED_UNITS[:, None]
-    return np.fromiter((math.fsum(column) for column in scaled.T.tolist()), np.float64, limbs.shape[1])
-
-
-def carry(limbs: Int64s) -> Int64s:
-    """Return the same sums in nine rows, high first, all but the first at most ``2**38`` in magnitude.
-
-    Parameters
-    ----------
-    limbs : ndarray of int64, shape (8, n)
-    """
-    pieces = np.concatenate([np.zeros((1, limbs.shape[1]), np.int64), limbs])
-    for row in range(LIMBS, 0, -1):
-        over = (pieces[row] + (1 << (LIMB_BITS - 1))) >> LIMB_BITS
-        pieces[row] -= over << LIMB_BITS
-        pieces[row - 1] += over
-    return pieces
 
 
 def _divide_half_even(sums: Int64s, divisor: int) -> Int64s:
@@ -292,7 +289,7 @@ def _cast(mean: npt.NDArray[np.float64], dtype: str) -> Array:
         return mean + 0.0
     single = mean.astype(np.float32)
     if dtype == "F32":
-        return single + np.float32(0.0)
+        return np.add(single, np.float32(0.0), out=single)
     if dtype == "F16":
         return single.astype(np.float16) + np.float16(0.0)
     # A bit pattern cannot shed its sign by adding zero: 0x8000 is BF16's -0.0.

@@ -24,7 +24,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from fedtier.dtypes import FLOATS, Array, TensorSpec, widen
+from fedtier.dtypes import FLOATS, HALVES, Array, TensorSpec, Values, widen
 from fedtier.problems import NotFinite, OutOfRange
 
 Kind: TypeAlias = Literal["float", "wide", "integer", "kept"]
@@ -66,6 +66,15 @@ class TensorPlan:
     def spec(self) -> TensorSpec:
         """Name, dtype and shape."""
         return TensorSpec(self.name, self.dtype, self.shape)
+
+    @property
+    def upload_dtypes(self) -> tuple[str, ...]:
+        """The dtypes in which an update may carry the tensor: its own, or half the size of a large F32 one.
+
+        Half-size numbers are float32 numbers, so they are summed as what they are. Wide tensors are small, and
+        reach beyond what F16 holds.
+        """
+        return (self.dtype, *HALVES) if self.kind == "float" and self.dtype == "F32" else (self.dtype,)
 
     @property
     def sum_shape(self) -> tuple[int, ...]:
@@ -128,13 +137,13 @@ def weight_bits(weight_limit: int) -> int:
     return (weight_limit - 1).bit_length()
 
 
-def plan_tensor(spec: TensorSpec, values: Array, weight_limit: int) -> TensorPlan:
+def plan_tensor(spec: TensorSpec, values: Values, weight_limit: int) -> TensorPlan:
     """Choose kind and exponent of one tensor from the model that opens the round.
 
     Parameters
     ----------
     spec : TensorSpec
-    values : ndarray
+    values : Values
         Stored values, of the spec's shape.
     weight_limit : int
 
@@ -160,9 +169,9 @@ def plan_tensor(spec: TensorSpec, values: Array, weight_limit: int) -> TensorPla
     return plan
 
 
-def _magnitude(values: Array, dtype: str) -> float:
+def _magnitude(values: Values, dtype: str) -> float:
     """Return max |w| in float64; NaN or infinity when a value is not finite; 0 when empty."""
-    flat, largest = values.reshape(-1), 0.0
+    flat, largest = values.ravel(), 0.0
     for start in range(0, flat.size, CHUNK):
         part = widen(flat[start : start + CHUNK], dtype)
         low, high = float(part.min()), float(part.max())
@@ -200,13 +209,13 @@ def value_limit(plan: TensorPlan, weight_limit: int) -> int:
     return 1 << bits if bits >= 0 else 0
 
 
-def check_values(plan: TensorPlan, values: Array, weight_limit: int) -> None:
+def check_values(plan: TensorPlan, values: Values, weight_limit: int) -> None:
     """Check that an update's tensor can be folded.
 
     Parameters
     ----------
     plan : TensorPlan
-    values : ndarray
+    values : Values
         Stored values, of the plan's shape.
     weight_limit : int
 
@@ -218,10 +227,10 @@ def check_values(plan: TensorPlan, values: Array, weight_limit: int) -> None:
     _check(plan, values, value_limit(plan, weight_limit))
 
 
-def _check(plan: TensorPlan, values: Array, limit: int) -> None:
+def _check(plan: TensorPlan, values: Values, limit: int) -> None:
     if plan.kind == "kept":
         return
-    flat = values.reshape(-1)
+    flat = values.ravel()
     fits = _integers_fit if plan.kind == "integer" else _floats_fit
     for start in range(0, flat.size, CHUNK):
         part = widen(flat[start : start + CHUNK], plan.dtype)
@@ -261,7 +270,7 @@ def _first(plan: TensorPlan, broken: Array, part: Array, start: int) -> tuple[li
     return index, str(part[at])
 
 
-def check_update(plan: SumPlan, update: Mapping[str, Array]) -> None:
+def check_update(plan: SumPlan, update: Mapping[str, Values]) -> None:
     """Check every value of an update before any is added.
 
     Raises

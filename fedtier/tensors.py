@@ -1,26 +1,31 @@
-"""safetensors files: read as views of the mapped file, written in a given order.
+"""safetensors files: read a window at a time, written in a given order.
 
-Nothing is copied in reading; the `safetensors` package copies each tensor, and has no
-BF16 for NumPy. Whether a file is one is decided by its header (`fedtier.header`).
+Files are read, not mapped: a mapped page counts as the reader's memory as long as it is
+mapped, and a file that loses its end kills who looks at it. The `safetensors` package
+reads whole tensors, and has no BF16 for NumPy. Whether a file is one is decided by its
+header (`fedtier.header`).
 """
 
 from __future__ import annotations
 
-import mmap
+import errno
+import os
+import weakref
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from fedtier.dtypes import STORAGE, Array, TensorSpec, as_stored, spec_of
-from fedtier.header import DEFAULT_HEADER_LIMIT, encode_header, read_header
+from fedtier.dtypes import STORAGE, Array, TensorSpec, Values, as_stored, spec_of
+from fedtier.header import DEFAULT_HEADER_LIMIT, Header, encode_header, read_header
 
 
 class TensorFile:
-    """A memory-mapped safetensors file whose header was checked.
+    """An open safetensors file whose header was checked; one thread reads it at a time.
 
-    Arrays are read-only views and keep the mapping alive; BF16 tensors come as
+    It is closed when nobody holds it or values of it any more. BF16 tensors come as
     ``uint16`` bit patterns (see `widen`).
 
     Examples
@@ -33,8 +38,16 @@ class TensorFile:
     (3,)
     """
 
-    def __init__(self, path: Path, *, header_limit: int = DEFAULT_HEADER_LIMIT) -> None:
-        """Map and check `path`.
+    def __init__(self, path: Path, *, header_limit: int = DEFAULT_HEADER_LIMIT, header: Header | None = None) -> None:
+        """Open and check `path`.
+
+        Parameters
+        ----------
+        path : Path
+        header_limit : int
+            Longest header accepted, in bytes.
+        header : Header, optional
+            The file's, from an earlier check; then it is not read again.
 
         Raises
         ------
@@ -43,16 +56,49 @@ class TensorFile:
         OSError
             The file cannot be read.
         """
-        with path.open("rb") as file:
-            self.header = read_header(file, header_limit=header_limit)
-            self._mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self._path = path
+        self._file = path.open("rb", buffering=0)
+        weakref.finalize(self, self._file.close)
+        self._window = np.empty(0, np.uint8)
+        self.header = header or read_header(self._file, header_limit=header_limit)
         self._specs = {spec.name: spec for spec in self.header.specs}
 
     def array(self, name: str) -> Array:
-        """Return a view of one tensor, shaped; `KeyError` when there is none of that name."""
+        """Return one whole tensor, shaped, in memory of its own; `KeyError` when there is none of that name.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read, or has lost its end.
+        """
         spec = self._specs[name]
-        flat = np.frombuffer(self._mapped, STORAGE[spec.dtype], count=spec.elements, offset=self.header.offsets[name])
-        return flat.reshape(spec.shape)
+        array = np.empty(spec.shape, STORAGE[spec.dtype])
+        self._read(array.reshape(-1).view(np.uint8), self.header.offsets[name])
+        return array
+
+    def values(self, name: str) -> Values:
+        """Return one tensor, to be read a window at a time; `KeyError` when there is none of that name.
+
+        A window is valid until the next is read of any tensor of the file. Reading raises
+        `OSError` when the file has lost its end.
+        """
+        return _FileValues(self, self._specs[name])
+
+    def window(self, spec: TensorSpec, start: int, stop: int) -> Array:
+        """Return values ``[start, stop)`` of a tensor; valid until the next window.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read, or has lost its end.
+        """
+        storage = STORAGE[spec.dtype]
+        size = (stop - start) * storage.itemsize
+        if self._window.size < size:
+            self._window = np.empty(size, np.uint8)
+        read = self._window[:size]
+        self._read(read, self.header.offsets[spec.name] + start * storage.itemsize)
+        return read.view(storage)
 
     def __contains__(self, name: str) -> bool:
         return name in self._specs
@@ -60,6 +106,42 @@ class TensorFile:
     def spec(self, name: str) -> TensorSpec:
         """Return dtype and shape of one tensor; `KeyError` when there is none of that name."""
         return self._specs[name]
+
+    def _read(self, target: Array, offset: int) -> None:
+        """Fill `target`, bytes in one dimension, from `offset` on."""
+        self._file.seek(offset)
+        while target.size:
+            count = self._file.readinto(target.data)
+            if not count:
+                raise OSError(errno.EIO, "the file has lost its end", os.fspath(self._path))
+            target = target[count:]
+
+
+@dataclass(frozen=True, slots=True)
+class _FileValues:
+    """A tensor that stays in its file."""
+
+    file: TensorFile
+    spec: TensorSpec
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.spec.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return STORAGE[self.spec.dtype]
+
+    @property
+    def size(self) -> int:
+        return self.spec.elements
+
+    def ravel(self) -> Values:
+        return self
+
+    def __getitem__(self, window: slice, /) -> Array:
+        start, stop, _ = window.indices(self.size)
+        return self.file.window(self.spec, start, stop)
 
 
 def write_arrays(

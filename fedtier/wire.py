@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from fedtier.dtypes import STORAGE, Array, TensorSpec
+from fedtier.dtypes import STORAGE, Array, TensorSpec, Values
 from fedtier.exact import ExactSum, Int64s, SumView
 from fedtier.kinds import CHUNK, SumPlan, TensorPlan
 from fedtier.problems import SchemaMismatch
@@ -24,7 +24,7 @@ class WireSum:
     Parameters
     ----------
     plan : SumPlan
-    arrays : Mapping of str to ndarray
+    arrays : Mapping of str to Values
         The tensors of the partial's file.
     total_weight, contributors : int
 
@@ -34,12 +34,12 @@ class WireSum:
         A tensor is missing, or has another dtype or shape.
     """
 
-    def __init__(self, plan: SumPlan, arrays: Mapping[str, Array], *, total_weight: int, contributors: int) -> None:
+    def __init__(self, plan: SumPlan, arrays: Mapping[str, Values], *, total_weight: int, contributors: int) -> None:
         self.plan = plan
         self.total_weight = total_weight
         self.contributors = contributors
-        self._whole: dict[str, Int64s] = {}
-        self._split: dict[str, tuple[Array, Array]] = {}
+        self._whole: dict[str, Values] = {}
+        self._split: dict[str, tuple[Values, Values]] = {}
         self._joined = np.empty(CHUNK, np.int64)
         unused = set(arrays)
         for tensor in plan.summed:
@@ -47,17 +47,17 @@ class WireSum:
         if unused:
             raise SchemaMismatch(f"the partial has a tensor {min(unused)!r}, which the round does not sum")
 
-    def _take(self, tensor: TensorPlan, arrays: Mapping[str, Array]) -> set[str]:
+    def _take(self, tensor: TensorPlan, arrays: Mapping[str, Values]) -> set[str]:
         low, high = split_names(tensor)
         if tensor.name in arrays:
             _require(arrays, tensor.name, tensor.sum_shape, ("int64",))
-            self._whole[tensor.name] = arrays[tensor.name].reshape(-1)
+            self._whole[tensor.name] = arrays[tensor.name].ravel()
             return {tensor.name}
         if not can_split(tensor, self.plan) or low not in arrays or high not in arrays:
             raise SchemaMismatch(f"the partial has no sum of tensor {tensor.name!r}", tensor=tensor.name)
         _require(arrays, low, tensor.sum_shape, ("uint32",))
         _require(arrays, high, tensor.sum_shape, ("int8", "int16", "int32"))
-        self._split[tensor.name] = arrays[low].reshape(-1), arrays[high].reshape(-1)
+        self._split[tensor.name] = arrays[low].ravel(), arrays[high].ravel()
         return {low, high}
 
     def read(self, tensor: TensorPlan, start: int, stop: int) -> Int64s:
@@ -97,12 +97,16 @@ def wire_layout(view: SumView, plan: SumPlan) -> tuple[WireTensor, ...]:
 
 def wire_chunks(view: SumView, wire: WireTensor) -> Iterator[Array]:
     """Yield the data of one tensor of a partial's file; each chunk is valid until the next."""
-    dtype = STORAGE[wire.spec.dtype]
-    for start in range(0, wire.source.sum_length, CHUNK):
-        values = view.read(wire.source, start, min(start + CHUNK, wire.source.sum_length))
+    length = wire.source.sum_length
+    coded = np.empty(min(CHUNK, length), STORAGE[wire.spec.dtype])
+    shifted = np.empty(coded.size if wire.part == "high" else 0, np.int64)
+    for start in range(0, length, CHUNK):
+        values = view.read(wire.source, start, min(start + CHUNK, length))
         if wire.part == "high":
-            values = values >> 32
-        yield values.astype(dtype, copy=False)  # takes the low half modulo 2**32
+            values = np.right_shift(values, 32, out=shifted[: values.size])
+        chunk = coded[: values.size]
+        np.copyto(chunk, values, casting="unsafe")  # takes the low half modulo 2**32
+        yield chunk
 
 
 def split_names(tensor: TensorPlan) -> tuple[str, str]:
@@ -128,7 +132,7 @@ def _high_dtype(view: SumView, tensor: TensorPlan) -> str | None:
     return None
 
 
-def _require(arrays: Mapping[str, Array], name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
+def _require(arrays: Mapping[str, Values], name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
     array = arrays[name]
     if array.shape != shape or array.dtype.name not in dtypes:
         raise SchemaMismatch(

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from client.halves import UploadDtype
 from fedtier_cli.display import Display
 from fedtier_cli.local_keys import LocalKeys, local_keys
 from fedtier_cli.preparing import claim, initial_model, is_testable, prepared_data, require_possible
@@ -32,9 +33,12 @@ class LocalOptions(RunOptions):
     ----------
     processes : int
         That play the clients.
+    upload_dtype : {"float32", "bfloat16", "float16"}
+        In which they send large float32 tensors.
     """
 
     processes: int
+    upload_dtype: UploadDtype = "float32"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from client.halves import UploadDtype
 from fedtier_cli.display import Display
 from fedtier_cli.local_keys import LocalKeys
 from fedtier_cli.processes import Child, Children, Ended, Event, Fact, status_in_words
@@ -96,12 +97,14 @@ class ClientCall:
     task : str
     last_round : int or None
     seed : int
+    upload_dtype : {"float32", "bfloat16", "float16"}
     """
 
     server: str
     task: str
     last_round: int | None
     seed: int
+    upload_dtype: UploadDtype
 
 
 def process_count(clients: int, wanted: int | None, cores: int) -> int:
@@ -161,6 +164,7 @@ def start_clients(
             "--task": call.task,
             "--rounds": call.last_round,
             "--seed": call.seed,
+            "--upload-dtype": call.upload_dtype,
             "--grace": GRACE,
             "--state-dir": keys.run.state(names[0]) if alone else keys.run.state(names[0]).parent,
         }

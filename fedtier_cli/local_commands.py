@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
+from client.halves import UploadDtype, upload_dtype_flag
 from client.task import BUILT_IN
 from fedtier.flags import FiniteRange, command, fail
 from fedtier_cli.deploying.playbooks import Playbooks
@@ -63,11 +64,13 @@ _ROUNDS_TO_TARGET: Final = 1000
     type=click.IntRange(min=1),
     help="How many processes play the clients. [default: one each up to 16 clients, else as many as there are cores]",
 )
+@upload_dtype_flag
 @federation_flags
 def train(
     last_round: int | None,
     target: float | None,
     processes: int | None,
+    upload_dtype: UploadDtype,
     inventory: Path | None,
     server: str | None,
     key_path: Path | None,
@@ -86,6 +89,7 @@ def train(
         {**flags, "task": flags["task"] or _DEFAULT_TASK},
         last_round=goal.last_round,
         processes=processes,
+        upload_dtype=upload_dtype,
         cores=os.cpu_count() or 1,
     )
     keep_to_this_machine(os.environ)

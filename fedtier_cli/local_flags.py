@@ -10,6 +10,7 @@ from typing import Any, Final, TypedDict, TypeVar
 import click
 
 from client.datasets.partition import Partition
+from client.halves import UploadDtype
 from client.task import BUILT_IN
 from fedtier.flags import SEED, FiniteRange, json_flag
 from fedtier.rounds import ClientSettings
@@ -120,7 +121,12 @@ def client_settings(task: str, flags: Mapping[str, Any]) -> ClientSettings:
 
 
 def local_options(
-    flags: Mapping[str, Any], *, last_round: int | None, processes: int | None, cores: int
+    flags: Mapping[str, Any],
+    *,
+    last_round: int | None,
+    processes: int | None,
+    cores: int,
+    upload_dtype: UploadDtype = "float32",
 ) -> LocalOptions:
     """Return what the flags of `federation_flags` and `training_flags` say together.
 
@@ -133,6 +139,8 @@ def local_options(
         As the user says.
     cores : int
         Of the machine.
+    upload_dtype : {"float32", "bfloat16", "float16"}
+        Of clients on this machine.
 
     Raises
     ------
@@ -143,6 +151,7 @@ def local_options(
         tiers=tier_settings(flags, absolute_task(flags["task"]), last_round=last_round),
         clients=clients,
         processes=process_count(clients, processes, cores),
+        upload_dtype=upload_dtype,
         **run_choices(flags),
     )
 

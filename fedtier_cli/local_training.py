@@ -52,7 +52,11 @@ def _train(run: LocalRun, goal: Goal, clock: Callable[[], float], display: Displ
     with shared_port(0) as port:
         options = run.options
         call = ClientCall(
-            server=f"http://{HOST}:{port}", task=options.task, last_round=goal.last_round, seed=options.seed
+            server=f"http://{HOST}:{port}",
+            task=options.task,
+            last_round=goal.last_round,
+            seed=options.seed,
+            upload_dtype=options.upload_dtype,
         )
         started = start_clients(run.children, run.keys, run.data.clients, options.processes, call, display)
 

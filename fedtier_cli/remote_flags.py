@@ -22,6 +22,7 @@ _OF_A_SITE: Final = {"server": "--server", "key_path": "--key-path"}
 _OF_THIS_MACHINE: Final = {
     "clients": ("--clients", "the inventory says which clients there are, by client_ids"),
     "workers": ("--workers", "the inventory says how many workers there are"),
+    "upload_dtype": ("--upload-dtype", "a client's host says it, by FEDTIER_UPLOAD_DTYPE"),
     "processes": ("--processes", "each client is a process of its own on its host"),
 }
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from fedtier.dtypes import Array, widen
+from fedtier.dtypes import Values, widen
 from fedtier.kinds import CHUNK, TensorPlan, plan_tensor, value_limit
 from fedtier.problems import Problem
 from fedtier.rounds import Manifest, RoundManifest
@@ -159,7 +159,7 @@ def check_plan(manifest: RoundManifest, base: TensorFile) -> Check:
     """Check names, dtypes, shapes, order, kinds and exponents against what the base model makes of them."""
     claim = "its tensors' kinds and exponents follow from the base model"
     try:
-        planned = [plan_tensor(spec, base.array(spec.name), manifest.weight_limit) for spec in base.header.specs]
+        planned = [plan_tensor(spec, base.values(spec.name), manifest.weight_limit) for spec in base.header.specs]
     except Problem as problem:
         return Check("plan", claim, problem.detail)
     for seen, wanted in zip(manifest.tensors, planned, strict=False):
@@ -200,13 +200,18 @@ def check_model(manifest: RoundManifest, model: TensorFile, base: TensorFile) ->
 
 def _kept(manifest: RoundManifest, model: TensorFile, base: TensorFile) -> Check:
     changed = [
-        tensor.name
-        for tensor in manifest.tensors
-        if tensor.kind == "kept"
-        and (tensor.name not in base or model.array(tensor.name).tobytes() != base.array(tensor.name).tobytes())
+        tensor.name for tensor in manifest.tensors if tensor.kind == "kept" and not _same(model, base, tensor.name)
     ]
     failure = f"changed: {_some(changed)}" if changed else None
     return Check("kept", "its kept tensors are the base model's", failure)
+
+
+def _same(model: TensorFile, base: TensorFile, name: str) -> bool:
+    if name not in base or base.spec(name) != model.spec(name):
+        return False
+    one, two = model.values(name), base.values(name)
+    windows = (slice(start, start + CHUNK) for start in range(0, one.size, CHUNK))
+    return all(one[window].tobytes() == two[window].tobytes() for window in windows)
 
 
 def _bounded(manifest: RoundManifest, model: TensorFile) -> Check:
@@ -214,15 +219,15 @@ def _bounded(manifest: RoundManifest, model: TensorFile) -> Check:
     for tensor in manifest.tensors:
         if tensor.kind != "kept":
             limit = value_limit(tensor, manifest.weight_limit)
-            outside = _outside(model.array(tensor.name), tensor.dtype, limit)
+            outside = _outside(model.values(tensor.name), tensor.dtype, limit)
             if outside is not None:
                 return Check("bounds", claim, f"tensor {tensor.name!r} has {outside}, beyond {float(limit):g}")
     return Check("bounds", claim)
 
 
-def _outside(values: Array, dtype: str, limit: int) -> str | None:
+def _outside(values: Values, dtype: str, limit: int) -> str | None:
     """Return the first value whose magnitude exceeds a limit or is none, or None."""
-    flat = values.reshape(-1)
+    flat = values.ravel()
     for start in range(0, flat.size, CHUNK):
         part = widen(flat[start : start + CHUNK], dtype)
         low, high = part.min(), part.max()

@@ -24,7 +24,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Final, NoReturn
@@ -288,14 +288,7 @@ class Journal:
         path = self.folder / name
         sync_file(entry.body.path)
         os.rename(entry.body.path, path)
-        return Entry(
-            entry.kind,
-            Received(name, path, entry.body.sha256),
-            entry.round,
-            entry.attempt,
-            entry.total_weight,
-            entry.contributors,
-        )
+        return replace(entry, body=Received(name, path, entry.body.sha256))
 
     def _commit(self, entries: Iterable[Entry], *, snapshot: bool) -> None:
         records = tuple(

@@ -95,7 +95,7 @@ def plan_tensors(model: Path, weight_limit: int) -> tuple[TensorPlan, ...]:
         The model cannot be summed exactly.
     """
     file = TensorFile(model)
-    return tuple(plan_tensor(spec, file.array(spec.name), weight_limit) for spec in file.header.specs)
+    return tuple(plan_tensor(spec, file.values(spec.name), weight_limit) for spec in file.header.specs)
 
 
 def plan_round(

@@ -55,6 +55,6 @@ def _chunks(total: ExactSum, opening: TensorFile, tensor: TensorPlan) -> Iterato
     if tensor.kind != "kept":
         yield from total.mean(tensor)
         return
-    flat = opening.array(tensor.name).reshape(-1)
+    flat = opening.values(tensor.name)
     for start in range(0, flat.size, CHUNK):
-        yield flat[start : start + CHUNK]
+        yield flat[start : start + CHUNK].copy()  # the next window is read into the same memory

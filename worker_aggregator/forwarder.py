@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import structlog
 
 from fedtier.crash_points import CrashPoint, reach
-from fedtier.entries import PARTIAL_HEADER_LIMIT, Entry, Received, remove_entry, write_partial
+from fedtier.entries import PARTIAL_HEADER_LIMIT, Entry, Received, remove_entry, values_of, write_partial
 from fedtier.logs import named
 from fedtier.problems import DigestMismatch, Problem
 from fedtier.reminders import trouble_reminder
@@ -123,7 +123,7 @@ class Forwarder:
         total = copy_sum(
             WireSum(
                 batch.plan.sums,
-                {spec.name: file.array(spec.name) for spec in file.header.specs},
+                values_of(file),
                 total_weight=sum(entry.total_weight for entry in entries),
                 contributors=sum(len(entry.contributors) for entry in entries),
             ),

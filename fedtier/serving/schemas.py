@@ -224,6 +224,7 @@ BODIES: Final[Mapping[str, Schema]] = {
         "description": """\
 A safetensors file: 8 bytes, the length of the header, little-endian; the header, a JSON object; the data of all
 tensors, without gaps. It holds the tensors of the round's `schema`, each with its name, dtype and shape, in any order.
+A tensor of dtype `F32` and kind `float` may be `BF16` or `F16` instead: it counts as the float32 numbers that it holds.
 
 `__metadata__` holds `num_examples`, a whole number of at most `max_examples` in decimal digits, and may hold `metrics`,
 a flat JSON object of finite numbers in at most 4 KB, of which `loss` and `accuracy` are shown to people:

@@ -25,3 +25,19 @@ class ColumnMean:
         self.fits += 1
         error = float(np.abs(self.values.mean() - arrays["mean"]).max())
         return {"mean": np.full(1, self.values.mean(), np.float32)}, len(self.values), {"loss": error}
+
+
+class Table:
+    """Learns a table of numbers by heart; counts as one more example than its client's number."""
+
+    def __init__(self, data: Path) -> None:
+        self.values = np.load(data)
+        self.num_examples = int(data.stem.rpartition("-")[2]) + 1
+
+    def initial_model(self, seed: int) -> dict[str, Array]:
+        return {"table": np.zeros_like(self.values)}
+
+    def fit(
+        self, arrays: Mapping[str, Array], config: FitConfig
+    ) -> tuple[Mapping[str, Array], int, Mapping[str, float]]:
+        return {"table": self.values}, self.num_examples, {}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -69,10 +70,25 @@ def test_a_written_partial_is_read_back_as_the_same_sum_and_contributors(tmp_pat
     assert total == total_of(7, 2, 4)
 
 
-def test_a_partial_never_overwrites_a_file(tmp_path: Path) -> None:
-    (tmp_path / "there").write_bytes(b"old")
-    with pytest.raises(FileExistsError):
-        write_partial(total_of(1), [update(tmp_path, 1)], 1, tmp_path / "there")
+def test_a_partial_is_written_over_what_lay_there_and_ends_where_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "there").write_bytes(b"old" * 10_000)
+    written = write_partial(total_of(1), [update(tmp_path, 1)], 1, tmp_path / "there")
+    new = write_partial(total_of(1), [update(tmp_path, 1)], 1, tmp_path / "new")
+    assert written.path.read_bytes() == new.path.read_bytes()
+    assert written.sha256 == new.sha256
+
+
+def test_a_body_is_parsed_once(tmp_path: Path) -> None:
+    total = ExactSum(PLAN.sums)
+    for entry in (update(tmp_path, 1), partial(tmp_path, 2, 3)):
+        with entry.body.path.open("r+b") as file:
+            file.write(b"\xff" * 8)  # whoever parses it again fails
+        add_entry(total, entry)
+        assert entry.header is not None
+        assert not entry.header.metadata
+        with pytest.raises(NotSafetensors):
+            add_entry(total, replace(entry, header=None))
+    assert total == total_of(1, 2, 3)
 
 
 def test_a_sum_without_room_is_left_as_it_was(tmp_path: Path) -> None:

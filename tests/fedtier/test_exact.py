@@ -14,14 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedtier.bounds import check_sum
-from fedtier.dtypes import Array, TensorSpec
-from fedtier.exact import LIMB_BITS, MAX_CONTRIBUTORS, ExactSum, SumView, check_arithmetic
+from fedtier.dtypes import Array, TensorSpec, Values
+from fedtier.exact import MAX_CONTRIBUTORS, ExactSum, SumView, check_arithmetic
 from fedtier.header import encode_header
 from fedtier.kinds import CHUNK, LIMBS, MAX_WEIGHT_LIMIT, SumPlan, TensorPlan, check_update, plan_tensor
+from fedtier.limbs import LIMB_BITS
 from fedtier.problems import WeightLimit
 from fedtier.wire import WireSum, copy_sum
 from tests import reference
-from tests.fedtier.models import DTYPES, FLOATS, Round, rounds, stored, tensor_of, tensors, through_wire
+from tests.fedtier.models import DTYPES, FLOATS, Round, rounds, stored, tensor_of, tensors, through_wire, write_wire
 from tests.reference import Tensor
 
 few = settings(max_examples=50, deadline=None)
@@ -358,6 +359,65 @@ def test_a_missing_tensor_leaves_the_sum_as_it_was() -> None:
     assert total == ExactSum(plan)
 
 
+class Unreadable:
+    """A tensor of zeros whose second window cannot be read."""
+
+    shape, size, dtype = (CHUNK + 2,), CHUNK + 2, np.dtype(np.float32)
+
+    def ravel(self) -> Values:
+        return self
+
+    def __getitem__(self, window: slice, /) -> Array:
+        if window.start:
+            raise OSError("no more")
+        return np.ones(window.stop, np.float32)
+
+
+def test_a_sum_with_a_part_of_an_update_is_not_used_until_it_is_cleared() -> None:
+    plan = one_tensor(tensor_of(np.zeros(CHUNK + 2), "F32"))
+    ones, broken = {"t": np.ones(CHUNK + 2, np.float32)}, {"t": Unreadable()}
+    total = ExactSum(plan)
+    total.fold(ones, 3)
+    with pytest.raises(OSError, match="no more"):
+        total.fold(broken, 1)
+    uses = (
+        lambda: total.fold(ones, 1),
+        lambda: total.unfold(ones, 1),
+        lambda: ExactSum(plan).merge(total),
+        lambda: list(total.mean(plan.tensors[0])),
+        lambda: write_wire(total, plan),
+    )
+    for use in uses:
+        with pytest.raises(OSError, match="holds a part of what could not be read"):
+            use()
+    total.clear()
+    total.fold(ones, 3)
+    assert {chunk.tobytes() for chunk in total.mean(plan.tensors[0])} == {
+        np.ones(size, np.float32).tobytes() for size in (CHUNK, 2)
+    }
+
+
+def test_a_sum_of_nothing_stays_that_when_the_first_update_cannot_be_read() -> None:
+    plan = one_tensor(tensor_of(np.zeros(CHUNK + 2), "F32"))
+    total = ExactSum(plan)
+    with pytest.raises(OSError, match="no more"):
+        total.fold({"t": Unreadable()}, 1)
+    assert total == ExactSum(plan)
+
+
+@given(rounds())
+@few
+def test_what_is_taken_from_nothing_comes_back_to_nothing(drawn: Round) -> None:
+    everyone = drawn.sum_of(range(len(drawn.updates)))
+    unfolded, subtracted = ExactSum(drawn.plan), ExactSum(drawn.plan)
+    for number, (_, weight) in enumerate(drawn.updates):
+        unfolded.unfold(drawn.arrays(number), weight)
+    subtracted.subtract(everyone)
+    assert unfolded == subtracted
+    unfolded.merge(everyone)
+    assert unfolded == ExactSum(drawn.plan)
+
+
 def test_the_number_of_contributors_is_limited() -> None:
     plan = one_tensor(Tensor("F32", (1,), bytes(4)))
     zeros = {"t": np.zeros((LIMBS, 1), np.int64)}
@@ -367,6 +427,15 @@ def test_the_number_of_contributors_is_limited() -> None:
     with pytest.raises(WeightLimit, match=str(MAX_CONTRIBUTORS)):
         total.fold({"t": np.zeros(1, np.float32)}, 1)
     assert total == before
+
+
+@pytest.mark.parametrize("dtype", ["F64", "F32", "F16", "I64"])
+def test_chunks_of_a_mean_stay_as_they_are_while_the_next_ones_are_made(dtype: str) -> None:
+    values = tensor_of(np.arange(2 * CHUNK + 3).reshape(1, -1) % 100, dtype)
+    total = fold_all(one_tensor(values), [(values, 3)])
+    chunks = list(total.mean(total.plan.tensors[0]))
+    assert len(chunks) == 3
+    assert b"".join(chunk.tobytes() for chunk in chunks) == values.data
 
 
 def test_nothing_and_kept_tensors_have_no_mean() -> None:

@@ -18,7 +18,7 @@ import safetensors
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fedtier.dtypes import STORAGE, TensorSpec, as_stored, round_to_bfloat16, spec_of, widen
+from fedtier.dtypes import STORAGE, Array, TensorSpec, Values, as_stored, round_to_bfloat16, spec_of, widen
 from fedtier.header import Header, encode_header, parse_header, read_header
 from fedtier.problems import NotSafetensors
 from fedtier.tensors import TensorFile, write_arrays
@@ -191,7 +191,7 @@ def test_bfloat16_keeps_what_is_not_finite_and_comes_back_wider() -> None:
 # Reading
 
 
-def test_a_tensor_is_a_read_only_view_of_the_file(tmp_path: Path) -> None:
+def test_a_tensor_is_read_into_memory_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(
         written({"bias": np.array([1, 2], np.float32), "scale": np.array(3, np.int64), "none": np.zeros((0, 4))})
@@ -199,8 +199,6 @@ def test_a_tensor_is_a_read_only_view_of_the_file(tmp_path: Path) -> None:
     file = TensorFile(path)
     bias = file.array("bias")
     assert bias.tolist() == [1, 2]
-    assert not bias.flags.writeable
-    assert not bias.flags.owndata
     assert file.array("scale").shape == ()
     assert file.array("none").shape == (0, 4)
     assert "bias" in file
@@ -208,8 +206,62 @@ def test_a_tensor_is_a_read_only_view_of_the_file(tmp_path: Path) -> None:
     assert file.spec("bias") == TensorSpec("bias", "F32", (2,))
     with pytest.raises(KeyError):
         file.array("weight")
+    bias += 1
+    assert file.array("bias").tolist() == [1, 2]
+
+
+def test_windows_of_a_file_are_those_of_the_array(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    arrays: dict[str, Array] = {
+        "pad": np.zeros(3, np.int8),
+        "w": np.arange(24, dtype=np.float32).reshape(4, 6),
+        "none": np.zeros((0, 4)),
+    }
+    path.write_bytes(written(arrays))
+    file = TensorFile(path)
+    values: Values = file.values("w")
+    assert (values.shape, values.size, values.dtype) == ((4, 6), 24, np.dtype(np.float32))
+    flat = values.ravel()
+    for start, stop in [(0, 24), (0, 1), (5, 17), (20, 99), (24, 30)]:
+        assert flat[start:stop].tolist() == arrays["w"].ravel()[start:stop].tolist()
+    assert file.values("none")[0:5].size == 0
+    with pytest.raises(KeyError):
+        file.values("weight")
+
+
+def test_a_file_whose_header_is_known_is_not_checked_again(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(written({"a": np.array([1.5, 2.5])}))
+    header = TensorFile(path).header
+    with path.open("r+b") as file:
+        file.write(b"\xff" * 8)
+    assert TensorFile(path, header=header).array("a").tolist() == [1.5, 2.5]
+
+
+def test_a_file_that_lost_its_end_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(written({"a": np.arange(100.0)}))
+    file = TensorFile(path)
+    with path.open("r+b") as opened:
+        opened.truncate(path.stat().st_size - 8)
+    assert file.values("a")[0:99].tolist() == list(range(99))
+    with pytest.raises(OSError, match="has lost its end") as failed:
+        file.values("a")[98:100]
+    assert failed.value.filename == str(path)
+    with pytest.raises(OSError, match="has lost its end"):
+        file.array("a")
+
+
+def test_a_file_is_closed_when_nobody_holds_it(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(written({"a": np.arange(3.0)}))
+    file = TensorFile(path)
+    held = file._file
+    values = file.values("a")
     del file
-    assert bias.tolist() == [1, 2]
+    assert values[0:3].tolist() == [0, 1, 2]
+    del values
+    assert held.closed
 
 
 def test_a_file_of_nothing_is_read(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Final
 import pytest
 import requests
 
-from fedtier.entries import Received, arrays_of, read_update, write_partial
+from fedtier.entries import Received, read_update, values_of, write_partial
 from fedtier.exact import ExactSum
 from fedtier.rounds import RoundStatus
 from fedtier.tensors import TensorFile
@@ -93,7 +93,7 @@ def scene(tmp_path: Path, s3_server: S3Server, bucket_key: str, ten_updates: Ten
 def write_partial_of(status: RoundStatus, update: Update, path: Path) -> None:
     entry = read_update(status.plan, update.client_id, Received(update.path.name, update.path, update.sha256))
     total = ExactSum(status.plan.sums)
-    total.fold(arrays_of(TensorFile(update.path)), update.num_examples)
+    total.fold(values_of(TensorFile(update.path)), update.num_examples)
     write_partial(total, [entry], status.attempt, path)
 
 
