@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 
 @contextmanager
-def overwritten(path: Path) -> Iterator[BinaryIO]:
+def overwritten(path: Path, *, buffering: int = -1) -> Iterator[BinaryIO]:
     """Open a file to be written from its start, over what may lie there; it ends where the block stopped writing.
 
     Until the block is left the file may end in what it held before, so nobody reads it earlier.
@@ -19,6 +19,8 @@ def overwritten(path: Path) -> Iterator[BinaryIO]:
     ----------
     path : Path
         Is made, for its owner alone, where there is none.
+    buffering : int
+        As of `open`; with 0 a write may take fewer bytes than it was given.
 
     Raises
     ------
@@ -26,6 +28,6 @@ def overwritten(path: Path) -> Iterator[BinaryIO]:
         What lies there is then of no use to anyone.
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
+    with open(descriptor, "wb", buffering=buffering) as file:
         yield file
         file.truncate()

@@ -63,8 +63,6 @@ class Inflow(Unreader):
         TooSlow, OSError
         """
         size = max(AT_LEAST, min(size_hint or 0, self._most))
-        if self._patience is None:
-            return self._sock.recv(size)
         block = b""
 
         def receive() -> int:
@@ -72,12 +70,32 @@ class Inflow(Unreader):
             block = self._sock.recv(size)
             return len(block)
 
+        self._receive(receive)
+        return block
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read once, what was read ahead or else straight off the socket; returns how many bytes, 0 at the end.
+
+        Raises
+        ------
+        TooSlow, OSError
+        """
+        if self.buf.tell():
+            held = memoryview(self.take_buffered())
+            count = min(len(held), len(buffer))
+            buffer[:count] = held[:count]
+            self.buf.write(held[count:])
+            return count
+        return self._receive(lambda: self._sock.recv_into(buffer[: self._most]))
+
+    def _receive(self, receive: Callable[[], int]) -> int:
+        if self._patience is None:
+            return receive()
         try:
-            self._patience.wait_for(receive, select.POLLIN)
+            return self._patience.wait_for(receive, select.POLLIN)
         except TooSlow as error:
             self.too_slow = error
             raise
-        return block
 
 
 class Outflow:
