@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+# Not every system has all of them: Windows needs the last one, and has no other.
+_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
 
 
 @contextmanager
@@ -27,7 +30,7 @@ def overwritten(path: Path, *, buffering: int = -1) -> Iterator[BinaryIO]:
     OSError
         What lies there is then of no use to anyone.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _FLAGS, 0o600)
     with open(descriptor, "wb", buffering=buffering) as file:
         yield file
         file.truncate()
