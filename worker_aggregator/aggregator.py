@@ -120,6 +120,7 @@ class WorkerAggregator:
         self._waiting = WaitingRoom()
         self._status: RoundStatus | None = None
         self._plan: RoundPlan | None = None
+        self._idle: list[Upstream] = []  # one, where nobody uses it: not every model needs a connection of its own
         self._shelf = ModelShelf(state.models, self._fetch_model)
         self._forwarder = Forwarder(connect(), state, self._tell, metrics, clock=clock, rng=rng)
         self._folder = Folder(state, self._forwarder.put, self._tell, metrics)
@@ -306,16 +307,24 @@ class WorkerAggregator:
 
     @contextmanager
     def _asking(self) -> Iterator[Upstream]:
-        """Connect to the upstream; of its refusals only that there is nothing is one of what was asked here."""
+        """Give a connection upstream; of the refusals there only "nothing is there" is one of what was asked here."""
         try:
-            with self._connect() as upstream:
-                yield upstream
+            upstream = self._idle.pop()
+        except IndexError:
+            upstream = self._connect()
+        try:
+            yield upstream
         except Unreachable as error:
             raise Unavailable(str(error), retry_after=1) from error
         except NotFound:
             raise
         except Problem as problem:
             raise Unavailable(f"the upstream refuses: {problem.detail}", retry_after=2) from problem
+        finally:
+            if self._idle:
+                upstream.close()
+            else:
+                self._idle.append(upstream)
 
     def _published(self, round_number: int) -> BaseRound:
         model = parse_manifest(self.manifest(round_number)).model

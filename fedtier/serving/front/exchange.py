@@ -115,6 +115,7 @@ class Exchanges:
                 for block in body:
                     response.write(block)
             response.close()
+            flow.flush()
         finally:
             if hasattr(body, "close"):
                 body.close()

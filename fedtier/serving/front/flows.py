@@ -23,6 +23,8 @@ from fedtier.serving.front.secure import RECORD, SecureSocket
 AT_LEAST: Final = 1 << 13
 """Bytes that are asked for at once where less is wanted: what follows is on its way too."""
 _BLOCK: Final = 1 << 20
+_HELD: Final = 1 << 14
+"""Bytes of an answer that wait for what follows: its head and a small body are sent at once, not one by one."""
 Wire: TypeAlias = socket.socket | SecureSocket
 """What bytes of the application go through."""
 
@@ -101,6 +103,8 @@ class Inflow(Unreader):
 class Outflow:
     """Where gunicorn's response writes to. For the end of an answer no thread waits: it stays in `unsent`.
 
+    What is written is sent when it is much, or with `flush`.
+
     Parameters
     ----------
     sock : socket.socket or SecureSocket
@@ -114,19 +118,35 @@ class Outflow:
         self.unsent = bytearray()
 
     def sendall(self, data: bytes) -> None:
-        """Send bytes, and keep the last ones where they would have to wait.
+        """Take bytes to send, and keep the last ones where they would have to wait.
 
         Raises
         ------
         TooSlow, OSError
         """
         self.unsent += data
-        send_now(self._sock, self.unsent)
-        self._send_down_to(self._limits.flush_bytes)
+        if len(self.unsent) >= min(_HELD, self._limits.flush_bytes):
+            self.flush()
+            self._send_down_to(self._limits.flush_bytes)
 
     def send(self, data: bytes) -> None:
-        """Send bytes as `sendall` does; gunicorn's ``100 Continue`` comes this way."""
-        self.sendall(data)
+        """Send bytes that are waited for; gunicorn's ``100 Continue`` comes this way.
+
+        Raises
+        ------
+        OSError
+        """
+        self.unsent += data
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what there is room for now.
+
+        Raises
+        ------
+        OSError
+        """
+        send_now(self._sock, self.unsent)
 
     def sendfile(self, file: IO[bytes], offset: int, count: int) -> None:
         """Send a part of a file.
