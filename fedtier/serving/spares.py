@@ -10,7 +10,7 @@ from typing import Final
 
 LEAST_BYTES: Final = 1 << 16
 """Of a file that is worth keeping; to make a smaller one anew costs as much."""
-MOST_BYTES: Final = 1 << 28
+MOST_BYTES: Final = 1 << 30
 MOST_FILES: Final = 64
 
 

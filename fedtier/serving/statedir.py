@@ -70,6 +70,7 @@ class StateDirectory:
         self._trouble: str | None = "nothing was written yet"
         self._wanted = _PROBE_BYTES
         self._refused = 0
+        self._is_full = False
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -139,17 +140,23 @@ class StateDirectory:
             raise
 
     def drop(self, path: Path) -> None:
-        """Have a file that nobody needs any more, and nobody has mapped, be written over or deleted.
+        """Have a file that nobody needs any more, nor has mapped, be written over later; on a full disk delete it.
 
         Where the disk refuses even that, the next start clears it away.
         """
         with suppress(OSError):
-            self._spares.keep(path)
+            if self._is_full:
+                path.unlink(missing_ok=True)
+            else:
+                self._spares.keep(path)
             self._quota.let_go(path.name)
 
     def make_room(self, error: OSError) -> bool:
         """Delete the spare files where the disk is full; return whether that may have helped."""
-        return error.errno in _FULL and self._spares.shrink(0)
+        if error.errno not in _FULL:
+            return False
+        self._is_full = True
+        return self._spares.shrink(0)
 
     def let_go(self, path: Path) -> None:
         """Take note that a file has left the spool."""
@@ -176,7 +183,7 @@ class StateDirectory:
     def unready(self) -> str | None:
         """Return why nothing can be written, trying at first and after a write failed; None when all is well."""
         self._require_there()
-        if self._trouble is not None:
+        if self._trouble is not None or self._is_full:
             self._probe()
         return self._trouble
 
@@ -200,7 +207,7 @@ class StateDirectory:
         else:
             with self._troubles:
                 if self._refused == refused:
-                    self._trouble, self._wanted = None, _PROBE_BYTES
+                    self._trouble, self._wanted, self._is_full = None, _PROBE_BYTES, False
         finally:
             for probe in probes:
                 self.drop(probe)

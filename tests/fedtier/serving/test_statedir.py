@@ -244,6 +244,16 @@ def test_a_full_disk_takes_the_spare_files(tmp_path: Path) -> None:
     assert not state.make_room(OSError(errno.ENOSPC, "No space left on device")), "nothing more can be given up"
 
 
+def test_on_a_full_disk_nothing_is_kept_until_there_is_room(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    state.refuse(OSError(errno.ENOSPC, "No space left on device"))
+    drop_body(state, 100_000)
+    assert (list(state.spool.iterdir()), list((tmp_path / "spares").iterdir())) == ([], [])
+    assert state.unready() is None
+    drop_body(state, 100_000)
+    assert len(list((tmp_path / "spares").iterdir())) == 1
+
+
 def test_a_body_goes_on_where_spare_files_made_room_for_it(tmp_path: Path) -> None:
     body = bytes(range(256)) * 1600
     with SmallDisk(tmp_path / "disk", size=1 << 20) as disk:
