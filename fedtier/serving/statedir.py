@@ -151,6 +151,10 @@ class StateDirectory:
                 self._spares.keep(path)
             self._quota.let_go(path.name)
 
+    def delete_spares(self) -> None:
+        """Keep nothing of what was sent when the server ends; what a killed one leaves, its next start deletes."""
+        self._spares.shrink(0)
+
     def make_room(self, error: OSError) -> bool:
         """Delete the spare files where the disk is full; return whether that may have helped."""
         if error.errno not in _FULL:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -73,6 +73,22 @@ def test_a_worker_that_finds_no_room_gives_up_what_it_keeps_to_write_over(
     worker.process.wait_until(lambda: not any(spares.iterdir()), "the next model wants their room")
     fetched = worker.get("/v1/rounds/1/model")
     assert fetched.content == master.get("/v1/rounds/1/model").content
+
+
+@pytest.mark.parametrize("ends", [Aggregator.stop, Aggregator.kill])
+def test_what_is_kept_to_write_over_is_gone_when_a_worker_has_ended_or_starts_again(
+    ends: Callable[[Aggregator], object], federation: Federation, updates: TenUpdates
+) -> None:
+    master = federation.master(updates.model, "--threshold", "10")
+    worker = federation.worker("worker", upstream=master.url)
+    put_all(worker, updates.updates[:1])
+    wait_for_files(worker, 0)
+    spares = worker.state_dir / "spares"
+    assert any(spares.iterdir())
+    ends(worker)
+    if ends is Aggregator.kill:
+        worker.start()
+    assert not any(spares.iterdir())
 
 
 def test_a_worker_without_room_for_an_update_or_its_sum_or_the_model_counts_nothing_and_keeps_nothing(
