@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
+
+# Not every system has all of them: Windows needs the last one, and has no other.
+_FLAGS: Final = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_CLOEXEC", "O_BINARY"))
 
 
 @contextmanager
-def overwritten(path: Path) -> Iterator[BinaryIO]:
+def overwritten(path: Path, *, buffering: int = -1) -> Iterator[BinaryIO]:
     """Open a file to be written from its start, over what may lie there; it ends where the block stopped writing.
 
     Until the block is left the file may end in what it held before, so nobody reads it earlier.
@@ -19,13 +22,15 @@ def overwritten(path: Path) -> Iterator[BinaryIO]:
     ----------
     path : Path
         Is made, for its owner alone, where there is none.
+    buffering : int
+        As of `open`; with 0 a write may take fewer bytes than it was given.
 
     Raises
     ------
     OSError
         What lies there is then of no use to anyone.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with open(descriptor, "wb") as file:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | _FLAGS, 0o600)
+    with open(descriptor, "wb", buffering=buffering) as file:
         yield file
         file.truncate()

@@ -108,8 +108,14 @@ class Worker:
         ids = iter(f"{folder.name}-batch-{number}" for number in range(1_000_000))
         batcher = Batcher(batch_max=batch_max, batch_age=batch_age, new_id=lambda: next(ids))
         self.metrics = WorkerMetrics(clock)
+        self.connections = 0
+
+        def connect() -> Upstream:
+            self.connections += 1
+            return Upstream(master, token=lambda: token)
+
         self.tier = WorkerAggregator(
-            lambda: Upstream(master, token=lambda: token),
+            connect,
             self.state,
             batcher,
             self.metrics,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +31,7 @@ from fedtier.serving.statedir import StateDirectory
 from fedtier.serving.tier import Upload
 from fedtier.serving.waiting import WaitingRoom
 from fedtier.upstream import Unreachable, Upstream
-from worker_aggregator.batch import Batcher
+from worker_aggregator.batch import STALLED_AFTER, Batcher
 from worker_aggregator.events import (
     Action,
     BytesCame,
@@ -60,17 +61,23 @@ NEWS_WITHIN: Final = 1.0
 """Seconds a request waits for news of the first or the next round."""
 _WAIT_FOR_FIRST: Final = 4
 """Requests that wait for the first round at once: they have no slots, and half the threads without one stay free."""
+_TOLD_EVERY: Final = STALLED_AFTER / 4
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Incoming:
-    """An upload that the core knows by its number."""
+    """An upload that the core knows by its number, and hears of before it would take it for one that stands still."""
 
     number: int
     tell: Callable[[Event], None]
+    clock: Callable[[], float]
+    told_at: float = -math.inf
 
     def bytes_came(self) -> None:
-        self.tell(BytesCame(self.number))
+        now = self.clock()
+        if now >= self.told_at + _TOLD_EVERY:
+            self.told_at = now
+            self.tell(BytesCame(self.number))
 
 
 class WorkerAggregator:
@@ -107,11 +114,13 @@ class WorkerAggregator:
         self._lock = threading.Lock()
         self._news = threading.Condition(self._lock)
         self._timer = threading.Condition(self._lock)
+        self._wakes_at = math.inf
         self._first_round = threading.Semaphore(_WAIT_FOR_FIRST)
         self._uploads = itertools.count(1)
         self._waiting = WaitingRoom()
         self._status: RoundStatus | None = None
         self._plan: RoundPlan | None = None
+        self._idle: list[Upstream] = []  # one, where nobody uses it: not every model needs a connection of its own
         self._shelf = ModelShelf(state.models, self._fetch_model)
         self._forwarder = Forwarder(connect(), state, self._tell, metrics, clock=clock, rng=rng)
         self._folder = Folder(state, self._forwarder.put, self._tell, metrics)
@@ -172,7 +181,7 @@ class WorkerAggregator:
     @contextmanager
     def receiving(self) -> Iterator[Upload]:
         """Hold the open batch back while bytes come."""
-        upload = _Incoming(next(self._uploads), self._tell)
+        upload = _Incoming(next(self._uploads), self._tell, self._clock)
         upload.bytes_came()
         try:
             yield upload
@@ -227,9 +236,12 @@ class WorkerAggregator:
 
     def _tell(self, event: Event) -> None:
         with self._lock:
-            for action in self._core.handle_event(event, self._clock()):
+            now = self._clock()
+            for action in self._core.handle_event(event, now):
                 self._perform(action)
-            self._timer.notify()
+            at = self._core.wake_at(now)
+            if at is not None and at < self._wakes_at:
+                self._timer.notify()
 
     def _perform(self, action: Action) -> None:
         match action:
@@ -249,6 +261,7 @@ class WorkerAggregator:
                 now = self._clock()
                 at = self._core.wake_at(now)
                 if at is None or at > now:
+                    self._wakes_at = math.inf if at is None else at
                     self._timer.wait(None if at is None else at - now)
                     continue
             self._tell(Tick())
@@ -294,16 +307,24 @@ class WorkerAggregator:
 
     @contextmanager
     def _asking(self) -> Iterator[Upstream]:
-        """Connect to the upstream; of its refusals only that there is nothing is one of what was asked here."""
+        """Give a connection upstream; of the refusals there only "nothing is there" is one of what was asked here."""
         try:
-            with self._connect() as upstream:
-                yield upstream
+            upstream = self._idle.pop()
+        except IndexError:
+            upstream = self._connect()
+        try:
+            yield upstream
         except Unreachable as error:
             raise Unavailable(str(error), retry_after=1) from error
         except NotFound:
             raise
         except Problem as problem:
             raise Unavailable(f"the upstream refuses: {problem.detail}", retry_after=2) from problem
+        finally:
+            if self._idle:
+                upstream.close()
+            else:
+                self._idle.append(upstream)
 
     def _published(self, round_number: int) -> BaseRound:
         model = parse_manifest(self.manifest(round_number)).model

@@ -94,5 +94,6 @@ def create_worker(options: WorkerOptions) -> Service:
     with ExitStack() as ending:
         ending.enter_context(metrics_served(metrics, options.metrics_host, options.metrics_port))
         tier.start()
+        ending.callback(state.delete_spares)
         ending.callback(tier.close)
         return Service(app, ending.pop_all().close, watch)

@@ -8,6 +8,7 @@ contributor that the upstream has counted already.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,10 @@ from worker_aggregator.events import (
 
 STALLED_AFTER: Final = 0.2
 """An upload that delivered no byte for so many seconds holds no batch open."""
+LINGER: Final = 0.005
+"""Seconds without an upload after which no other is expected to come along: small ones end before the next begins."""
+MOST_CONTRIBUTORS: Final = 2048
+"""Of several entries in a batch; a partial's header has room for so many, whatever their metrics are."""
 
 
 @dataclass(slots=True)
@@ -64,7 +69,9 @@ class Batcher:
     Parameters
     ----------
     batch_max : int
-        Contributors at which a batch is sent without waiting for more; one larger partial still goes.
+        Entries at which a batch is sent without waiting for more. So many updates of the most examples that the round
+        allows are also the most weight of several entries together: the master counts on that
+        (`RoundPlan.max_examples`). One heavier partial still goes.
     batch_age : float
         Seconds after its first entry at which a batch is sent whatever still comes in.
     new_id : callable
@@ -81,6 +88,7 @@ class Batcher:
         self._waiting: deque[tuple[int, Entry]] = deque()
         self._joined: dict[int, list[int]] = {}
         self._uploads: dict[int, float] = {}
+        self._received_at = -math.inf
 
     @property
     def unsettled(self) -> int:
@@ -102,12 +110,11 @@ class Batcher:
             case RoundSeen(plan):
                 actions += self._see_round(plan)
             case BytesCame(upload):
-                self._uploads[upload] = now
+                self._uploads[upload] = self._received_at = now
             case UploadEnded(upload):
-                self._uploads.pop(upload, None)
+                self._end_upload(upload, now)
             case Offered(ticket, entry, finished):
-                if finished is not None:
-                    self._uploads.pop(finished, None)
+                self._end_upload(finished, now)
                 actions += self._offer(ticket, entry)
             case FoldFailed(ticket, problem):
                 actions += self._drop_unfolded(ticket, problem)
@@ -125,8 +132,13 @@ class Batcher:
         """Return when a `Tick` is needed at the latest, or None while only events matter."""
         if self._flight is not None or not self._open.entries:
             return None
-        stalls = [last + STALLED_AFTER for last in self._uploads.values() if now - last < STALLED_AFTER]
-        return min(self._open.since + self._batch_age, max(stalls, default=now))
+        stalls = [last + STALLED_AFTER for last in self._uploads.values()]
+        return min(self._open.since + self._batch_age, max(now, self._received_at + LINGER, *stalls))
+
+    def _end_upload(self, upload: int | None, now: float) -> None:
+        if upload in self._uploads:
+            del self._uploads[upload]
+            self._received_at = now
 
     def _see_round(self, plan: RoundPlan) -> list[Action]:
         known = self._plan
@@ -180,7 +192,7 @@ class Batcher:
         blocked = self._clients_in_batches()
         still: deque[tuple[int, Entry]] = deque()
         for ticket, entry in self._waiting:
-            if blocked & entry.client_ids or not self._has_room(entry, self._plan.weight_limit):
+            if blocked & entry.client_ids or not self._has_room(entry, self._plan):
                 still.append((ticket, entry))
                 blocked |= entry.client_ids  # a later entry of the same client must not overtake this one
                 continue
@@ -198,24 +210,30 @@ class Batcher:
             entries += self._flight.entries.values()
         return {client_id for entry in entries for client_id in entry.client_ids}
 
-    def _has_room(self, entry: Entry, weight_limit: int) -> bool:
+    def _has_room(self, entry: Entry, plan: RoundPlan) -> bool:
         if not self._open.entries:
             return True
+        most_weight = min(plan.weight_limit, self._batch_max * plan.max_examples)
         return (
-            self._open.contributors + len(entry.contributors) <= self._batch_max
-            and self._open.weight + entry.total_weight <= weight_limit
+            len(self._open.entries) < self._batch_max
+            and self._open.contributors + len(entry.contributors) <= MOST_CONTRIBUTORS
+            and self._open.weight + entry.total_weight <= most_weight
         )
 
     def _seal_when_due(self, now: float) -> list[Action]:
         if self._flight is not None or not self._open.entries or self._plan is None:
             return []
-        coming = any(now - last < STALLED_AFTER for last in self._uploads.values())
-        full = self._open.contributors >= self._batch_max or bool(self._waiting)
-        if coming and not full and now - self._open.since < self._batch_age:
+        full = len(self._open.entries) >= self._batch_max or bool(self._waiting)
+        if self._is_more_coming(now) and not full and now < self._open.since + self._batch_age:
             return []
         self._flight = Batch(self._new_id(), self._plan, self._open.entries)
         self._open = _Open()
         return [Seal(self._flight), *self._fill(now)]
+
+    def _is_more_coming(self, now: float) -> bool:
+        if now < self._received_at + LINGER:
+            return True
+        return any(now < last + STALLED_AFTER for last in self._uploads.values())
 
     def _drop_unfolded(self, ticket: int, problem: Problem) -> list[Action]:
         entry = self._open.entries.pop(ticket, None)

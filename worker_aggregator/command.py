@@ -22,7 +22,9 @@ from worker_aggregator.app import WorkerOptions, create_worker
 @command("worker")
 @click.option("--master", required=True, help="Address of the master, or of another worker: https://host:port.")
 @click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Folder of this worker's own.")
-@click.option("--batch-max", type=click.IntRange(min=1), default=64, help="Contributors at which a batch is sent.")
+@click.option(
+    "--batch-max", type=click.IntRange(min=1), default=64, help="Updates or partials at which a batch is sent."
+)
 @click.option(
     "--batch-age",
     type=FiniteRange(min=0),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from time import perf_counter
-from typing import IO, Any
 
 from flask import Flask, Response, g, request
 from werkzeug.wrappers import Response as BaseResponse
@@ -13,6 +12,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from fedtier.metrics import Content, Kind, Outcome
 from fedtier.problems import Problem, SlowDown, Unavailable
 from fedtier.serving.access import require
+from fedtier.serving.intake import ByteSource
 from fedtier.serving.metrics import UNMATCHED, AggregatorMetrics
 from fedtier.serving.refusal_log import RefusalLog
 
@@ -104,12 +104,12 @@ class WatchedUpload:
         """Add to what names it."""
         self.about.update(about)
 
-    def body(self, stream: IO[bytes], length: int) -> Any:
+    def body(self, stream: ByteSource, length: int) -> ByteSource:
         """Return a stream that counts what is read of another.
 
         Parameters
         ----------
-        stream : IO[bytes]
+        stream : ByteSource
         length : int
             Bytes that are to come.
         """
@@ -145,16 +145,16 @@ class WatchedUpload:
 class _Metered:
     """A stream that tells how much is read of it, and when it was given up as too slow."""
 
-    def __init__(self, stream: IO[bytes], add: Callable[[int], None], give_up: Callable[[], None]) -> None:
+    def __init__(self, stream: ByteSource, add: Callable[[int], None], give_up: Callable[[], None]) -> None:
         self._stream = stream
         self._add = add
         self._give_up = give_up
 
-    def read(self, size: int = -1) -> bytes:
+    def readinto(self, buffer: memoryview) -> int:
         try:
-            block = self._stream.read(size)
+            count = self._stream.readinto(buffer)
         except TimeoutError:
             self._give_up()
             raise
-        self._add(len(block))
-        return block
+        self._add(count)
+        return count

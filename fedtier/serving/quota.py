@@ -27,6 +27,11 @@ class SpoolQuota:
         """Bytes that are there, or may come."""
         return self._taken
 
+    @property
+    def left(self) -> int:
+        """Bytes that are admitted still; negative where the server's own files took more."""
+        return self._most - self._taken
+
     def admit(self, name: str, size: int) -> None:
         """Reserve bytes for a file that somebody wants to send.
 

@@ -1,4 +1,4 @@
-"""The folder that one aggregator owns: locked, private, with its spool and its models."""
+"""The folder that one aggregator owns: locked, private, with its spool, its spare files and its models."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Final, NoReturn
 
 from fedtier.problems import StartupError, Unavailable
 from fedtier.serving.quota import SpoolQuota
+from fedtier.serving.spares import SpareFiles
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _PROBE_BYTES: Final = 1 << 16
@@ -45,8 +46,9 @@ class StateDirectory:
         self.path = path = path.absolute()
         self.spool = path / "spool"
         self.models = path / "models"
+        spares = path / "spares"
         try:
-            for folder in (path, self.spool, self.models):
+            for folder in (path, self.spool, self.models, spares):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -63,10 +65,12 @@ class StateDirectory:
         self._locked = os.fstat(self._lock)
         self._die = die
         self._quota = SpoolQuota(half_of_disk(self.spool) if spool_max is None else spool_max)
+        self._spares = SpareFiles(spares)
         self._troubles = threading.Lock()
         self._trouble: str | None = "nothing was written yet"
         self._wanted = _PROBE_BYTES
         self._refused = 0
+        self._is_full = False
 
     def close(self) -> None:
         """Let another process have the folder."""
@@ -76,6 +80,7 @@ class StateDirectory:
         """Delete what an earlier process left behind unfinished; nothing there was promised to anyone."""
         for path in self.spool.iterdir():
             path.unlink()
+        self._spares.clear()
 
     @property
     def spool_bytes(self) -> int:
@@ -88,7 +93,9 @@ class StateDirectory:
 
     @contextmanager
     def admitted_file(self, size: int) -> Iterator[Path]:
-        """Give a path for a body from outside; what lies there is deleted when the block fails.
+        """Give a path for a body from outside, where a file may lie that is to be written over.
+
+        What lies there is deleted when the block fails.
 
         Raises
         ------
@@ -97,12 +104,13 @@ class StateDirectory:
         """
         path = self.new_spool_file()
         self._quota.admit(path.name, size)
-        with self._dropped_on_failure(path):
+        with self._deleted_on_failure(path):
+            self._put_spare(path, size)
             yield path
 
     @contextmanager
     def own_file(self, size: int) -> Iterator[Path]:
-        """Give a path for a file of the aggregator's own, which counts, but is never refused.
+        """Give a path for a file of the aggregator's own, which counts, but is never refused; see `admitted_file`.
 
         Parameters
         ----------
@@ -111,23 +119,48 @@ class StateDirectory:
         """
         path = self.new_spool_file()
         self._quota.count(path.name, size)
-        with self._dropped_on_failure(path):
+        with self._deleted_on_failure(path):
+            self._put_spare(path, size)
             yield path
             self._quota.count(path.name, path.stat().st_size)
 
+    def _put_spare(self, path: Path, size: int) -> None:
+        """Have a spare file lie there, if there is one; together with bodies they take what bodies alone may."""
+        self._spares.shrink(self._quota.left)
+        self._spares.give(path, size)
+
     @contextmanager
-    def _dropped_on_failure(self, path: Path) -> Iterator[None]:
+    def _deleted_on_failure(self, path: Path) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            self.drop(path)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+                self._quota.let_go(path.name)
             raise
 
     def drop(self, path: Path) -> None:
-        """Delete a file that nobody needs any more; where the disk refuses even that, the next start clears it away."""
+        """Have a file that nobody needs any more, nor has mapped, be written over later; on a full disk delete it.
+
+        Where the disk refuses even that, the next start clears it away.
+        """
         with suppress(OSError):
-            path.unlink(missing_ok=True)
+            if self._is_full:
+                path.unlink(missing_ok=True)
+            else:
+                self._spares.keep(path)
             self._quota.let_go(path.name)
+
+    def delete_spares(self) -> None:
+        """Keep nothing of what was sent when the server ends; what a killed one leaves, its next start deletes."""
+        self._spares.shrink(0)
+
+    def make_room(self, error: OSError) -> bool:
+        """Delete the spare files where the disk is full; return whether that may have helped."""
+        if error.errno not in _FULL:
+            return False
+        self._is_full = True
+        return self._spares.shrink(0)
 
     def let_go(self, path: Path) -> None:
         """Take note that a file has left the spool."""
@@ -143,6 +176,7 @@ class StateDirectory:
             Bytes for which there was no room, or an upper bound; nothing is ready before there is.
         """
         self._require_there()
+        self.make_room(error)
         sentence = _sentence(error)
         with self._troubles:
             self._wanted = max(self._wanted, wanted + _PROBE_BYTES)
@@ -153,7 +187,7 @@ class StateDirectory:
     def unready(self) -> str | None:
         """Return why nothing can be written, trying at first and after a write failed; None when all is well."""
         self._require_there()
-        if self._trouble is not None:
+        if self._trouble is not None or self._is_full:
             self._probe()
         return self._trouble
 
@@ -165,6 +199,7 @@ class StateDirectory:
         with self._troubles:
             wanted, refused = self._wanted, self._refused
         probes = self.new_spool_file(), self.new_spool_file()
+        self._spares.shrink(0)
         try:
             disk = os.statvfs(self.spool)
             if disk.f_bavail * disk.f_frsize < wanted:  # to fill it up again and again would harm others who use it
@@ -176,7 +211,7 @@ class StateDirectory:
         else:
             with self._troubles:
                 if self._refused == refused:
-                    self._trouble, self._wanted = None, _PROBE_BYTES
+                    self._trouble, self._wanted, self._is_full = None, _PROBE_BYTES, False
         finally:
             for probe in probes:
                 self.drop(probe)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Final
+from typing import Final, cast
 
 from flask import g, request
 
@@ -16,7 +16,7 @@ from fedtier.header import header_length
 from fedtier.problems import BadRequest, Problem, SlowDown, Unavailable
 from fedtier.rounds import PartialReceipt, RoundPlan, UpdateReceipt
 from fedtier.serving.access import require
-from fedtier.serving.intake import BodyHeaders, read_body_headers, receive_body
+from fedtier.serving.intake import BodyHeaders, ByteSource, read_body_headers, receive_body
 from fedtier.serving.observing import UploadWatch, WatchedUpload
 from fedtier.serving.shares import ParsingRoom, TransferSlots, client_of
 from fedtier.serving.statedir import StateDirectory
@@ -109,7 +109,9 @@ class Uploads:
             reach(CrashPoint.UPLOAD_UNDER_WAY, plan.round)
 
         reach(CrashPoint.UPLOAD_BEGUN, plan.round)
-        body = receive_body(seen.body(request.stream, expected.length), expected, self._state, bytes_came)
+        body = receive_body(
+            seen.body(cast(ByteSource, request.stream), expected.length), expected, self._state, bytes_came
+        )
         seen.received()
         reach(CrashPoint.UPLOAD_SPOOLED, plan.round)
         try:

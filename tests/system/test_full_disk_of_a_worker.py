@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -51,6 +51,46 @@ def wait_for_room(worker: Aggregator, disk: SmallDisk, size: int) -> None:
     worker.process.wait_until(lambda: disk.free_bytes == size, "nothing of it is kept")
 
 
+def delete_spares(worker: Aggregator) -> None:
+    """Delete what a worker would give up for more room, so that there is none."""
+    for spare in (worker.state_dir / "spares").iterdir():
+        spare.unlink()
+
+
+def test_a_worker_that_finds_no_room_gives_up_what_it_keeps_to_write_over(
+    federation: Federation, updates: TenUpdates, disk: SmallDisk
+) -> None:
+    master = federation.master(updates.model, "--threshold", "10")
+    worker = federation.worker("worker", upstream=master.url)
+    fetch_model(worker)
+    put_all(worker, updates.updates[:1])
+    wait_for_files(worker, 0)
+    spares = worker.state_dir / "spares"
+    assert len(list(spares.iterdir())) == 2, "the update's file and the batch's"
+    disk.fill()
+    put_all(master, updates.updates[1:])
+    worker.wait_for_round(2)
+    worker.process.wait_until(lambda: not any(spares.iterdir()), "the next model wants their room")
+    fetched = worker.get("/v1/rounds/1/model")
+    assert fetched.content == master.get("/v1/rounds/1/model").content
+
+
+@pytest.mark.parametrize("ends", [Aggregator.stop, Aggregator.kill])
+def test_what_is_kept_to_write_over_is_gone_when_a_worker_has_ended_or_starts_again(
+    ends: Callable[[Aggregator], object], federation: Federation, updates: TenUpdates
+) -> None:
+    master = federation.master(updates.model, "--threshold", "10")
+    worker = federation.worker("worker", upstream=master.url)
+    put_all(worker, updates.updates[:1])
+    wait_for_files(worker, 0)
+    spares = worker.state_dir / "spares"
+    assert any(spares.iterdir())
+    ends(worker)
+    if ends is Aggregator.kill:
+        worker.start()
+    assert not any(spares.iterdir())
+
+
 def test_a_worker_without_room_for_an_update_or_its_sum_or_the_model_counts_nothing_and_keeps_nothing(
     federation: Federation, updates: TenUpdates, disk: SmallDisk
 ) -> None:
@@ -74,6 +114,7 @@ def test_a_worker_without_room_for_an_update_or_its_sum_or_the_model_counts_noth
 
     put_all(worker, others)
     wait_for_files(worker, 0)
+    delete_spares(worker)
     disk.fill(leaving=SIZE // 2)
     put_all(master, [first])
     assert updates.are_exactly_in(master.published(1))
@@ -106,6 +147,7 @@ def test_a_batch_that_finds_no_room_to_shrink_counts_nobody_twice(
                 wait_for_files(worker, 4)
             assert in_flight.result().status_code == 200
             assert way.held.acquire(timeout=PATIENCE)
+            delete_spares(worker)
             disk.fill(leaving=SIZE)
         known, refused = (answer.result() for answer in together)
 

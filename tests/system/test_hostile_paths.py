@@ -41,7 +41,7 @@ NAMES: Final = (
 IDS: Final = ("plan.json", "lock", "commit-00000001.json", "a..b")
 """Good names of clients, which are files of an aggregator's own as well."""
 OURS: Final = re.compile(
-    r"lock|overdue|paused|spool|models|models/[0-9a-f]{64}\.safetensors"
+    r"lock|overdue|paused|spool|spares|spares/[0-9a-f]{32}|models|models/[0-9a-f]{64}\.safetensors"
     r"|tensorboard|tensorboard/events\.out\.tfevents\.[0-9]{10}\.fedtier"
     r"|round-[0-9]{6}-attempt-[0-9]+(/(plan|close|commit-[0-9]{8})\.json|/(base|model|[0-9a-f]{32})\.safetensors)?"
 )

@@ -17,7 +17,7 @@ from fedtier.problems import (
     WeightLimit,
 )
 from tests.builders import digest_of, make_plan, partial_entry, update_entry
-from worker_aggregator.batch import Batcher
+from worker_aggregator.batch import LINGER, MOST_CONTRIBUTORS, Batcher
 from worker_aggregator.events import (
     Action,
     Batch,
@@ -55,6 +55,12 @@ class Bench:
     def told(self, *events: Event) -> list[Action]:
         """Tell the core some events and return what it wants done."""
         return [action for event in events for action in self.core.handle_event(event, self.now)]
+
+    def told_and_quiet(self, *events: Event) -> list[Action]:
+        """Tell the core some events, then let no upload come for so long that a batch is sent."""
+        actions = self.told(*events)
+        self.now += LINGER
+        return [*actions, *self.told(Tick())]
 
     def hold_open(self, upload: int = 99) -> None:
         """Let an upload come in, so that nothing is sealed."""
@@ -107,14 +113,44 @@ def test_nothing_is_settled_before_the_upstream_answers(bench: Bench) -> None:
 def test_a_batch_waits_for_an_upload_that_is_coming_in(bench: Bench) -> None:
     bench.hold_open()
     assert not sealed(bench.told(Offered(1, update_entry("a"))))
-    assert [set(batch.entries) for batch in sealed(bench.told(UploadEnded(99)))] == [{1}]
+    assert [set(batch.entries) for batch in sealed(bench.told_and_quiet(UploadEnded(99)))] == [{1}]
 
 
 def test_the_update_that_a_batch_waited_for_is_in_it(bench: Bench) -> None:
     bench.told(BytesCame(1), BytesCame(2))
     bench.told(Offered(1, update_entry("a"), 1), UploadEnded(1))
-    actions = bench.told(Offered(2, update_entry("b"), 2), UploadEnded(2))
+    actions = bench.told_and_quiet(Offered(2, update_entry("b"), 2), UploadEnded(2))
     assert [set(batch.entries) for batch in sealed(actions)] == [{1, 2}]
+
+
+def test_updates_that_come_shortly_after_one_another_are_sent_together(bench: Bench) -> None:
+    for ticket, client in enumerate("abc"):
+        bench.now += 0.004
+        assert not sealed(bench.told(BytesCame(ticket), Offered(ticket, update_entry(client), ticket)))
+    assert bench.core.wake_at(bench.now) == pytest.approx(bench.now + 0.005)
+    bench.now = bench.core.wake_at(bench.now) or 0.0
+    assert [set(batch.entries) for batch in sealed(bench.told(Tick()))] == [{0, 1, 2}]
+    assert bench.core.wake_at(bench.now) is None
+
+
+def test_an_upload_that_breaks_off_is_not_waited_for_any_longer(bench: Bench) -> None:
+    bench.hold_open()
+    bench.told(Offered(1, update_entry("a")))
+    bench.now += 0.1
+    assert not sealed(bench.told(UploadEnded(99)))
+    assert bench.core.wake_at(bench.now) == pytest.approx(bench.now + 0.005)
+    assert not sealed(bench.told(UploadEnded(99))), "it ended once"
+    bench.now += 0.005
+    assert sealed(bench.told(UploadEnded(99)))
+
+
+def test_small_updates_that_do_not_end_hold_a_batch_no_longer_than_its_age(bench: Bench) -> None:
+    bench.told(BytesCame(1), Offered(1, update_entry("a"), 1))
+    for ticket in range(2, 400):
+        bench.now += 0.003
+        if sealed(bench.told(BytesCame(ticket), UploadEnded(ticket))):
+            break
+    assert bench.now == pytest.approx(101.0, abs=0.01)
 
 
 def test_an_upload_that_stands_still_holds_no_batch_open(bench: Bench) -> None:
@@ -148,6 +184,29 @@ def test_a_partial_larger_than_a_batch_is_sent_alone() -> None:
     assert [set(b.entries) for b in sealed(bench.told(Offered(1, partial_entry("a", "b", "c"))))] == [{1}]
 
 
+def test_partials_count_one_each_towards_a_full_batch() -> None:
+    bench = Bench(batch_max=2)
+    bench.hold_open()
+    assert not sealed(bench.told(Offered(1, partial_entry("a", "b", "c"))))
+    assert [set(b.entries) for b in sealed(bench.told(Offered(2, partial_entry("d", "e"))))] == [{1, 2}]
+
+
+def test_several_entries_weigh_no_more_than_as_many_updates_as_a_batch_may_have() -> None:
+    bench, most = Bench(batch_max=3), PLAN.max_examples
+    bench.hold_open()
+    bench.told(Offered(1, partial_entry("a", "b", num_examples=most)))
+    batches = sealed(bench.told(Offered(2, partial_entry("c", "d", num_examples=most))))
+    assert [set(batch.entries) for batch in batches] == [{1}]
+
+
+def test_a_partials_header_has_room_for_the_contributors_of_a_batch() -> None:
+    bench = Bench(batch_max=4)
+    bench.hold_open()
+    half = [f"client-{number}" for number in range(MOST_CONTRIBUTORS // 2)]
+    bench.told(Offered(1, partial_entry(*half)), Offered(2, partial_entry(*(f"{name}-b" for name in half))))
+    assert [set(batch.entries) for batch in sealed(bench.told(Offered(3, update_entry("one-more"))))] == [{1, 2}]
+
+
 def test_one_batch_is_in_flight_and_one_open(bench: Bench) -> None:
     bench.told(Offered(1, update_entry("a")))
     second = bench.told(Offered(2, update_entry("b")))
@@ -164,7 +223,7 @@ def test_a_batch_stays_within_the_weight_limit() -> None:
     bench.told(Offered(1, update_entry("a", half)), Offered(2, update_entry("b", half)))
     batches = sealed(bench.told(Offered(3, update_entry("c", 1))))
     assert [set(batch.entries) for batch in batches] == [{1, 2}]
-    assert [set(batch.entries) for batch in sealed(bench.told(BatchCounted(), UploadEnded(99)))] == [{3}]
+    assert [set(batch.entries) for batch in sealed(bench.told_and_quiet(BatchCounted(), UploadEnded(99)))] == [{3}]
 
 
 def test_every_batch_has_an_id_of_its_own(bench: Bench) -> None:
@@ -207,7 +266,7 @@ def test_a_partial_that_overlaps_the_open_batch_goes_into_the_next(bench: Bench)
     actions = bench.told(Offered(2, partial_entry("a", "b")))
     assert [set(batch.entries) for batch in sealed(actions)] == [{1}]
     assert not any(isinstance(action, Fold) for action in actions)
-    assert [set(batch.entries) for batch in sealed(bench.told(BatchCounted(), UploadEnded(99)))] == [{2}]
+    assert [set(batch.entries) for batch in sealed(bench.told_and_quiet(BatchCounted(), UploadEnded(99)))] == [{2}]
 
 
 def test_a_later_entry_does_not_overtake_one_of_the_same_client(bench: Bench) -> None:
@@ -220,7 +279,7 @@ def test_the_contributors_of_a_batch_are_disjoint(bench: Bench) -> None:
     bench.hold_open()
     offers = [update_entry("a"), partial_entry("b", "c"), partial_entry("c", "d"), update_entry("b")]
     batches = sealed(bench.told(*(Offered(ticket, entry) for ticket, entry in enumerate(offers))))
-    batches += sealed(bench.told(UploadEnded(99)))
+    batches += sealed(bench.told_and_quiet(UploadEnded(99)))
     for _ in range(3):
         batches += sealed(bench.told(BatchCounted()))
     assert sum(len(batch.entries) for batch in batches) == 4
@@ -235,7 +294,7 @@ def test_the_contributors_of_a_batch_are_disjoint(bench: Bench) -> None:
 def test_a_counted_batch_settles_its_entries_and_drops_their_bodies_once(bench: Bench) -> None:
     bench.hold_open()
     entries = {1: update_entry("a"), 2: partial_entry("b", "c")}
-    bench.told(*(Offered(ticket, entry) for ticket, entry in entries.items()), UploadEnded(99))
+    bench.told_and_quiet(*(Offered(ticket, entry) for ticket, entry in entries.items()), UploadEnded(99))
     actions = bench.told(BatchCounted())
     assert actions[0] == Discard()
     assert outcomes(actions) == {1: Counted(1, 1, digest_of("a")), 2: Counted(1, 1, digest_of("b"))}
@@ -246,7 +305,7 @@ def test_a_counted_batch_settles_its_entries_and_drops_their_bodies_once(bench: 
 def test_what_counted_already_is_subtracted_and_the_rest_sent_under_a_new_id(bench: Bench) -> None:
     bench.hold_open()
     a, b = update_entry("a"), update_entry("b")
-    first = sealed(bench.told(Offered(1, a), Offered(2, b), UploadEnded(99)))[0]
+    first = sealed(bench.told_and_quiet(Offered(1, a), Offered(2, b), UploadEnded(99)))[0]
     actions = bench.told(already("a", sha256="f" * 64))
     rest = Batch("batch-2", PLAN, {2: b})
     assert actions == [Shrink(rest, (a,)), Settle(1, Counted(1, 1, "f" * 64))]
@@ -256,7 +315,7 @@ def test_what_counted_already_is_subtracted_and_the_rest_sent_under_a_new_id(ben
 
 def test_bodies_that_shrinking_reads_are_not_dropped_before(bench: Bench) -> None:
     bench.hold_open()
-    bench.told(Offered(1, update_entry("a")), Offered(2, update_entry("b")), UploadEnded(99))
+    bench.told_and_quiet(Offered(1, update_entry("a")), Offered(2, update_entry("b")), UploadEnded(99))
     assert dropped(bench.told(already("a"))) == []
     assert dropped(bench.told(BatchCounted())) == [update_entry("b")]
 
@@ -264,7 +323,7 @@ def test_bodies_that_shrinking_reads_are_not_dropped_before(bench: Bench) -> Non
 def test_a_childs_partial_is_taken_out_whole_and_told_which_clients_counted(bench: Bench) -> None:
     bench.hold_open()
     child, update = partial_entry("a", "b", "c"), update_entry("d")
-    bench.told(Offered(1, child), Offered(2, update), UploadEnded(99))
+    bench.told_and_quiet(Offered(1, child), Offered(2, update), UploadEnded(99))
     actions = bench.told(already("b"))
     assert actions[0] == Shrink(Batch("batch-2", PLAN, {2: update}), (child,))
     refusal = outcomes(actions)[1]
@@ -275,7 +334,7 @@ def test_a_childs_partial_is_taken_out_whole_and_told_which_clients_counted(benc
 def test_a_batch_that_counted_whole_settles_everyone(bench: Bench) -> None:
     bench.hold_open()
     a, child = update_entry("a"), partial_entry("b", "c")
-    bench.told(Offered(1, a), Offered(2, child), UploadEnded(99))
+    bench.told_and_quiet(Offered(1, a), Offered(2, child), UploadEnded(99))
     actions = bench.told(already("a", "b", "c"))
     assert actions[0] == Discard()
     assert outcomes(actions)[1] == Counted(1, 1, digest_of("a"))
@@ -312,7 +371,7 @@ def test_weight_limit_is_relayed(bench: Bench) -> None:
 
 def test_a_new_attempt_sends_clients_again_and_relays_to_workers(bench: Bench) -> None:
     bench.hold_open()
-    bench.told(Offered(1, update_entry("a")), Offered(2, partial_entry("b")), UploadEnded(99))
+    bench.told_and_quiet(Offered(1, update_entry("a")), Offered(2, partial_entry("b")), UploadEnded(99))
     problem = AttemptOver("started over", round=1, attempt=2, other="member")
     settled = outcomes(bench.told(BatchRefused(problem)))
     assert isinstance(settled[1], Unavailable)
@@ -414,12 +473,12 @@ def test_an_entry_that_cannot_be_folded_leaves_the_open_batch(bench: Bench) -> N
     bench.told(Offered(1, a), Offered(2, b))
     actions = bench.told(FoldFailed(1, problem))
     assert actions == [Settle(1, problem), DropBody(a)]
-    assert [set(batch.entries) for batch in sealed(bench.told(UploadEnded(99)))] == [{2}]
+    assert [set(batch.entries) for batch in sealed(bench.told_and_quiet(UploadEnded(99)))] == [{2}]
 
 
 def test_an_entry_whose_fold_fails_after_sealing_leaves_the_batch_in_flight(bench: Bench) -> None:
     bench.hold_open()
-    bench.told(Offered(1, update_entry("a")), Offered(2, update_entry("b")), UploadEnded(99))
+    bench.told_and_quiet(Offered(1, update_entry("a")), Offered(2, update_entry("b")), UploadEnded(99))
     problem = Unavailable("the disk")
     assert outcomes(bench.told(FoldFailed(1, problem))) == {1: problem}
     assert set(outcomes(bench.told(BatchCounted()))) == {2}

@@ -13,7 +13,7 @@ from fedtier.entries import Counted, Entry, Outcome
 from fedtier.problems import AlreadyCounted, AttemptOver, Problem, RoundOver, Unavailable
 from fedtier.rounds import RoundPlan
 from tests.builders import make_plan, partial_entry, update_entry
-from worker_aggregator.batch import Batcher
+from worker_aggregator.batch import LINGER, Batcher
 from worker_aggregator.events import (
     Action,
     Batch,
@@ -188,7 +188,7 @@ class Worker(RuleBasedStateMachine):
     def upload_breaks_off(self) -> None:
         self.tell(UploadEnded(self.uploads.pop()))
 
-    @rule(seconds=st.sampled_from([0.05, 0.3, 2.0]))
+    @rule(seconds=st.sampled_from([0.002, 0.05, 0.3, 2.0]))
     def time_passes(self, seconds: float) -> None:
         self.now += seconds
         self.tell(Tick())
@@ -241,6 +241,8 @@ class Worker(RuleBasedStateMachine):
         self.tell(RoundSeen(self.upstream.plan))
         for upload in list(self.uploads):
             self.tell(UploadEnded(upload))
+        self.now += LINGER
+        self.tell(Tick())
         for _ in range(len(self.offered) * 3 + 3):
             if self.sent is None:
                 break

@@ -397,6 +397,14 @@ def test_models_and_manifests_come_through_with_digests_and_ranges(federation: F
     assert calm.http.get("/v1/rounds/0/manifest").data == federation.master.http.get("/v1/rounds/0/manifest").data
 
 
+def test_what_is_fetched_does_not_need_a_connection_each(calm: Worker) -> None:
+    calm.http.get("/v1/rounds/0/model")
+    for _ in range(3):
+        assert calm.http.get("/v1/rounds/0/manifest").status_code == 200
+    # One sends batches, one watches the round, one fetches; one more where a client asks during the prefetch.
+    assert calm.connections <= 4
+
+
 @pytest.mark.parametrize("path", ["/v1/rounds/1/model", "/v1/rounds/7/model", "/v1/rounds/1/manifest", "/v1/x"])
 def test_what_is_not_published_is_404(calm: Worker, path: str) -> None:
     problem(calm.http.get(path), 404, "not-found")

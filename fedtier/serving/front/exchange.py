@@ -13,6 +13,7 @@ from gunicorn.http import Request, wsgi
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 
 from fedtier.problems import MEDIA_TYPE, BadRequest, Problem
+from fedtier.serving.front.bodies import sized
 from fedtier.serving.front.connection_watch import ConnectionWatch
 from fedtier.serving.front.flows import Outflow, TooSlow
 from fedtier.serving.front.limits import Limits
@@ -94,6 +95,8 @@ class Exchanges:
     def _ask(self, peer: Peer, request: Request) -> None:
         flow = Outflow(peer.sock, self._limits)
         peer.inflow.wait(patiently=True)
+        assert request.body is not None  # as of every request that was parsed
+        request.body = sized(request.body, peer.inflow)
         to: Any = flow  # has of a socket what gunicorn's response uses
         response, environ = wsgi.create(request, to, peer.client, peer.server, self._config)
         environ["gunicorn.socket"] = peer.sock
@@ -112,6 +115,7 @@ class Exchanges:
                 for block in body:
                     response.write(block)
             response.close()
+            flow.flush()
         finally:
             if hasattr(body, "close"):
                 body.close()
@@ -121,7 +125,7 @@ class Exchanges:
 
 def _is_over(peer: Peer, request: Request) -> bool:
     """Drop what has come of a body that nobody wanted, and say whether that was all of it."""
-    assert request.body is not None  # as of every request that was parsed
+    assert request.body is not None
     peer.inflow.wait(patiently=False)
     try:
         return len(request.body.read(_READ_OVER)) < _READ_OVER

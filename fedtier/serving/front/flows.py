@@ -23,6 +23,8 @@ from fedtier.serving.front.secure import RECORD, SecureSocket
 AT_LEAST: Final = 1 << 13
 """Bytes that are asked for at once where less is wanted: what follows is on its way too."""
 _BLOCK: Final = 1 << 20
+_HELD: Final = 1 << 14
+"""Bytes of an answer that wait for what follows: its head and a small body are sent at once, not one by one."""
 Wire: TypeAlias = socket.socket | SecureSocket
 """What bytes of the application go through."""
 
@@ -63,8 +65,6 @@ class Inflow(Unreader):
         TooSlow, OSError
         """
         size = max(AT_LEAST, min(size_hint or 0, self._most))
-        if self._patience is None:
-            return self._sock.recv(size)
         block = b""
 
         def receive() -> int:
@@ -72,16 +72,38 @@ class Inflow(Unreader):
             block = self._sock.recv(size)
             return len(block)
 
+        self._receive(receive)
+        return block
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read once, what was read ahead or else straight off the socket; returns how many bytes, 0 at the end.
+
+        Raises
+        ------
+        TooSlow, OSError
+        """
+        if self.buf.tell():
+            held = memoryview(self.take_buffered())
+            count = min(len(held), len(buffer))
+            buffer[:count] = held[:count]
+            self.buf.write(held[count:])
+            return count
+        return self._receive(lambda: self._sock.recv_into(buffer[: self._most]))
+
+    def _receive(self, receive: Callable[[], int]) -> int:
+        if self._patience is None:
+            return receive()
         try:
-            self._patience.wait_for(receive, select.POLLIN)
+            return self._patience.wait_for(receive, select.POLLIN)
         except TooSlow as error:
             self.too_slow = error
             raise
-        return block
 
 
 class Outflow:
     """Where gunicorn's response writes to. For the end of an answer no thread waits: it stays in `unsent`.
+
+    What is written is sent when it is much, or with `flush`.
 
     Parameters
     ----------
@@ -96,19 +118,35 @@ class Outflow:
         self.unsent = bytearray()
 
     def sendall(self, data: bytes) -> None:
-        """Send bytes, and keep the last ones where they would have to wait.
+        """Take bytes to send, and keep the last ones where they would have to wait.
 
         Raises
         ------
         TooSlow, OSError
         """
         self.unsent += data
-        send_now(self._sock, self.unsent)
-        self._send_down_to(self._limits.flush_bytes)
+        if len(self.unsent) >= min(_HELD, self._limits.flush_bytes):
+            self.flush()
+            self._send_down_to(self._limits.flush_bytes)
 
     def send(self, data: bytes) -> None:
-        """Send bytes as `sendall` does; gunicorn's ``100 Continue`` comes this way."""
-        self.sendall(data)
+        """Send bytes that are waited for; gunicorn's ``100 Continue`` comes this way.
+
+        Raises
+        ------
+        OSError
+        """
+        self.unsent += data
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what there is room for now.
+
+        Raises
+        ------
+        OSError
+        """
+        send_now(self._sock, self.unsent)
 
     def sendfile(self, file: IO[bytes], offset: int, count: int) -> None:
         """Send a part of a file.

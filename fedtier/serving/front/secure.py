@@ -10,7 +10,7 @@ import contextlib
 import socket
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 _Result = TypeVar("_Result")
 RECORD: Final = 1 << 14
@@ -68,12 +68,17 @@ class SecureSocket:
         ------
         ssl.SSLError, OSError
         """
-        try:
-            block = self._step(lambda: self._tls.read(size), size)
-        except ssl.SSLEOFError:
-            return b""
-        self._of_its_own = 0
-        return block
+        return self._read(lambda: self._tls.read(size), size, b"")
+
+    def recv_into(self, buffer: memoryview) -> int:
+        """Read some bytes into a buffer as `recv` returns them, and return how many.
+
+        Raises
+        ------
+        ssl.SSLError, OSError
+        """
+        # Typed as if it returned the bytes themselves.
+        return self._read(lambda: cast(int, self._tls.read(len(buffer), buffer)), len(buffer), 0)
 
     def send(self, data: memoryview | bytes) -> int:
         """Send some of these bytes and return how many; where it raises, it has to be called with them again.
@@ -101,6 +106,14 @@ class SecureSocket:
     def getpeercert(self) -> Mapping[str, Any] | None:
         """Return the verified certificate of the other end, if it showed one; see `ssl.SSLSocket.getpeercert`."""
         return self._tls.getpeercert()
+
+    def _read(self, act: Callable[[], _Result], most: int, nothing: _Result) -> _Result:
+        try:
+            result = self._step(act, most)
+        except ssl.SSLEOFError:
+            return nothing
+        self._of_its_own = 0
+        return result
 
     def _step(self, act: Callable[[], _Result], most: int) -> _Result:
         """Do something with what is here and at most so many bytes more, and send what TLS has to say to it."""

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import errno
 import hashlib
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 from werkzeug.datastructures import Headers
@@ -20,6 +20,7 @@ from fedtier.problems import (
 )
 from fedtier.serving.intake import BLOCK, BodyHeaders, read_body_headers, receive_body
 from fedtier.serving.statedir import StateDirectory
+from tests.file_sizes import room_for
 
 BODY = bytes(range(256)) * (BLOCK // 256) * 2 + b"end"
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -74,6 +75,25 @@ def test_a_body_lies_complete_in_the_spool(state: StateDirectory) -> None:
     assert len(blocks) == 3
 
 
+def test_a_body_is_written_over_one_that_is_done_and_shows_nothing_of_it(state: StateDirectory) -> None:
+    done = receive_body(io.BytesIO(b"o" * len(BODY)), BodyHeaders(len(BODY), None), state, nothing)
+    number = done.path.stat().st_ino
+    state.drop(done.path)
+    short = BODY[:-BLOCK]
+    body = receive_body(io.BytesIO(short), BodyHeaders(len(short), None), state, nothing)
+    assert (body.path.stat().st_ino, body.path.read_bytes()) == (number, short)
+    assert [path.name for path in state.spool.iterdir()] == [body.name]
+
+
+def test_a_body_that_comes_in_pieces_lies_complete_in_the_spool(state: StateDirectory) -> None:
+    class Trickle(io.BytesIO):
+        def readinto(self, buffer: Any, /) -> int:
+            return super().readinto(memoryview(buffer)[:1000])
+
+    body = receive_body(Trickle(BODY), BodyHeaders(len(BODY), SHA256), state, nothing)
+    assert body.path.read_bytes() == BODY
+
+
 def test_no_more_is_read_than_was_announced(state: StateDirectory) -> None:
     stream = io.BytesIO(b"12345next")
     assert receive_body(stream, BodyHeaders(5, None), state, nothing).path.read_bytes() == b"12345"
@@ -87,11 +107,11 @@ class Broken(io.BytesIO):
         super().__init__(content)
         self.error = error
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        block = super().read(size)
-        if not block:
+    def readinto(self, buffer: Any, /) -> int:
+        count = super().readinto(buffer)
+        if not count:
             raise self.error
-        return block
+        return count
 
 
 @pytest.mark.parametrize(
@@ -124,14 +144,9 @@ def test_a_wrong_digest_leaves_nothing(state: StateDirectory) -> None:
     assert list(state.spool.iterdir()) == []
 
 
-def test_a_full_disk_is_503_and_leaves_nothing(state: StateDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object, **__: object) -> io.BytesIO:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", full)
-        with pytest.raises(Unavailable, match="disk of the state directory is full"):
-            receive_body(io.BytesIO(BODY), BodyHeaders(len(BODY), None), state, nothing)
+def test_a_full_disk_is_503_and_leaves_nothing(state: StateDirectory) -> None:
+    with room_for(BLOCK + 1000), pytest.raises(Unavailable, match="disk of the state directory is full"):
+        receive_body(io.BytesIO(BODY), BodyHeaders(len(BODY), None), state, nothing)
     assert list(state.spool.iterdir()) == []
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import stat
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fedtier.problems import StartupError, Unavailable
+from fedtier.serving.intake import BodyHeaders, receive_body
 from fedtier.serving.statedir import StateDirectory
 from tests.file_sizes import room_for
 from tests.system.disks import SmallDisk
@@ -200,3 +202,76 @@ def test_after_a_restart_nothing_is_taken(tmp_path: Path) -> None:
     again.clear_spool()
     with again.admitted_file(100):
         assert again.spool_bytes == 100
+
+
+def drop_body(state: StateDirectory, size: int) -> int:
+    """Take a body and drop it; returns the number of its file."""
+    with state.admitted_file(size) as path:
+        path.write_bytes(bytes(size))
+    number = path.stat().st_ino
+    state.drop(path)
+    return number
+
+
+def test_a_file_that_is_dropped_is_written_over_and_does_not_count(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    numbers = {drop_body(state, 100_000)}
+    assert (state.spool_bytes, list(state.spool.iterdir())) == (0, [])
+    with state.own_file(100_000) as path:
+        numbers.add(path.stat().st_ino)
+    assert len(numbers) == 1
+
+
+def test_spare_files_and_bodies_take_no_more_than_bodies_may(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path, spool_max=250_000)
+    with state.admitted_file(100_000) as first, state.admitted_file(100_000) as second:
+        for path in (first, second):
+            path.write_bytes(bytes(100_000))
+    state.drop(first)
+    state.drop(second)
+    assert len(list((tmp_path / "spares").iterdir())) == 2
+    with state.admitted_file(60_000):
+        assert len(list((tmp_path / "spares").iterdir())) == 1
+
+
+def test_a_full_disk_takes_the_spare_files(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    drop_body(state, 100_000)
+    assert not state.make_room(OSError(errno.EIO, "Input/output error"))
+    assert len(list((tmp_path / "spares").iterdir())) == 1
+    state.refuse(OSError(errno.ENOSPC, "No space left on device"))
+    assert list((tmp_path / "spares").iterdir()) == []
+    assert not state.make_room(OSError(errno.ENOSPC, "No space left on device")), "nothing more can be given up"
+
+
+def test_on_a_full_disk_nothing_is_kept_until_there_is_room(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    state.refuse(OSError(errno.ENOSPC, "No space left on device"))
+    drop_body(state, 100_000)
+    assert (list(state.spool.iterdir()), list((tmp_path / "spares").iterdir())) == ([], [])
+    assert state.unready() is None
+    drop_body(state, 100_000)
+    assert len(list((tmp_path / "spares").iterdir())) == 1
+
+
+def test_a_body_goes_on_where_spare_files_made_room_for_it(tmp_path: Path) -> None:
+    body = bytes(range(256)) * 1600
+    with SmallDisk(tmp_path / "disk", size=1 << 20) as disk:
+        state = StateDirectory(disk.path, spool_max=1 << 30)
+        with state.admitted_file(100_000) as one, state.admitted_file(300_000) as other:
+            one.write_bytes(bytes(100_000))
+            other.write_bytes(bytes(300_000))
+        state.drop(one)
+        state.drop(other)
+        disk.fill(leaving=50_000)
+        received = receive_body(io.BytesIO(body), BodyHeaders(len(body), None), state, lambda: None)
+        assert received.path.read_bytes() == body
+        assert list((disk.path / "spares").iterdir()) == []
+
+
+def test_what_an_earlier_process_kept_is_deleted(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    drop_body(state, 100_000)
+    state.close()
+    StateDirectory(tmp_path).clear_spool()
+    assert list((tmp_path / "spares").iterdir()) == []

@@ -100,6 +100,20 @@ def test_all_but_the_end_of_an_answer_is_waited_for(pair: Pair) -> None:
     assert b"".join(blocks) == answer
 
 
+def test_the_head_and_the_body_of_a_small_answer_are_sent_at_once() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)  # keeps apart what was sent apart
+    with ours, theirs:
+        ours.setblocking(False)
+        outflow = Outflow(ours, Limits())
+        outflow.send(b"continue, ")
+        assert theirs.recv(100) == b"continue, "
+        outflow.sendall(b"head, ")
+        outflow.sendall(b"body")
+        outflow.flush()
+        assert theirs.recv(100) == b"head, body"
+        assert not outflow.unsent
+
+
 def test_an_answer_that_is_not_read_is_given_up(pair: Pair) -> None:
     with pytest.raises(TooSlow):
         Outflow(pair[0], SHORT).sendall(bytes(MORE_THAN_BUFFERS))

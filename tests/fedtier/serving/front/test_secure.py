@@ -55,6 +55,20 @@ def test_bytes_go_both_ways(pair: Pair) -> None:
     assert client.recv(100) == b"answer"
 
 
+def test_bytes_are_read_into_a_buffer(pair: Pair) -> None:
+    server, client = pair
+    client.send(b"question")
+    buffer = bytearray(5)
+    with memoryview(buffer) as view, pytest.raises(ssl.SSLWantReadError):
+        server.recv_into(view)  # of the socket no more is taken than there is room for
+    buffer = bytearray(1000)
+    with memoryview(buffer) as view:
+        assert server.recv_into(view) == 8
+        assert buffer[:8] == b"question"
+        client.shutdown(socket.SHUT_WR)
+        assert server.recv_into(view) == 0
+
+
 def test_what_was_taken_and_not_returned_is_pending(pair: Pair) -> None:
     server, client = pair
     client.send(b"first")
