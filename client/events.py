@@ -12,7 +12,7 @@ from fedtier.rounds import BaseRound, RoundStatus, UpdateReceipt
 
 @dataclass(frozen=True, slots=True)
 class SavedUpdate:
-    """A trained update that is durable on this machine.
+    """A trained update on this machine; it is durable before its last byte is sent.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class ModelReady:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """Training ended and its update is durable."""
+    """Training ended and its update is saved."""
 
     update: SavedUpdate
 
@@ -103,7 +103,7 @@ class FetchModel:
 
 @dataclass(frozen=True, slots=True)
 class Train:
-    """Train from the round's model, make the update durable, then say `Trained`."""
+    """Train from the round's model, save the update, then say `Trained`."""
 
     plan: RoundStatus
 

@@ -199,7 +199,7 @@ class Performer:
         return ModelReady(base)
 
     def _send(self, update: SavedUpdate) -> Accepted:
-        receipt = self._transport.upload(update, self._updates.path(update))
+        receipt = self._transport.upload(update, self._updates.path(update), self._updates.await_durable)
         reach(CrashPoint.UPDATE_ANSWERED, update.round)
         return Accepted(receipt)
 
@@ -260,6 +260,10 @@ class Performer:
     def _stop(self, stop: Stop) -> Done:
         self._done = Done(stop.ok)
         self._tell("finished", round=self._published, ok=stop.ok, detail=stop.reason)
+        try:
+            self._updates.close()
+        except OSError as error:
+            self._log.warning("an update may not outlive this machine's next crash", reason=str(error))
         return self._done
 
     def _tell(self, event: str, **facts: Any) -> None:

@@ -130,8 +130,15 @@ class Transport:
         self._within_budget(lambda: self._upstream.download_model(base, destination))
         self._metrics.traffic.received("model", base.bytes)
 
-    def upload(self, update: SavedUpdate, body: Path) -> UpdateReceipt:
+    def upload(self, update: SavedUpdate, body: Path, before_end: Callable[[], None] | None = None) -> UpdateReceipt:
         """Send an update's file; return when the master has counted it.
+
+        Parameters
+        ----------
+        update : SavedUpdate
+        body : Path
+        before_end : callable, optional
+            Returns when the last bytes may be sent, as for `Upstream.put_file`.
 
         Raises
         ------
@@ -141,7 +148,7 @@ class Transport:
 
         def send() -> UpdateReceipt:
             self._metrics.traffic.sent("update", body.stat().st_size)
-            return _receipt(self._upstream.put_file(path, body, sha256=update.sha256))
+            return _receipt(self._upstream.put_file(path, body, sha256=update.sha256, before_end=before_end))
 
         return self._within_budget(send)
 

@@ -1,8 +1,9 @@
 """Trained updates on disk, so that a crash between training and counting costs no second training.
 
-A file is ``update-<round>-<base sha256>.safetensors``. It is written under a
-temporary name, fsynced and renamed, so whatever bears the final name is whole. A
-directory belongs to one client.
+A file is ``update-<round>-<base sha256>-<sha256>.safetensors``. It is written under a
+temporary name and renamed; it gets to the disk while it is sent already, but for its
+end. Its own SHA-256 in its name shows after a crash whether all of it got there. A settled
+update's file is written over by the next one. A directory belongs to one client.
 """
 
 from __future__ import annotations
@@ -13,17 +14,20 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final, cast
 
+from client.durability import Durability, sync_directory
 from client.events import SavedUpdate
 from fedtier.crash_points import CrashPoint, reach
 from fedtier.dtypes import Array, TensorSpec
 from fedtier.fields import parse_metrics, parse_num_examples
+from fedtier.hashed import HashedFile
+from fedtier.overwriting import overwritten
 from fedtier.problems import Problem
 from fedtier.tensors import TensorFile, write_arrays
 from fedtier.upstream import file_sha256
 
-_NAME: Final = re.compile(r"update-([1-9][0-9]*)-([0-9a-f]{64})\.safetensors")
+_NAME: Final = re.compile(r"update-([1-9][0-9]*)-([0-9a-f]{64})-([0-9a-f]{64})\.safetensors")
 _TEMPORARY: Final = ".partly-written"
 _PROBE_BYTES: Final = 1 << 16
 
@@ -39,10 +43,12 @@ class SavedUpdates:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._written_over = directory / f"update{_TEMPORARY}"
+        self._durability: Durability | None = None
 
     def path(self, update: SavedUpdate) -> Path:
         """Return where an update's file lies."""
-        return self._path(update.round, update.base_sha256)
+        return self._directory / f"update-{update.round}-{update.base_sha256}-{update.sha256}.safetensors"
 
     def require_room(self) -> None:
         """Check that updates can be saved, before a training is spent on one.
@@ -57,23 +63,24 @@ class SavedUpdates:
         probe.unlink()
 
     def found(self) -> list[SavedUpdate]:
-        """Return what an earlier process left, and clear away what it did not finish.
+        """Return what an earlier process left, durable, and clear away what it did not finish.
 
         Raises
         ------
         OSError
         """
-        updates = []
+        updates: dict[tuple[int, str], SavedUpdate] = {}
         for path in sorted(self._directory.iterdir()):
             if path.name.endswith(_TEMPORARY):
                 path.unlink()
             elif name := _NAME.fullmatch(path.name):
-                update = _read(path, int(name[1]), name[2])
-                if update is not None:
-                    updates.append(update)
+                update = _read(path, int(name[1]), name[2], name[3])
+                if update is not None and update.key not in updates:
+                    Durability(path).wait()
+                    updates[update.key] = update
                 else:
                     path.unlink()
-        return updates
+        return list(updates.values())
 
     def save(
         self,
@@ -84,7 +91,7 @@ class SavedUpdates:
         num_examples: int,
         metrics: Mapping[str, float],
     ) -> SavedUpdate:
-        """Write an update; it is durable when this returns.
+        """Write an update; it is durable when `await_durable` has returned.
 
         Parameters
         ----------
@@ -100,30 +107,50 @@ class SavedUpdates:
         ------
         OSError
         """
-        path = self._path(*key)
-        temporary = path.with_name(path.name + _TEMPORARY)
+        if self._durability is not None:  # of a file that may be the one to be written over
+            with suppress(OSError):
+                self._durability.wait()
         metadata = {"num_examples": str(num_examples), "metrics": json.dumps(dict(metrics), sort_keys=True)}
-        with _deleted_on_failure(temporary), open(temporary, "wb", opener=_private) as file:
-            write_arrays(file, arrays, specs=specs, metadata=metadata)
-            file.flush()
-            os.fsync(file.fileno())
-        sha256 = file_sha256(temporary)
+        with _deleted_on_failure(self._written_over), overwritten(self._written_over) as file:
+            hashed = HashedFile(file)
+            write_arrays(cast(BinaryIO, hashed), arrays, specs=specs, metadata=metadata)
         reach(CrashPoint.UPDATE_WRITTEN, key[0])
-        os.replace(temporary, path)
-        _sync_directory(self._directory)
-        return SavedUpdate(key[0], key[1], sha256, num_examples, dict(metrics))
+        update = SavedUpdate(key[0], key[1], hashed.sha256, num_examples, dict(metrics))
+        path = self.path(update)
+        os.replace(self._written_over, path)
+        self._durability = Durability(path)
+        return update
+
+    def await_durable(self) -> None:
+        """Return when the update that was saved last is durable.
+
+        Raises
+        ------
+        OSError
+            It could not be made so.
+        """
+        if self._durability is not None:
+            self._durability.wait()
 
     def discard(self, update: SavedUpdate) -> None:
-        """Delete an update's file.
+        """Let go of an update: the next one is written over its file.
 
         Raises
         ------
         OSError
         """
-        self.path(update).unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.replace(self.path(update), self._written_over)
 
-    def _path(self, round_number: int, base_sha256: str) -> Path:
-        return self._directory / f"update-{round_number}-{base_sha256}.safetensors"
+    def close(self) -> None:
+        """Leave on the disk what is to be sent, durable, and nothing else.
+
+        Raises
+        ------
+        OSError
+        """
+        self._written_over.unlink(missing_ok=True)
+        self.await_durable()
 
 
 def make_directory(directory: Path) -> None:
@@ -136,12 +163,7 @@ def make_directory(directory: Path) -> None:
     missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     for folder in missing:
-        _sync_directory(folder.parent)
-
-
-def _private(path: str, flags: int) -> int:
-    """Open a file that only its owner reads, whoever may look into its folder: an update tells of its client's data."""
-    return os.open(path, flags, 0o600)
+        sync_directory(folder.parent)
 
 
 @contextmanager
@@ -155,23 +177,14 @@ def _deleted_on_failure(path: Path) -> Iterator[None]:
         raise
 
 
-def _read(path: Path, round_number: int, base_sha256: str) -> SavedUpdate | None:
+def _read(path: Path, round_number: int, base_sha256: str, sha256: str) -> SavedUpdate | None:
     """Return what a file says it is, or None when the disk lost a part of it."""
+    if file_sha256(path) != sha256:
+        return None
     try:
         metadata = TensorFile(path).header.metadata
         num_examples = parse_num_examples(metadata.get("num_examples"))
         metrics = parse_metrics(metadata.get("metrics"))
     except Problem:
         return None
-    return SavedUpdate(round_number, base_sha256, file_sha256(path), num_examples, metrics)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a rename durable, where the system lets a program open a directory."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    return SavedUpdate(round_number, base_sha256, sha256, num_examples, metrics)

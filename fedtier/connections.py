@@ -6,9 +6,11 @@ has closed the connection, and gives a block of a body no more time than connect
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import ssl
+import sys
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -17,11 +19,13 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-BLOCK: Final = 1 << 20
-"""Bytes sent or received at a time, where urllib3 would take 16 KiB."""
+from fedtier.bodies import BLOCK, FilePart, cut_short
+
 _SLICE: Final = 1 << 16
 """Bytes that are handed to TLS at a time: it returns when all of them are under way."""
 _INFORMATIONAL: Final = b"HTTP/1.1 1"
+_PROMPT: Final = selectors.SelectSelector if sys.platform == "win32" else selectors.PollSelector
+"""What waits for one socket at the least cost: it takes no descriptor of its own."""
 _MOMENT: Final = 0.1
 """Seconds until another look at the first bytes of an answer, where they are too few to tell what it is."""
 
@@ -86,6 +90,7 @@ class _Attentive(HTTPConnection):
 
     _silence: float
     _looks = True
+    _head_is_due = True
     _cut_short = False
 
     def connect(self) -> None:
@@ -100,11 +105,11 @@ class _Attentive(HTTPConnection):
 
     def putrequest(self, *args: Any, **options: Any) -> None:
         """Begin a request."""
-        self._looks = True
+        self._looks = self._head_is_due = True
         super().putrequest(*args, **options)
 
     def send(self, data: Any) -> None:
-        """Send a part of a request.
+        """Send a part of a request: first its head, then bytes or parts of a file.
 
         Raises
         ------
@@ -112,16 +117,41 @@ class _Attentive(HTTPConnection):
             The answer is there already; urllib3 takes this error for a reason to read it.
         TimeoutError
             No byte got through.
+        ConnectionAbortedError
+            The file is shorter than it was.
         """
         if self.sock is None:
             self.connect()
         self.sock.settimeout(self._silence)
-        rest = memoryview(data)
         is_plain = type(self.sock) is socket.socket  # TLS has other types, also where it is within TLS
-        while rest:
-            if is_plain:
-                self._await_room()
-            rest = rest[self.sock.send(rest) if is_plain else self._send_securely(rest[:_SLICE]) :]
+        if self._head_is_due and is_plain:
+            self._head_is_due = False
+            self.sock.sendall(data)  # nothing is answered before
+        elif isinstance(data, FilePart) and is_plain and sys.platform != "win32":
+            self._send_unread(data)
+        else:
+            for block in data if isinstance(data, FilePart) else (data,):
+                self._send_block(memoryview(block), is_plain)
+
+    def _send_unread(self, part: FilePart) -> None:
+        """Have the kernel send a part of a file, without a copy of it here."""
+        at = part.start
+        with _PROMPT() as selector:
+            selector.register(self.sock, selectors.EVENT_WRITE)
+            while at < part.stop:
+                self._await_room(selector)
+                sent = os.sendfile(self.sock.fileno(), part.file.fileno(), at, part.stop - at)
+                if not sent:
+                    raise cut_short()
+                at += sent
+
+    def _send_block(self, rest: memoryview, is_plain: bool) -> None:
+        with _PROMPT() as selector:
+            selector.register(self.sock, selectors.EVENT_WRITE)
+            while rest:
+                if is_plain:
+                    self._await_room(selector)
+                rest = rest[self.sock.send(rest) if is_plain else self._send_securely(rest[:_SLICE]) :]
 
     def _send_securely(self, data: memoryview) -> int:
         """Send over TLS, whose errors urllib3 does not take for a reason to read the answer.
@@ -137,20 +167,18 @@ class _Attentive(HTTPConnection):
             self._cut_short = True
             raise BrokenPipeError("the server closed the connection before the end of the body") from error
 
-    def _await_room(self) -> None:
+    def _await_room(self, selector: selectors.BaseSelector) -> None:
         """Return when bytes can be sent, unless the answer comes first."""
         until = time.monotonic() + self._silence
-        with selectors.DefaultSelector() as selector:
-            selector.register(self.sock, selectors.EVENT_WRITE)
-            while (left := until - time.monotonic()) > 0:
-                selector.modify(self.sock, selectors.EVENT_WRITE | (selectors.EVENT_READ if self._looks else 0))
-                ready = selector.select(left)
-                if ready and not ready[0][1] & selectors.EVENT_READ:
+        while (left := until - time.monotonic()) > 0:
+            selector.modify(self.sock, selectors.EVENT_WRITE | (selectors.EVENT_READ if self._looks else 0))
+            ready = selector.select(left)
+            if ready and not ready[0][1] & selectors.EVENT_READ:
+                return
+            if ready and not self._can_tell():
+                selector.modify(self.sock, selectors.EVENT_WRITE)  # there is something to read all the time
+                if selector.select(min(_MOMENT, left)):
                     return
-                if ready and not self._can_tell():
-                    selector.modify(self.sock, selectors.EVENT_WRITE)  # there is something to read all the time
-                    if selector.select(min(_MOMENT, left)):
-                        return
         raise TimeoutError("timed out")
 
     def _can_tell(self) -> bool:

@@ -90,7 +90,7 @@ class CrashPoint(StrEnum):
     UPDATE_WRITTEN = "client.update-written"
     """The update is on disk under its temporary name."""
     UPDATE_SAVED = "client.update-saved"
-    """The update is durable, and nothing of it was sent."""
+    """The update has its name, and nothing of it was sent."""
     UPDATE_ANSWERED = "client.update-answered"
     """The update counts, and the client has not taken note."""
     UPDATE_SETTLED = "client.update-settled"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -17,8 +17,9 @@ from typing import Any, Self
 
 import requests
 
-from fedtier.connections import BLOCK
+from fedtier.bodies import BLOCK, FileBody
 from fedtier.documents import json_object
+from fedtier.hashed import HashedFile
 from fedtier.problems import DigestMismatch, Problem, Unavailable, problem_from_document
 from fedtier.rounds import BaseRound, RoundStatus
 from fedtier.sessions import NotSent, Session
@@ -177,32 +178,41 @@ class Upstream:
         if have > base.bytes:
             part.unlink()
             have = 0
-        if have < base.bytes or base.bytes == 0:
-            self._fetch(base, part, have)
-        digest = file_sha256(part)
-        if digest != base.sha256:
+        complete = have == base.bytes > 0
+        sha256 = file_sha256(part) if complete else self._fetch(base, part, have)
+        if sha256 != base.sha256:
             part.unlink()
             raise DigestMismatch(
-                f"the model of round {base.round} from {self.url} has SHA-256 {digest}, not {base.sha256}"
+                f"the model of round {base.round} from {self.url} has SHA-256 {sha256}, not {base.sha256}"
             )
         os.replace(part, destination)
 
-    def _fetch(self, base: BaseRound, part: Path, have: int) -> None:
+    def _fetch(self, base: BaseRound, part: Path, have: int) -> str:
+        """Receive what is missing of a file; return the SHA-256 of all of it."""
         headers = {"Range": f"bytes={have}-"} if have else {}
         response = self._request("GET", base.url, headers=headers, stream=True)
+        goes_on = response.status_code == 206
         try:
-            with response, part.open("ab" if response.status_code == 206 else "wb") as file:
+            with response, part.open("ab" if goes_on else "wb") as file:
+                hashed = HashedFile(file, part if goes_on else None)
                 for block in response.iter_content(BLOCK):
-                    file.write(block)
+                    hashed.write(block)
         except requests.RequestException as error:
             # Not from the error: it names the whole URL, which may be a presigned one, and tracebacks would show it.
             raise Unreachable(f"{self.url} broke off a download: {innermost_cause(error)}") from None
         except OSError:
             part.unlink(missing_ok=True)  # a full disk is not to stay full of what did not fit
             raise
+        return hashed.sha256
 
     def put_file(
-        self, path: str, body: Path, *, sha256: str, headers: Mapping[str, str] | None = None
+        self,
+        path: str,
+        body: Path,
+        *,
+        sha256: str,
+        headers: Mapping[str, str] | None = None,
+        before_end: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Upload a file, streamed, with its digest.
 
@@ -214,6 +224,8 @@ class Upstream:
         sha256 : str
             Of the file, in hex.
         headers : Mapping, optional
+        before_end : callable, optional
+            Returns when the last bytes may be sent.
 
         Returns
         -------
@@ -224,18 +236,25 @@ class Upstream:
         ------
         Unreachable, Problem, OSError
         """
-        with body.open("rb") as file:
-            response = self._request(
-                "PUT",
-                path,
-                data=file,
-                headers={
-                    "Content-Type": "application/octet-stream",
-                    "Content-Length": str(body.stat().st_size),
-                    "Content-Digest": content_digest(sha256),
-                    **(headers or {}),
-                },
-            )
+        with body.open("rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            sent = FileBody(file, size, before_end)
+            try:
+                response = self._request(
+                    "PUT",
+                    path,
+                    data=sent,
+                    headers={
+                        "Content-Type": "application/octet-stream",
+                        "Content-Length": str(size),
+                        "Content-Digest": content_digest(sha256),
+                        **(headers or {}),
+                    },
+                )
+            except Unreachable:
+                if sent.failure is not None:
+                    raise sent.failure from None
+                raise
         return json_object(response.content)
 
     def _request(self, method: str, path: str, **options: Any) -> requests.Response:

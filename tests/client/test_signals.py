@@ -79,25 +79,41 @@ class FailsOnA(IsForeignCode):
             raise ValueError("a is no data")
         super().work()
 
+class Told:  # lets a thread wait until SIGTERM came: from outside, and when the grace is over
+    def __init__(self):
+        self.heard, self.told = os.pipe()
+        self.usual = signal.signal(signal.SIGTERM, self.hear)
+
+    def hear(self, number, frame):
+        os.write(self.told, b".")
+        self.usual(number, frame)
+
+    def wait(self):
+        open("begun", "w").close()
+        for _ in ("told to stop", "the grace is over"):
+            os.read(self.heard, 1)
+
+class WritesSlowly(Waits):
+    def work(self):
+        at_once, told = os.replace, Told()
+
+        def late(*paths):
+            os.replace = at_once
+            told.wait()
+            signal.signal(signal.SIGTERM, told.usual)
+            at_once(*paths)
+
+        os.replace = late
+
 class HasASlowDisk(Waits):
     def work(self):
-        at_once = os.fsync
+        at_once, told = os.fsync, Told()
 
         def late(descriptor):
             os.fsync = at_once
-            heard, told = os.pipe()
-            usual = signal.getsignal(signal.SIGTERM)
-
-            def hear(number, frame):
-                os.write(told, b".")
-                usual(number, frame)
-
-            signal.signal(signal.SIGTERM, hear)
-            open("begun", "w").close()
-            for _ in ("told to stop", "the grace is over"):
-                os.read(heard, 1)
-            signal.signal(signal.SIGTERM, usual)
+            told.wait()
             at_once(descriptor)
+            open("durable", "w").close()
 
         os.fsync = late
 
@@ -209,12 +225,25 @@ def test_a_client_that_failed_before_is_seen_in_the_status_of_a_process_that_doe
 
 
 def test_an_update_that_is_being_saved_when_the_grace_ends_is_saved(tmp_path: Path) -> None:
-    with started(tmp_path, "HasASlowDisk", "--grace", "0") as client:
+    with started(tmp_path, "WritesSlowly", "--grace", "0") as client:
         client.await_file("begun")
         status, facts = client.ended_by(signal.SIGTERM)
     assert (status, endings(facts)) == (0, [(True, KEPT)])
     assert [fact["event"] for fact in facts] == ["training", "trained", "finished"]
     assert len(list(tmp_path.glob(".fedtier/a/update-*.safetensors"))) == 1
+
+
+def test_an_update_whose_end_waits_for_the_disk_when_the_grace_ends_gets_there_and_is_not_counted(
+    tmp_path: Path,
+) -> None:
+    with started(tmp_path, "HasASlowDisk", "--grace", "0") as client:
+        client.await_file("begun")
+        client.await_log("trained")
+        status, facts = client.ended_by(signal.SIGTERM)
+    assert (status, endings(facts)) == (0, [(True, KEPT)])
+    assert [fact["event"] for fact in facts] == ["training", "trained", "finished"]
+    assert len(list(tmp_path.glob(".fedtier/a/update-*.safetensors"))) == 1
+    assert (tmp_path / "durable").exists()
 
 
 def test_saving_that_does_not_come_to_an_end_is_given_up(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import resource
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ from safetensors import safe_open
 
 from client.events import SavedUpdate
 from client.updates import SavedUpdates, make_directory
+from fedtier.bodies import BLOCK
 from fedtier.dtypes import TensorSpec
 from fedtier.upstream import file_sha256
 
@@ -19,14 +22,18 @@ SPECS = [TensorSpec("w", "F32", (2,)), TensorSpec("half", "BF16", (1,))]
 ARRAYS = {"half": np.array([1.5], np.float32), "w": np.array([1, 2], np.float32)}
 
 
-def save(directory: Path, number: int = 7) -> SavedUpdate:
-    return SavedUpdates(directory).save((number, BASE), ARRAYS, SPECS, num_examples=600, metrics={"loss": 0.31})
+def save(where: Path | SavedUpdates, number: int = 7, value: float = 1.5) -> SavedUpdate:
+    updates = where if isinstance(where, SavedUpdates) else SavedUpdates(where)
+    arrays = {**ARRAYS, "half": np.array([value], np.float32)}
+    update = updates.save((number, BASE), arrays, SPECS, num_examples=600, metrics={"loss": 0.31})
+    updates.await_durable()
+    return update
 
 
 def test_an_update_is_a_safetensors_file_with_its_examples_and_metrics(tmp_path: Path) -> None:
     update = save(tmp_path)
 
-    path = tmp_path / f"update-7-{BASE}.safetensors"
+    path = tmp_path / f"update-7-{BASE}-{update.sha256}.safetensors"
     assert SavedUpdates(tmp_path).path(update) == path
     assert update.sha256 == file_sha256(path)
     with safe_open(path, framework="np") as file:
@@ -36,23 +43,49 @@ def test_an_update_is_a_safetensors_file_with_its_examples_and_metrics(tmp_path:
         assert list(file.keys()) == ["half", "w"]
 
 
-def test_an_update_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[str] = []
+def synced(monkeypatch: pytest.MonkeyPatch, before: Callable[[], object] = lambda: None) -> list[int]:
+    """Keep the inode of whatever is fsynced."""
+    inodes: list[int] = []
+    real = os.fsync
 
-    def note(name: str) -> None:
-        real = getattr(os, name)
+    def fsync(descriptor: int) -> None:
+        before()
+        inodes.append(os.fstat(descriptor).st_ino)
+        real(descriptor)
 
-        def noted(*given: object) -> None:
-            calls.append(name)
-            real(*given)
+    monkeypatch.setattr(os, "fsync", fsync)
+    return inodes
 
-        monkeypatch.setattr(os, name, noted)
 
-    note("fsync")
-    note("replace")
-    save(tmp_path)
+def test_an_update_and_its_name_get_to_the_disk_while_other_work_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates, goes_on = SavedUpdates(tmp_path), threading.Event()
+    inodes = synced(monkeypatch, goes_on.wait)
 
-    assert calls == (["fsync", "replace"] if os.name == "nt" else ["fsync", "replace", "fsync"])
+    update = updates.save((7, BASE), ARRAYS, SPECS, num_examples=600, metrics={})
+    assert inodes == []
+    goes_on.set()
+    updates.await_durable()
+
+    assert inodes == [updates.path(update).stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_an_update_that_does_not_get_to_the_disk_is_not_taken_for_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates = SavedUpdates(tmp_path)
+
+    def fail(_: int) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    updates.save((7, BASE), ARRAYS, SPECS, num_examples=600, metrics={})
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        updates.await_durable()
+    with pytest.raises(OSError, match="the disk is gone"):
+        updates.close()
 
 
 def test_another_process_finds_what_was_saved(tmp_path: Path) -> None:
@@ -61,9 +94,27 @@ def test_another_process_finds_what_was_saved(tmp_path: Path) -> None:
     assert SavedUpdates(tmp_path).found() == updates
 
 
+def test_what_was_found_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = SavedUpdates(tmp_path).path(save(tmp_path))
+    inodes = synced(monkeypatch)
+
+    SavedUpdates(tmp_path).found()
+
+    assert inodes == [path.stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_of_two_updates_for_one_round_one_is_kept(tmp_path: Path) -> None:
+    updates = [save(tmp_path), save(tmp_path, value=2.5)]
+
+    (found,) = SavedUpdates(tmp_path).found()
+
+    assert found in updates
+    assert list(tmp_path.iterdir()) == [SavedUpdates(tmp_path).path(found)]
+
+
 def test_what_a_crash_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     path = SavedUpdates(tmp_path).path(save(tmp_path))
-    unfinished = path.with_name(f"update-8-{BASE}.safetensors.partly-written")
+    unfinished = path.with_name("update.partly-written")
     unfinished.write_bytes(path.read_bytes()[:50])
 
     assert [update.round for update in SavedUpdates(tmp_path).found()] == [7]
@@ -74,6 +125,14 @@ def test_what_a_crash_left_half_written_is_cleared_away(tmp_path: Path) -> None:
 def test_a_file_that_the_disk_cut_short_is_no_update(tmp_path: Path, keep: int) -> None:
     path = SavedUpdates(tmp_path).path(save(tmp_path))
     path.write_bytes(path.read_bytes()[:keep])
+
+    assert SavedUpdates(tmp_path).found() == []
+    assert not path.exists()
+
+
+def test_a_file_of_which_the_disk_has_other_bytes_is_no_update(tmp_path: Path) -> None:
+    path = SavedUpdates(tmp_path).path(save(tmp_path))
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
 
     assert SavedUpdates(tmp_path).found() == []
     assert not path.exists()
@@ -126,11 +185,27 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_settled_update_is_deleted_and_deleting_it_twice_is_fine(tmp_path: Path) -> None:
+def test_the_next_update_is_written_over_a_settled_one(tmp_path: Path) -> None:
+    updates = SavedUpdates(tmp_path)
+    large = {"w": np.zeros(BLOCK, np.float32)}
+    first = updates.save((6, BASE), large, [TensorSpec("w", "F32", (BLOCK,))], num_examples=1, metrics={})
+    file = updates.path(first).stat().st_ino
+
+    updates.discard(first)
+    assert not updates.path(first).exists()
+    second = save(updates)
+
+    assert updates.path(second).stat().st_ino == file
+    assert file_sha256(updates.path(second)) == second.sha256
+    assert SavedUpdates(tmp_path).found() == [second]
+
+
+def test_settling_an_update_twice_is_fine_and_nothing_of_it_is_left_in_the_end(tmp_path: Path) -> None:
     update = save(tmp_path)
     updates = SavedUpdates(tmp_path)
 
     updates.discard(update)
     updates.discard(update)
+    updates.close()
 
     assert list(tmp_path.iterdir()) == []
