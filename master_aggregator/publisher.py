@@ -8,28 +8,24 @@ opens the next.
 
 from __future__ import annotations
 
-import os
 import queue
 import random
 import threading
 from collections.abc import Callable
-from datetime import datetime
 from typing import Final, TypeAlias, TypeVar
 
 import structlog
 
 from fedtier.crash_points import CrashPoint, reach
-from fedtier.fields import sha256_hex
 from fedtier.problems import Problem
 from fedtier.reminders import trouble_reminder
-from fedtier.rounds import Contributor, Head, ModelDigest, RoundManifest, RoundPlan
-from fedtier.serving.statedir import sync_file
+from fedtier.rounds import Contributor, Head, RoundManifest, RoundPlan
 from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
+from master_aggregator.closing import make_close_record, write_model
 from master_aggregator.journal import Journal
 from master_aggregator.metrics import MasterMetrics
 from master_aggregator.opening import OpenRound, Workshop
 from master_aggregator.records import CloseRecord
-from master_aggregator.server_update import write_mean
 
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
@@ -119,7 +115,7 @@ class Publisher:
     def _publish(self, opened: OpenRound, work: CloseRecord | tuple[Contributor, ...]) -> OpenRound:
         """Publish a round and return the one that is open then."""
         log = self._log.bind(round=opened.plan.round, attempt=opened.plan.attempt)
-        record = work if isinstance(work, CloseRecord) else self._insist_on_closing(opened, work)
+        record, magnitudes = (work, None) if isinstance(work, CloseRecord) else self._insist_on_closing(opened, work)
         path = opened.journal.model_path
         round_number = opened.plan.round
         manifest = RoundManifest.from_json(record.manifest)
@@ -134,26 +130,30 @@ class Publisher:
         self._published(manifest, (self._workshop.clock() - began).total_seconds())
         self._insist(opened, lambda: self._workshop.shelf.adopt(path, record.model_sha256))
         reach(CrashPoint.MODEL_SHELVED, round_number)
-        following = self._insist(opened, lambda: self._workshop.open_after(head, manifest.model, opened.total))
+        following = self._insist(
+            opened, lambda: self._workshop.open_after(head, manifest.model, opened.total, magnitudes)
+        )
         reach(CrashPoint.NEXT_OPENED, round_number)
         self._opened(following)
         Journal.remove(opened.journal.folder)
         return following
 
-    def _insist_on_closing(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> CloseRecord:
+    def _insist_on_closing(
+        self, opened: OpenRound, contributors: tuple[Contributor, ...]
+    ) -> tuple[CloseRecord, tuple[float, ...]]:
         with self._metrics.close.time():
             return self._insist(opened, lambda: self._close(opened, contributors))
 
-    def _close(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> CloseRecord:
-        """Write the model and make durable what is going to be published."""
+    def _close(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> tuple[CloseRecord, tuple[float, ...]]:
+        """Write the model and make durable what is going to be published; return that and the model's magnitudes."""
         reach(CrashPoint.ROUND_CLOSED, opened.plan.round)
         closed_at = self._workshop.clock()
-        model = write_model(opened)
+        written = write_model(opened)
         reach(CrashPoint.MODEL_WRITTEN, opened.plan.round)
-        record = make_close_record(opened, model, contributors, (closed_at, self._workshop.clock()))
+        record = make_close_record(opened, written.digest, contributors, (closed_at, self._workshop.clock()))
         opened.journal.close(record)
         reach(CrashPoint.CLOSE_RECORDED, opened.plan.round)
-        return record
+        return record, written.magnitudes
 
     def _swap(self, opened: OpenRound, head: Head) -> str:
         try:
@@ -196,47 +196,3 @@ class Publisher:
             reason=reason,
             for_seconds=round(lasted, 1),
         )
-
-
-def write_model(opened: OpenRound) -> ModelDigest:
-    """Write the round's model into its journal, durably.
-
-    Raises
-    ------
-    OSError
-    """
-    path = opened.journal.model_path
-    temporary = path.with_suffix(".tmp")
-    path.unlink(missing_ok=True)  # of a try whose record found no room: two models would need twice the room
-    try:
-        with temporary.open("wb") as file:
-            digest = write_mean(opened.total, opened.journal.base_path, file)
-        sync_file(temporary)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return digest
-
-
-def make_close_record(
-    opened: OpenRound,
-    model: ModelDigest,
-    contributors: tuple[Contributor, ...],
-    closed_and_published: tuple[datetime, datetime],
-) -> CloseRecord:
-    """Return the exact bytes that publish a round."""
-    closed_at, published_at = closed_and_published
-    plan = {name: getattr(opened.plan, name) for name in RoundPlan.model_fields}
-    manifest = RoundManifest(
-        **plan,
-        model=model,
-        total_examples=sum(contributor.num_examples for contributor in contributors),
-        contributors=tuple(sorted(contributors, key=lambda contributor: contributor.client_id)),
-        previous=opened.predecessor,
-        opened_at=opened.journal.opened_at,
-        closed_at=closed_at,
-        published_at=published_at,
-    ).to_json()
-    head = Head(round=opened.plan.round, manifest_sha256=sha256_hex(manifest), attempt=opened.plan.attempt + 1)
-    return CloseRecord(manifest=manifest.decode(), head=head, model_sha256=model.sha256)
