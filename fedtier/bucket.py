@@ -8,6 +8,7 @@ harm. Nothing is used that AWS, MinIO and SeaweedFS do not all have.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import re
@@ -17,13 +18,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import boto3
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fedtier.bucket_errors import ObjectMissing, PreconditionFailed, StoreCorrupt, translated
+from fedtier.bucket_errors import (
+    DigestRefused,
+    ObjectMissing,
+    PreconditionFailed,
+    StoreCorrupt,
+    translated,
+)
 from fedtier.multipart import MultipartUpload, part_size
 from fedtier.problems import StartupError
 
@@ -33,6 +41,8 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 20
 """Bytes received at a time."""
 DEFAULT_PART_BYTES: Final = 64 << 20
+_COPIED_PART_BYTES: Final = 1 << 30
+"""Bytes that S3 copies in one request; it takes at most five times as many."""
 READ_SILENCE: Final = 10.0
 """Seconds. Short: a server that hangs is told of as late as all tries take, and keeps whoever asked waiting as long."""
 WRITE_SILENCE: Final = 60.0
@@ -106,7 +116,15 @@ def connect(
             "check AWS_ENDPOINT_URL_S3, AWS_PROFILE and AWS_REGION"
         ) from None
     _require_no_user(client.meta.endpoint_url)
+    client.meta.events.register("before-sign.s3.PutObject", _trust_checksum)
     return client
+
+
+def _trust_checksum(request: AWSRequest, **_: object) -> None:
+    """Sign the SHA-256 that goes along in a header, which S3 verifies, and not the body, which would be hashed anew."""
+    if "x-amz-checksum-sha256" in request.headers:
+        config = request.context["client_config"]
+        request.context["client_config"] = config.merge(Config(s3={"payload_signing_enabled": False}))
 
 
 def _require_no_user(endpoint: str) -> None:
@@ -228,21 +246,27 @@ class Bucket:
         PreconditionFailed
             Something else is there. After a lost reply it may be what this very call wrote.
         """
+        return self._put(key, data, expected, metadata)
+
+    def _put(
+        self, key: str, body: bytes | BinaryIO, expected: str | None, metadata: Mapping[str, str] | None, **more: Any
+    ) -> str:
         with self._conditionally(key):
             answer = self._writer.put_object(
                 Bucket=self.name,
                 Key=key,
-                Body=data,
+                Body=body,
                 Metadata=dict(metadata or {}),
                 ContentType="application/json" if key.endswith(".json") else "application/octet-stream",
                 **_condition(expected),
+                **more,
             )
         return answer["ETag"]
 
     def put_file(
         self, key: str, path: Path, *, sha256: str, expected: str | None, metadata: Mapping[str, str] | None = None
     ) -> str:
-        """Write a file as an object, given what it replaces, with one part of it in memory at a time.
+        """Write a file as an object, given what it replaces, with no more of it in memory than one part of many.
 
         Parameters
         ----------
@@ -267,14 +291,58 @@ class Bucket:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size <= self._part_bytes:
-                data = file.read()
-                require_digest(str(path), hashlib.sha256(data).hexdigest(), sha256)
-                return self.put(key, data, expected=expected, metadata=metadata)
+                body = file if size > BLOCK else file.read()  # which needs no asking whether it may come
+                try:
+                    return self._put(key, body, expected, metadata, ChecksumSHA256=_base64(sha256))
+                except DigestRefused:  # the file's fault, or that of the way
+                    file.seek(0)
+                    require_digest(str(path), hashlib.file_digest(file, "sha256").hexdigest(), sha256)
+                    raise
             with (
                 self._conditionally(key),
                 MultipartUpload(self._writer, self.name, key, metadata or {}) as upload,
             ):
                 require_digest(str(path), upload.send(file, part_size(size, self._part_bytes)), sha256)
+                return upload.complete(_condition(expected))
+
+    def copy(
+        self, source: str, key: str, size: int, *, expected: str | None, metadata: Mapping[str, str] | None = None
+    ) -> str:
+        """Make an object the copy of another, inside S3, given what it replaces.
+
+        Parts are copied, and become the object in one step that is conditional everywhere; a copy in one request
+        is so on some servers only, and the others would write it blindly.
+
+        Parameters
+        ----------
+        source : str
+            Key of the other object.
+        key, expected, metadata
+            As of `put`.
+        size : int
+            Bytes of the other object.
+
+        Returns
+        -------
+        str
+            The ETag that this write got.
+
+        Raises
+        ------
+        PreconditionFailed
+            As `put`.
+        ObjectMissing
+            There is no such source.
+        StoreRefused
+            Among others: this server copies no parts.
+        """
+        with (
+            self._errors_translated(key),
+            MultipartUpload(self._writer, self.name, key, metadata or {}) as upload,
+        ):
+            with self._errors_translated(source):
+                upload.copy(source, size, part_size(size, _COPIED_PART_BYTES))
+            with self._conditionally(key):
                 return upload.complete(_condition(expected))
 
     def presign(self, key: str, seconds: int) -> str:
@@ -315,6 +383,10 @@ def require_digest(what: str, seen: str, wanted: str) -> None:
     """Raise `StoreCorrupt` unless the SHA-256 of something is what it must be."""
     if seen != wanted:
         raise StoreCorrupt(f"{what} has the SHA-256 {seen}, not {wanted}; it is not used")
+
+
+def _base64(sha256: str) -> str:
+    return base64.b64encode(bytes.fromhex(sha256)).decode()
 
 
 def _condition(expected: str | None) -> dict[str, Any]:
