@@ -1,6 +1,6 @@
 """One S3 bucket of whole objects that are read, and written only under a condition.
 
-With `fedtier.multipart` and `fedtier.bucket_errors`, all that knows boto3. Every write
+With `fedtier.s3_client`, `fedtier.multipart` and `fedtier.bucket_errors`, all that knows boto3. Every write
 names what it expects to replace: an ETag (``If-Match``), or nothing
 (``If-None-Match: *``), so that no write is ever blind and a repeated one does no
 harm. Nothing is used that AWS, MinIO and SeaweedFS do not all have.
@@ -11,18 +11,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
-import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import boto3
-from botocore.awsrequest import AWSRequest
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fedtier.bucket_errors import (
@@ -33,23 +28,27 @@ from fedtier.bucket_errors import (
     translated,
 )
 from fedtier.multipart import MultipartUpload, part_size
-from fedtier.problems import StartupError
+from fedtier.s3_client import READ_SILENCE, WRITE_SILENCE, connect
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+__all__ = [
+    "BLOCK",
+    "READ_SILENCE",
+    "WRITE_SILENCE",
+    "Bucket",
+    "ObjectFacts",
+    "StoredObject",
+    "connect",
+    "require_digest",
+]
 
 BLOCK: Final = 1 << 20
 """Bytes received at a time."""
 DEFAULT_PART_BYTES: Final = 64 << 20
 _COPIED_PART_BYTES: Final = 1 << 30
 """Bytes that S3 copies in one request; it takes at most five times as many."""
-READ_SILENCE: Final = 10.0
-"""Seconds. Short: a server that hangs is told of as late as all tries take, and keeps whoever asked waiting as long."""
-WRITE_SILENCE: Final = 60.0
-"""Seconds in which a slow server may deal with a part that it was sent, or make an object of many."""
-
-_USER: Final = re.compile(r"//\S*@")
-"""User and password in a URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,74 +67,6 @@ class ObjectFacts:
     metadata: Mapping[str, str]
 
 
-def connect(
-    *,
-    endpoint: str | None = None,
-    access_key: str | None = None,
-    secret_key: str | None = None,
-    region: str | None = None,
-    attempts: int = 2,
-    silence: float = READ_SILENCE,
-) -> S3Client:
-    """Return a client; what is not given comes from the standard AWS variables, files and roles.
-
-    Parameters
-    ----------
-    endpoint, access_key, secret_key, region : str, optional
-    attempts : int
-        Requests per call, the first included. Few: whoever calls tries again, and says meanwhile that it waits.
-    silence : float
-        Seconds without a byte of an answer after which a request has failed.
-
-    Raises
-    ------
-    StartupError
-        The settings name a profile that is missing, or an endpoint that is no URL or one with a password in it.
-    """
-    config = Config(
-        connect_timeout=5,
-        read_timeout=silence,
-        max_pool_connections=16,
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        signature_version="s3v4",
-        # Servers other than AWS know the CRC trailers that boto3 otherwise adds only in their newest versions.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    try:
-        session = boto3.session.Session(
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            # boto3 alone reads AWS_DEFAULT_REGION only; the other AWS tools read AWS_REGION.
-            region_name=region or os.environ.get("AWS_REGION") or None,
-        )
-        client = session.client("s3", endpoint_url=endpoint, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise StartupError(
-            f"the AWS settings do not work: {_USER.sub('//', str(error))}; "
-            "check AWS_ENDPOINT_URL_S3, AWS_PROFILE and AWS_REGION"
-        ) from None
-    _require_no_user(client.meta.endpoint_url)
-    client.meta.events.register("before-sign.s3.PutObject", _trust_checksum)
-    return client
-
-
-def _trust_checksum(request: AWSRequest, **_: object) -> None:
-    """Sign the SHA-256 that goes along in a header, which S3 verifies, and not the body, which would be hashed anew."""
-    if "x-amz-checksum-sha256" in request.headers:
-        config = request.context["client_config"]
-        request.context["client_config"] = config.merge(Config(s3={"payload_signing_enabled": False}))
-
-
-def _require_no_user(endpoint: str) -> None:
-    """Check that an endpoint can be named in sentences and in presigned URLs."""
-    if _USER.search(endpoint):
-        raise StartupError(
-            f"the S3 endpoint {_USER.sub('//', endpoint)} is given with a user in front, which S3 does not use; "
-            "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
-
-
 class Bucket:
     """Objects of one bucket. Safe for use by several threads at once, as its client is.
 
@@ -144,8 +75,8 @@ class Bucket:
     name : str
     client : S3Client
         From `connect`.
-    patient : callable, optional
-        Makes the client that writes, when it is needed; by default it is the other one.
+    patient : S3Client, optional
+        The client that writes; by default it is the other one.
     part_bytes : int
         Files up to this size go up in one request, longer ones in parts of at least this size. S3 takes no part
         but the last under 5 MiB.
@@ -161,17 +92,13 @@ class Bucket:
         name: str,
         *,
         client: S3Client,
-        patient: Callable[[], S3Client] | None = None,
+        patient: S3Client | None = None,
         part_bytes: int = DEFAULT_PART_BYTES,
     ) -> None:
         self.name = name
         self._part_bytes = part_bytes
         self._client = client
-        self._patient = patient
-
-    @cached_property
-    def _writer(self) -> S3Client:
-        return self._client if self._patient is None else self._patient()
+        self._writer = patient or client
 
     @property
     def endpoint(self) -> str:

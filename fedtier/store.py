@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fedtier.bucket import BLOCK, DEFAULT_PART_BYTES, WRITE_SILENCE, Bucket, connect, require_digest
+from fedtier.bucket import BLOCK, DEFAULT_PART_BYTES, Bucket, require_digest
 from fedtier.bucket_errors import ObjectMissing, PreconditionFailed, StoreCorrupt, StoreRefused, StoreUnavailable
 from fedtier.evaluations import Evaluation
 from fedtier.fields import sha256_hex
@@ -22,6 +21,7 @@ from fedtier.header import read_header
 from fedtier.problems import NotSafetensors, Problem, StartupError
 from fedtier.round_keys import RoundKeys
 from fedtier.rounds import Head, InitialManifest, Manifest, ModelDigest, parse_manifest
+from fedtier.s3_client import connect_twice
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -104,8 +104,8 @@ class RoundStore:
             self.keys = RoundKeys(bucket_key)
         except ValueError as error:
             raise StartupError(str(error)) from None
-        patient = None if client else partial(connect, silence=WRITE_SILENCE)
-        self._bucket = Bucket(bucket, client=client or connect(), patient=patient, part_bytes=part_bytes)
+        reader, writer = (client, client) if client else connect_twice()
+        self._bucket = Bucket(bucket, client=reader, patient=writer, part_bytes=part_bytes)
 
     @property
     def bucket(self) -> str:

@@ -521,7 +521,7 @@ class TestSilence:
             def reached(silence: float) -> S3Client:
                 return connect(endpoint=relay.url, attempts=1, silence=silence)
 
-            bucket = Bucket(s3_server.bucket, client=reached(0.2), patient=lambda: reached(WRITE_SILENCE))
+            bucket = Bucket(s3_server.bucket, client=reached(0.2), patient=reached(WRITE_SILENCE))
             with ThreadPoolExecutor(1) as pool, relay.holding_replies(b"(PUT|GET) ", after=0):
                 writing = pool.submit(bucket.put, bucket_key, b"content", expected=None)
                 assert relay.held.acquire(timeout=30)
