@@ -81,7 +81,7 @@ def _chunks(total: ExactSum, opening: TensorFile, tensor: TensorPlan) -> Iterato
         return
     flat = opening.array(tensor.name).reshape(-1)
     for start in range(0, flat.size, CHUNK):
-        yield flat[start : start + CHUNK]
+        yield flat[start : start + CHUNK].copy()  # it is written while the next is read
 
 
 def _larger(one: float, other: float) -> float:

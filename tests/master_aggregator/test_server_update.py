@@ -32,6 +32,7 @@ def arrays() -> dict[str, Array]:
         "half": large[:90_000].astype(np.float16),
         "double": np.full((2, 2), 1e9),
         "empty": np.zeros((0, 3), np.float32),
+        "masks": np.where(large > 0, large, -np.inf).astype(np.float32),
     }
 
 
@@ -44,7 +45,8 @@ def test_the_file_is_the_mean_of_each_tensor_and_the_digest_is_the_file_s(plan: 
     for tensor in plan.sums.summed:
         expected = [chunk.copy() for chunk in total.mean(tensor)] or [np.zeros(0)]
         assert np.array_equal(mean.array(tensor.name).reshape(-1), np.concatenate(expected)), tensor.name
-    assert np.array_equal(mean.array("mask"), arrays()["mask"])
+    for name in ("mask", "masks"):
+        assert np.array_equal(mean.array(name), arrays()[name])
 
 
 def test_the_next_round_is_planned_as_from_the_written_file(plan: RoundPlan, tmp_path: Path) -> None:
