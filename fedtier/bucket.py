@@ -1,6 +1,6 @@
 """One S3 bucket of whole objects that are read, and written only under a condition.
 
-With `fedtier.multipart` and `fedtier.bucket_errors`, all that knows boto3. Every write
+With `fedtier.s3_client`, `fedtier.multipart` and `fedtier.bucket_errors`, all that knows boto3. Every write
 names what it expects to replace: an ETag (``If-Match``), or nothing
 (``If-None-Match: *``), so that no write is ever blind and a repeated one does no
 harm. Nothing is used that AWS, MinIO and SeaweedFS do not all have.
@@ -8,38 +8,47 @@ harm. Nothing is used that AWS, MinIO and SeaweedFS do not all have.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
-import re
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fedtier.bucket_errors import ObjectMissing, PreconditionFailed, StoreCorrupt, translated
+from fedtier.bucket_errors import (
+    DigestRefused,
+    ObjectMissing,
+    PreconditionFailed,
+    StoreCorrupt,
+    translated,
+)
 from fedtier.multipart import MultipartUpload, part_size
-from fedtier.problems import StartupError
+from fedtier.s3_client import READ_SILENCE, WRITE_SILENCE, connect
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+__all__ = [
+    "BLOCK",
+    "READ_SILENCE",
+    "WRITE_SILENCE",
+    "Bucket",
+    "ObjectFacts",
+    "StoredObject",
+    "connect",
+    "require_digest",
+]
+
 BLOCK: Final = 1 << 20
 """Bytes received at a time."""
 DEFAULT_PART_BYTES: Final = 64 << 20
-READ_SILENCE: Final = 10.0
-"""Seconds. Short: a server that hangs is told of as late as all tries take, and keeps whoever asked waiting as long."""
-WRITE_SILENCE: Final = 60.0
-"""Seconds in which a slow server may deal with a part that it was sent, or make an object of many."""
-
-_USER: Final = re.compile(r"//\S*@")
-"""User and password in a URL."""
+_COPIED_PART_BYTES: Final = 1 << 30
+"""Bytes that S3 copies in one request; it takes at most five times as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,66 +67,6 @@ class ObjectFacts:
     metadata: Mapping[str, str]
 
 
-def connect(
-    *,
-    endpoint: str | None = None,
-    access_key: str | None = None,
-    secret_key: str | None = None,
-    region: str | None = None,
-    attempts: int = 2,
-    silence: float = READ_SILENCE,
-) -> S3Client:
-    """Return a client; what is not given comes from the standard AWS variables, files and roles.
-
-    Parameters
-    ----------
-    endpoint, access_key, secret_key, region : str, optional
-    attempts : int
-        Requests per call, the first included. Few: whoever calls tries again, and says meanwhile that it waits.
-    silence : float
-        Seconds without a byte of an answer after which a request has failed.
-
-    Raises
-    ------
-    StartupError
-        The settings name a profile that is missing, or an endpoint that is no URL or one with a password in it.
-    """
-    config = Config(
-        connect_timeout=5,
-        read_timeout=silence,
-        max_pool_connections=16,
-        retries={"mode": "standard", "total_max_attempts": attempts},
-        signature_version="s3v4",
-        # Servers other than AWS know the CRC trailers that boto3 otherwise adds only in their newest versions.
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-    )
-    try:
-        session = boto3.session.Session(
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            # boto3 alone reads AWS_DEFAULT_REGION only; the other AWS tools read AWS_REGION.
-            region_name=region or os.environ.get("AWS_REGION") or None,
-        )
-        client = session.client("s3", endpoint_url=endpoint, config=config)
-    except (BotoCoreError, ValueError) as error:
-        raise StartupError(
-            f"the AWS settings do not work: {_USER.sub('//', str(error))}; "
-            "check AWS_ENDPOINT_URL_S3, AWS_PROFILE and AWS_REGION"
-        ) from None
-    _require_no_user(client.meta.endpoint_url)
-    return client
-
-
-def _require_no_user(endpoint: str) -> None:
-    """Check that an endpoint can be named in sentences and in presigned URLs."""
-    if _USER.search(endpoint):
-        raise StartupError(
-            f"the S3 endpoint {_USER.sub('//', endpoint)} is given with a user in front, which S3 does not use; "
-            "leave it out, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        )
-
-
 class Bucket:
     """Objects of one bucket. Safe for use by several threads at once, as its client is.
 
@@ -126,8 +75,8 @@ class Bucket:
     name : str
     client : S3Client
         From `connect`.
-    patient : callable, optional
-        Makes the client that writes, when it is needed; by default it is the other one.
+    patient : S3Client, optional
+        The client that writes; by default it is the other one.
     part_bytes : int
         Files up to this size go up in one request, longer ones in parts of at least this size. S3 takes no part
         but the last under 5 MiB.
@@ -143,17 +92,13 @@ class Bucket:
         name: str,
         *,
         client: S3Client,
-        patient: Callable[[], S3Client] | None = None,
+        patient: S3Client | None = None,
         part_bytes: int = DEFAULT_PART_BYTES,
     ) -> None:
         self.name = name
         self._part_bytes = part_bytes
         self._client = client
-        self._patient = patient
-
-    @cached_property
-    def _writer(self) -> S3Client:
-        return self._client if self._patient is None else self._patient()
+        self._writer = patient or client
 
     @property
     def endpoint(self) -> str:
@@ -228,21 +173,27 @@ class Bucket:
         PreconditionFailed
             Something else is there. After a lost reply it may be what this very call wrote.
         """
+        return self._put(key, data, expected, metadata)
+
+    def _put(
+        self, key: str, body: bytes | BinaryIO, expected: str | None, metadata: Mapping[str, str] | None, **more: Any
+    ) -> str:
         with self._conditionally(key):
             answer = self._writer.put_object(
                 Bucket=self.name,
                 Key=key,
-                Body=data,
+                Body=body,
                 Metadata=dict(metadata or {}),
                 ContentType="application/json" if key.endswith(".json") else "application/octet-stream",
                 **_condition(expected),
+                **more,
             )
         return answer["ETag"]
 
     def put_file(
         self, key: str, path: Path, *, sha256: str, expected: str | None, metadata: Mapping[str, str] | None = None
     ) -> str:
-        """Write a file as an object, given what it replaces, with one part of it in memory at a time.
+        """Write a file as an object, given what it replaces, with no more of it in memory than one part of many.
 
         Parameters
         ----------
@@ -267,14 +218,58 @@ class Bucket:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             if size <= self._part_bytes:
-                data = file.read()
-                require_digest(str(path), hashlib.sha256(data).hexdigest(), sha256)
-                return self.put(key, data, expected=expected, metadata=metadata)
+                body = file if size > BLOCK else file.read()  # which needs no asking whether it may come
+                try:
+                    return self._put(key, body, expected, metadata, ChecksumSHA256=_base64(sha256))
+                except DigestRefused:  # the file's fault, or that of the way
+                    file.seek(0)
+                    require_digest(str(path), hashlib.file_digest(file, "sha256").hexdigest(), sha256)
+                    raise
             with (
                 self._conditionally(key),
                 MultipartUpload(self._writer, self.name, key, metadata or {}) as upload,
             ):
                 require_digest(str(path), upload.send(file, part_size(size, self._part_bytes)), sha256)
+                return upload.complete(_condition(expected))
+
+    def copy(
+        self, source: str, key: str, size: int, *, expected: str | None, metadata: Mapping[str, str] | None = None
+    ) -> str:
+        """Make an object the copy of another, inside S3, given what it replaces.
+
+        Parts are copied, and become the object in one step that is conditional everywhere; a copy in one request
+        is so on some servers only, and the others would write it blindly.
+
+        Parameters
+        ----------
+        source : str
+            Key of the other object.
+        key, expected, metadata
+            As of `put`.
+        size : int
+            Bytes of the other object.
+
+        Returns
+        -------
+        str
+            The ETag that this write got.
+
+        Raises
+        ------
+        PreconditionFailed
+            As `put`.
+        ObjectMissing
+            There is no such source.
+        StoreRefused
+            Among others: this server copies no parts.
+        """
+        with (
+            self._errors_translated(key),
+            MultipartUpload(self._writer, self.name, key, metadata or {}) as upload,
+        ):
+            with self._errors_translated(source):
+                upload.copy(source, size, part_size(size, _COPIED_PART_BYTES))
+            with self._conditionally(key):
                 return upload.complete(_condition(expected))
 
     def presign(self, key: str, seconds: int) -> str:
@@ -315,6 +310,10 @@ def require_digest(what: str, seen: str, wanted: str) -> None:
     """Raise `StoreCorrupt` unless the SHA-256 of something is what it must be."""
     if seen != wanted:
         raise StoreCorrupt(f"{what} has the SHA-256 {seen}, not {wanted}; it is not used")
+
+
+def _base64(sha256: str) -> str:
+    return base64.b64encode(bytes.fromhex(sha256)).decode()
 
 
 def _condition(expected: str | None) -> dict[str, Any]:

@@ -27,7 +27,9 @@ _BAD_CREDENTIALS: Final = frozenset(
 _BAD_REGION: Final = frozenset(
     {"PermanentRedirect", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException"}
 )
-_PASSING: Final = frozenset({"SlowDown", "RequestTimeout", "Throttling", "NoSuchUpload", "BadDigest", "IncompleteBody"})
+_PASSING: Final = frozenset({"SlowDown", "RequestTimeout", "Throttling", "NoSuchUpload", "IncompleteBody"})
+_WRONG_DIGEST: Final = frozenset({"BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"})
+"""What AWS and SeaweedFS, and MinIO, answer to bytes of another SHA-256 than was sent along."""
 _PASSING_STATUS: Final = frozenset({408, 409, 429})
 
 
@@ -37,6 +39,10 @@ class StoreUnavailable(Exception):
 
 class StoreRefused(StoreUnavailable):
     """S3 answers, but not with these settings: somebody has to mend credentials, policy or bucket first."""
+
+
+class DigestRefused(StoreUnavailable):
+    """S3 got other bytes than their digest is of; nothing was written."""
 
 
 class StoreCorrupt(Exception):
@@ -62,7 +68,7 @@ def translated(error: Exception, *, bucket: str, key: str, endpoint: str) -> Exc
 
     Returns
     -------
-    StoreUnavailable, StoreRefused, PreconditionFailed or ObjectMissing
+    StoreUnavailable, StoreRefused, DigestRefused, PreconditionFailed or ObjectMissing
     """
     if isinstance(error, ClientError):
         return _of_answer(error, bucket=bucket, key=key, endpoint=endpoint)
@@ -86,6 +92,8 @@ def _of_answer(error: ClientError, *, bucket: str, key: str, endpoint: str) -> E
     if status == 412:
         return PreconditionFailed(key)
     what = f"S3 at {endpoint} answered {error.operation_name} of s3://{bucket}/{key} with {code} (HTTP {status})"
+    if code in _WRONG_DIGEST:
+        return DigestRefused(f"{what}; try again")
     if status >= 500 or status in _PASSING_STATUS or code in _PASSING:
         return StoreUnavailable(f"{what}; try again")
     if code == "NoSuchBucket":

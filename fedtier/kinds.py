@@ -152,24 +152,42 @@ def plan_tensor(spec: TensorSpec, values: Values, weight_limit: int) -> TensorPl
     OutOfRange
         The values are too large to be summed exactly.
     """
-    kind: Kind = "integer"
-    if spec.dtype in FLOATS:
-        many = len(spec.shape) > 1 or spec.elements > WIDE_ELEMENTS
-        kind = "float" if many else "wide"
-        if not math.isfinite(_magnitude(values, spec.dtype)):
-            kind = "kept"
-    exponent = 0
-    if kind == "wide":
-        exponent = WIDE_EXPONENT
-    elif kind == "float":
-        exponent = _float_exponent(spec, _magnitude(values, spec.dtype), weight_limit)
-    plan = TensorPlan(spec.name, spec.dtype, spec.shape, kind, exponent)
+    magnitude = magnitude_of(values, spec.dtype) if spec.dtype in FLOATS else 0.0
+    plan = plan_by_magnitude(spec, magnitude, weight_limit)
     # The mean of numbers just below the limit of wide ones is rounded, and must not keep the next round from opening.
-    _check(plan, values, value_limit(plan, weight_limit) * (2 if kind == "wide" else 1))
+    _check(plan, values, value_limit(plan, weight_limit) * (2 if plan.kind == "wide" else 1))
     return plan
 
 
-def _magnitude(values: Values, dtype: str) -> float:
+def plan_by_magnitude(spec: TensorSpec, magnitude: float, weight_limit: int) -> TensorPlan:
+    """Choose kind and exponent of one tensor whose values need no check: those of a mean are in range.
+
+    Parameters
+    ----------
+    spec : TensorSpec
+    magnitude : float
+        `magnitude_of` its values; means nothing for integers.
+    weight_limit : int
+
+    Raises
+    ------
+    OutOfRange
+        The values are too large to be summed exactly.
+    """
+    kind: Kind = "integer"
+    exponent = 0
+    if spec.dtype in FLOATS:
+        many = len(spec.shape) > 1 or spec.elements > WIDE_ELEMENTS
+        if not math.isfinite(magnitude):
+            kind = "kept"
+        elif many:
+            kind, exponent = "float", _float_exponent(spec, magnitude, weight_limit)
+        else:
+            kind, exponent = "wide", WIDE_EXPONENT
+    return TensorPlan(spec.name, spec.dtype, spec.shape, kind, exponent)
+
+
+def magnitude_of(values: Values, dtype: str) -> float:
     """Return max |w| in float64; NaN or infinity when a value is not finite; 0 when empty."""
     flat, largest = values.ravel(), 0.0
     for start in range(0, flat.size, CHUNK):

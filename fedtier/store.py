@@ -10,11 +10,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from fedtier.bucket import BLOCK, DEFAULT_PART_BYTES, WRITE_SILENCE, Bucket, connect, require_digest
+from fedtier.bucket import BLOCK, DEFAULT_PART_BYTES, Bucket, require_digest
 from fedtier.bucket_errors import ObjectMissing, PreconditionFailed, StoreCorrupt, StoreRefused, StoreUnavailable
 from fedtier.evaluations import Evaluation
 from fedtier.fields import sha256_hex
@@ -22,6 +21,7 @@ from fedtier.header import read_header
 from fedtier.problems import NotSafetensors, Problem, StartupError
 from fedtier.round_keys import RoundKeys
 from fedtier.rounds import Head, InitialManifest, Manifest, ModelDigest, parse_manifest
+from fedtier.s3_client import connect_twice
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
@@ -41,6 +41,8 @@ ROUND_METADATA: Final = "fedtier-round"
 SHA256_METADATA: Final = "fedtier-sha256"
 """Metadata key of the copy: its SHA-256, in hex."""
 _TRIES: Final = 10
+_SMALL: Final = 8 << 20
+"""Bytes up to which sending a model costs less than asking S3 whether it has it, or to copy it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,8 @@ class RoundStore:
             self.keys = RoundKeys(bucket_key)
         except ValueError as error:
             raise StartupError(str(error)) from None
-        patient = None if client else partial(connect, silence=WRITE_SILENCE)
-        self._bucket = Bucket(bucket, client=client or connect(), patient=patient, part_bytes=part_bytes)
+        reader, writer = (client, client) if client else connect_twice()
+        self._bucket = Bucket(bucket, client=reader, patient=writer, part_bytes=part_bytes)
 
     @property
     def bucket(self) -> str:
@@ -179,7 +181,7 @@ class RoundStore:
             The file has another digest; nothing was written.
         """
         key = self.keys.model(round_number, sha256)
-        if self._bucket.facts(key) is not None:
+        if path.stat().st_size > _SMALL and self._bucket.facts(key) is not None:
             return
         try:
             self._bucket.put_file(key, path, sha256=sha256, expected=None)
@@ -312,19 +314,19 @@ class RoundStore:
     def refresh_copy(self, round_number: int, sha256: str, path: Path) -> None:
         """Make the copy at the bucket key a published round's model, unless it is of this round or a newer one.
 
+        A large one is copied inside S3, where the round's model lies; else `path` is sent.
+
         Raises
         ------
         StoreCorrupt
             The file has another digest; nothing was written.
         """
-        metadata = {ROUND_METADATA: str(round_number), SHA256_METADATA: sha256}
         for _ in range(_TRIES):
             facts = self._bucket.facts(self.keys.copy)
             if facts is not None and _serves(facts.metadata, round_number, sha256):
                 return
             try:
-                expected = None if facts is None else facts.etag
-                self._bucket.put_file(self.keys.copy, path, sha256=sha256, expected=expected, metadata=metadata)
+                self._write_copy(round_number, sha256, path, None if facts is None else facts.etag)
             except PreconditionFailed:
                 stored = self.read_head()
                 if stored is not None and stored.head.round > round_number:
@@ -332,6 +334,18 @@ class RoundStore:
             else:
                 return
         raise StoreUnavailable(f"{self._bucket.url(self.keys.copy)} keeps changing under our writes; try again")
+
+    def _write_copy(self, round_number: int, sha256: str, path: Path, expected: str | None) -> None:
+        source, size = self.keys.model(round_number, sha256), path.stat().st_size
+        metadata = {ROUND_METADATA: str(round_number), SHA256_METADATA: sha256}
+        if size > _SMALL:
+            try:
+                self._bucket.copy(source, self.keys.copy, size, expected=expected, metadata=metadata)
+            except (ObjectMissing, StoreRefused):  # not every server that is called S3 copies parts
+                pass
+            else:
+                return
+        self._bucket.put_file(self.keys.copy, path, sha256=sha256, expected=expected, metadata=metadata)
 
     def _history_of(self, head: Head) -> Iterator[PublishedRound]:
         round_number, sha256 = head.round, head.manifest_sha256

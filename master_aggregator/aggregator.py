@@ -51,7 +51,9 @@ from master_aggregator.coordinator import (
     StayOpen,
     Tick,
 )
+from master_aggregator.copying import CopyKeeper
 from master_aggregator.history import History
+from master_aggregator.insisting import Insistence
 from master_aggregator.metrics import MasterMetrics
 from master_aggregator.opening import OpenRound, Workshop, base_round
 from master_aggregator.overdue import OverdueMark
@@ -69,6 +71,8 @@ ANSWER_WITHIN: Final = 50.0
 """Seconds an upload waits for the disk before it is asked to come again."""
 _LOOK_EVERY: Final = 30.0
 """Seconds between two looks whether the round stands still."""
+_LAST_COPY: Final = 5.0
+"""Seconds that the copy of the newest model may take at the end; the next start writes it otherwise."""
 _LAST_LOOK: Final = 2.0
 """Seconds that TensorBoard's file may take at the end."""
 
@@ -140,9 +144,14 @@ class MasterAggregator:
             self._workshop,
             self._show_published,
             self._take_over,
-            surroundings.finished,
+            Insistence("a round waits to be published", self._workshop, metrics, surroundings.rng),
             metrics,
-            rng=surroundings.rng,
+        )
+        self._copies = CopyKeeper(
+            store,
+            self._workshop,
+            Insistence("the copy of the newest model waits to be written", self._workshop, metrics, surroundings.rng),
+            surroundings.finished,
         )
         self._scoreboard = scoreboard
         self._refusals = Refusals()
@@ -171,6 +180,7 @@ class MasterAggregator:
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
         self._recorder.start()
         self._publisher.start()
+        self._copies.start()
         if self._scoreboard is not None:
             self._scoreboard.start()
         if self._pause_mark.exists():
@@ -178,14 +188,13 @@ class MasterAggregator:
         self._take_over(recovered.opened, recovered.counted, closed=recovered.close is not None)
         if overdue:
             self._tell(CloseAsked(recovered.opened.plan.round))
-        if recovered.close is None:
-            self._publisher.settle(recovered.opened)
-        else:
+        if recovered.close is not None:
             self._publisher.resume(recovered.opened, recovered.close)
 
     def close(self) -> None:
         """Bring to an end what is worth a moment; called after the last request was answered."""
         self._ended.set()
+        self._copies.finish(_LAST_COPY)
         if self._scoreboard is not None:
             self._scoreboard.stop(_LAST_LOOK)
 
@@ -209,7 +218,7 @@ class MasterAggregator:
 
     def unready(self) -> str | None:
         """Return why the master cannot take work, or None."""
-        return self._publisher.trouble()
+        return self._publisher.trouble() or self._copies.trouble()
 
     def status(self) -> RoundStatus:
         """Return the open round."""
@@ -377,6 +386,7 @@ class MasterAggregator:
         )
         self._opened = opened
         self._tell(Opened(plan, counted, closed))
+        self._copies.want(plan)
         if self._timer is not None:
             self._timer.cancel()
         if plan.deadline is not None:

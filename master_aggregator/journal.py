@@ -14,7 +14,8 @@ A journal is a folder ``round-<r>-attempt-<a>``. Its files, in the order in whic
     The round's model, and the exact manifest and head to be published.
 
 Every JSON file starts with the SHA-256 of the rest, and appears by rename only after
-it and everything that it names is on disk.
+it and everything that it names is on disk. The model alone may be lost with the
+machine: the entries give the same bytes again.
 """
 
 from __future__ import annotations
@@ -203,7 +204,7 @@ class Journal:
             return
 
     def close(self, record: CloseRecord) -> None:
-        """Make durable what is going to be published; the model must lie at `model_path`."""
+        """Make durable what is going to be published."""
         self._write_record(_CLOSE, record.model_dump_json().encode())
 
     @staticmethod

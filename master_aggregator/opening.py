@@ -6,9 +6,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import NoReturn
 
 from fedtier.exact import ExactSum
+from fedtier.kinds import TensorPlan, plan_by_magnitude
 from fedtier.rounds import BaseRound, ModelDigest, Predecessor, RoundPlan
 from fedtier.serving.models import ModelShelf
 from fedtier.serving.statedir import StateDirectory
@@ -67,7 +69,13 @@ class Workshop:
     clock: Callable[[], datetime]
     die: Callable[[str], NoReturn]
 
-    def open_after(self, head: StoredHead, model: ModelDigest, total: ExactSum | None = None) -> OpenRound:
+    def open_after(
+        self,
+        head: StoredHead,
+        model: ModelDigest,
+        total: ExactSum | None = None,
+        magnitudes: tuple[float, ...] | None = None,
+    ) -> OpenRound:
         """Open the round after the one that head names, under head's attempt.
 
         Parameters
@@ -77,6 +85,8 @@ class Workshop:
             Of the round that head names.
         total : ExactSum, optional
             That round's sum, which nobody needs any more: its memory serves the new one.
+        magnitudes : tuple of float, optional
+            Of the model's tensors, where `total` is the sum whose mean it is: then it is not read again.
 
         Raises
         ------
@@ -90,7 +100,7 @@ class Workshop:
             self.rules,
             base=base,
             attempt=head.head.attempt,
-            tensors=plan_tensors(path, self.rules.weight_limit),
+            tensors=self._plan_tensors(path, total, magnitudes),
             now=now,
         )
         journal = Journal.create(self.state.path, plan, now, self.die)
@@ -99,6 +109,18 @@ class Workshop:
             return OpenRound(journal, ExactSum(plan.sums), head)
         total.clear(plan.sums)
         return OpenRound(journal, total, head)
+
+    def _plan_tensors(
+        self, path: Path, total: ExactSum | None, magnitudes: tuple[float, ...] | None
+    ) -> tuple[TensorPlan, ...]:
+        limit = self.rules.weight_limit
+        # Under another limit than the sum's, the mean's values are not known to be in range.
+        if total is None or magnitudes is None or total.plan.weight_limit != limit:
+            return plan_tensors(path, limit)
+        return tuple(
+            plan_by_magnitude(tensor.spec, magnitude, limit)
+            for tensor, magnitude in zip(total.plan.tensors, magnitudes, strict=True)
+        )
 
 
 def base_round(round_number: int, model: ModelDigest) -> BaseRound:

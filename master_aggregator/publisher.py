@@ -8,34 +8,27 @@ opens the next.
 
 from __future__ import annotations
 
-import os
 import queue
-import random
 import threading
 from collections.abc import Callable
-from datetime import datetime
-from typing import Final, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import structlog
 
 from fedtier.crash_points import CrashPoint, reach
-from fedtier.fields import sha256_hex
 from fedtier.problems import Problem
-from fedtier.reminders import trouble_reminder
-from fedtier.rounds import Contributor, Head, ModelDigest, RoundManifest, RoundPlan
-from fedtier.serving.statedir import sync_file
-from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
+from fedtier.rounds import Contributor, Head, RoundManifest
+from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead
+from master_aggregator.closing import make_close_record, write_model
+from master_aggregator.insisting import Insistence
 from master_aggregator.journal import Journal
 from master_aggregator.metrics import MasterMetrics
 from master_aggregator.opening import OpenRound, Workshop
 from master_aggregator.records import CloseRecord
-from master_aggregator.server_update import write_mean
 
-_FIRST_PAUSE: Final = 0.1
-_LONGEST_PAUSE: Final = 5.0
 _Result = TypeVar("_Result")
-_Work: TypeAlias = tuple[OpenRound, CloseRecord | tuple[Contributor, ...] | None]
-"""A round and what is to be published of it; None where it goes on and only the round before is to be settled."""
+_Work: TypeAlias = tuple[OpenRound, CloseRecord | tuple[Contributor, ...]]
+"""A round and what is to be published of it."""
 
 
 class Publisher:
@@ -50,11 +43,8 @@ class Publisher:
         Takes a published round's manifest, and the seconds from its written model to the moved head.
     opened : callable
         Takes the round that is open now.
-    finished : callable
-        Is told when nothing is left to be done after the last round.
+    insistence : Insistence
     metrics : MasterMetrics
-    rng : random.Random
-        Spreads the tries while S3 or the disk is away.
     """
 
     def __init__(
@@ -63,20 +53,16 @@ class Publisher:
         workshop: Workshop,
         published: Callable[[RoundManifest, float], None],
         opened: Callable[[OpenRound], None],
-        finished: Callable[[], None],
+        insistence: Insistence,
         metrics: MasterMetrics,
-        *,
-        rng: random.Random,
     ) -> None:
         self._store = store
         self._workshop = workshop
         self._published = published
         self._opened = opened
-        self._finished = finished
+        self._insistence = insistence
         self._metrics = metrics
-        self._rng = rng
         self._work: queue.SimpleQueue[_Work] = queue.SimpleQueue()
-        self._trouble: str | None = None
         self._log = structlog.get_logger()
 
     def start(self) -> None:
@@ -91,35 +77,22 @@ class Publisher:
         """Queue a round that an earlier process closed; returns at once."""
         self._work.put((opened, record))
 
-    def settle(self, opened: OpenRound) -> None:
-        """Queue what an earlier process may have left undone of the round before the open one; returns at once."""
-        self._work.put((opened, None))
-
     def trouble(self) -> str | None:
         """Return why publishing does not get on, or None."""
-        return self._trouble
+        return self._insistence.trouble()
 
     def _run(self) -> None:
         while True:
             opened, work = self._work.get()
             try:
-                self._settle(opened if work is None else self._publish(opened, work))
+                self.publish(opened, work)
             except (Problem, StoreCorrupt) as error:
                 self._workshop.die(f"round {opened.plan.round} cannot be published: {error}")
 
-    def _settle(self, opened: OpenRound) -> None:
-        """Renew the copy of the newest model, which opened the round."""
-        base, shelf = opened.plan.base, self._workshop.shelf
-        # From the shelf anew each time: it may let go of the file while S3 is away.
-        self._insist(opened, lambda: self._store.refresh_copy(base.round, base.sha256, shelf.path(base)))
-        reach(CrashPoint.COPY_WRITTEN, base.round)
-        if opened.plan.finished:
-            self._finished()
-
-    def _publish(self, opened: OpenRound, work: CloseRecord | tuple[Contributor, ...]) -> OpenRound:
-        """Publish a round and return the one that is open then."""
+    def publish(self, opened: OpenRound, work: CloseRecord | tuple[Contributor, ...]) -> None:
+        """Publish a round and open the next."""
         log = self._log.bind(round=opened.plan.round, attempt=opened.plan.attempt)
-        record = work if isinstance(work, CloseRecord) else self._insist_on_closing(opened, work)
+        record, magnitudes = (work, None) if isinstance(work, CloseRecord) else self._insist_on_closing(opened, work)
         path = opened.journal.model_path
         round_number = opened.plan.round
         manifest = RoundManifest.from_json(record.manifest)
@@ -134,26 +107,29 @@ class Publisher:
         self._published(manifest, (self._workshop.clock() - began).total_seconds())
         self._insist(opened, lambda: self._workshop.shelf.adopt(path, record.model_sha256))
         reach(CrashPoint.MODEL_SHELVED, round_number)
-        following = self._insist(opened, lambda: self._workshop.open_after(head, manifest.model, opened.total))
+        following = self._insist(
+            opened, lambda: self._workshop.open_after(head, manifest.model, opened.total, magnitudes)
+        )
         reach(CrashPoint.NEXT_OPENED, round_number)
         self._opened(following)
         Journal.remove(opened.journal.folder)
-        return following
 
-    def _insist_on_closing(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> CloseRecord:
+    def _insist_on_closing(
+        self, opened: OpenRound, contributors: tuple[Contributor, ...]
+    ) -> tuple[CloseRecord, tuple[float, ...]]:
         with self._metrics.close.time():
             return self._insist(opened, lambda: self._close(opened, contributors))
 
-    def _close(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> CloseRecord:
-        """Write the model and make durable what is going to be published."""
+    def _close(self, opened: OpenRound, contributors: tuple[Contributor, ...]) -> tuple[CloseRecord, tuple[float, ...]]:
+        """Write the model and make durable what is going to be published; return that and the model's magnitudes."""
         reach(CrashPoint.ROUND_CLOSED, opened.plan.round)
         closed_at = self._workshop.clock()
-        model = write_model(opened)
+        written = write_model(opened)
         reach(CrashPoint.MODEL_WRITTEN, opened.plan.round)
-        record = make_close_record(opened, model, contributors, (closed_at, self._workshop.clock()))
+        record = make_close_record(opened, written.digest, contributors, (closed_at, self._workshop.clock()))
         opened.journal.close(record)
         reach(CrashPoint.CLOSE_RECORDED, opened.plan.round)
-        return record
+        return record, written.magnitudes
 
     def _swap(self, opened: OpenRound, head: Head) -> str:
         try:
@@ -165,78 +141,5 @@ class Publisher:
             )
 
     def _insist(self, opened: OpenRound, step: Callable[[], _Result]) -> _Result:
-        """Do a step until it works: a closed round is published, however long S3 or the disk takes.
-
-        Without its journal it never would: then the process ends.
-        """
-        pause, reminder, began = _FIRST_PAUSE, trouble_reminder(), self._workshop.clock()
-        while True:
-            try:
-                result = step()
-            except (StoreUnavailable, OSError) as error:
-                if isinstance(error, OSError):
-                    opened.journal.require_there()
-                reason = self._workshop.state.refuse(error).detail if isinstance(error, OSError) else str(error)
-                self._trouble = f"a round waits to be published: {reason}"
-                self._metrics.retries.add("disk" if isinstance(error, OSError) else "s3")
-                lasted = (self._workshop.clock() - began).total_seconds()
-                if reminder.due(lasted):
-                    self._tell_of_trouble(opened.plan, reason, lasted)
-            else:
-                self._trouble = None
-                return result
-            threading.Event().wait(self._rng.uniform(pause / 2, pause))
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    def _tell_of_trouble(self, plan: RoundPlan, reason: str, lasted: float) -> None:
-        self._log.warning(
-            "publishing does not get on",
-            round=plan.round,
-            attempt=plan.attempt,
-            reason=reason,
-            for_seconds=round(lasted, 1),
-        )
-
-
-def write_model(opened: OpenRound) -> ModelDigest:
-    """Write the round's model into its journal, durably.
-
-    Raises
-    ------
-    OSError
-    """
-    path = opened.journal.model_path
-    temporary = path.with_suffix(".tmp")
-    path.unlink(missing_ok=True)  # of a try whose record found no room: two models would need twice the room
-    try:
-        with temporary.open("wb") as file:
-            digest = write_mean(opened.total, opened.journal.base_path, file)
-        sync_file(temporary)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
-    return digest
-
-
-def make_close_record(
-    opened: OpenRound,
-    model: ModelDigest,
-    contributors: tuple[Contributor, ...],
-    closed_and_published: tuple[datetime, datetime],
-) -> CloseRecord:
-    """Return the exact bytes that publish a round."""
-    closed_at, published_at = closed_and_published
-    plan = {name: getattr(opened.plan, name) for name in RoundPlan.model_fields}
-    manifest = RoundManifest(
-        **plan,
-        model=model,
-        total_examples=sum(contributor.num_examples for contributor in contributors),
-        contributors=tuple(sorted(contributors, key=lambda contributor: contributor.client_id)),
-        previous=opened.predecessor,
-        opened_at=opened.journal.opened_at,
-        closed_at=closed_at,
-        published_at=published_at,
-    ).to_json()
-    head = Head(round=opened.plan.round, manifest_sha256=sha256_hex(manifest), attempt=opened.plan.attempt + 1)
-    return CloseRecord(manifest=manifest.decode(), head=head, model_sha256=model.sha256)
+        """Do a step until it works: a closed round is published; without its journal it never would be."""
+        return self._insistence.insist(opened.plan, step, opened.journal.require_there)

@@ -24,9 +24,9 @@ from fedtier.rounds import Contributor, Head, ModelDigest, parse_manifest
 from fedtier.serving.statedir import StateDirectory, sync_directory
 from fedtier.store import HeadMoved, RoundStore, StoreCorrupt, StoredHead, StoreUnavailable
 from fedtier.upstream import file_sha256
+from master_aggregator.closing import write_model
 from master_aggregator.journal import Contents, Journal, find_journals, remove_others
 from master_aggregator.opening import OpenRound, Workshop, base_round
-from master_aggregator.publisher import write_model
 from master_aggregator.records import CloseRecord, Damaged
 
 _CLAIM_TRIES: Final = 5

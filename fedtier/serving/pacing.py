@@ -9,13 +9,21 @@ POLLS_PER_SECOND: Final = 100.0
 """What a server answers in all; about 5 % of a core."""
 FASTEST: Final = 0.02
 SLOWEST: Final = 30.0
+EAGERNESS: Final = 4.0
+"""How many times as often is asked while the next round is about to open."""
+EAGER_SECONDS: Final = 30.0
+"""So long a round may be about to open; from then on it waits for something, as a rule for S3."""
+UNHURRIED: Final = 4e-9
+"""Seconds to wait per byte of the model: a round of large models takes long, and polls would only slow it down."""
+_LONGEST_UNHURRIED: Final = 1.28
 
 
 class PollPacer:
     """Turns the rate of polls into the pause that the pollers are asked for.
 
-    With C clients asking every p seconds, C/p polls come in a second; the pacer
-    counts them over its last few seconds and asks for p = C / `POLLS_PER_SECOND`,
+    Whoever was told to wait p seconds stands for p seconds of one client, so those
+    told within a span, added up, are the clients C times the span. The pacer counts
+    over its last few seconds and asks for p = C / `POLLS_PER_SECOND`, or longer for a large model,
     rounded up to a power of two times `FASTEST` so that the answer seldom changes.
 
     Parameters
@@ -28,21 +36,55 @@ class PollPacer:
 
     def __init__(self, now: float, *, window: float = 2.0) -> None:
         self._window = window
-        self._polls: deque[float] = deque()
+        self._polls: deque[tuple[float, float]] = deque()
         self._pace = FASTEST
         self._judged = now
 
-    def poll(self, now: float) -> float:
-        """Count one poll and return the pause to ask for, in seconds."""
-        self._polls.append(now)
+    def poll(self, now: float, *, model_bytes: int = 0, eager: bool = False) -> float:
+        """Count one poll and return the pause to ask for, in seconds.
+
+        Parameters
+        ----------
+        now : float
+        model_bytes : int
+            Of the model that the round starts from.
+        eager : bool
+            The next round is about to open.
+        """
         span = max(self._window, 2 * self._pace)
         if now - self._judged >= span:
-            while self._polls and self._polls[0] < now - span:
+            while self._polls and self._polls[0][0] < now - span:
                 self._polls.popleft()
-            clients = len(self._polls) * self._pace / span
+            clients = sum(pause for _, pause in self._polls) / span
             self._pace = _step(clients / POLLS_PER_SECOND)
             self._judged = now
-        return self._pace
+        pace = _step(max(self._pace, min(UNHURRIED * model_bytes, _LONGEST_UNHURRIED)))
+        if eager:
+            pace = max(FASTEST, pace / EAGERNESS)
+        self._polls.append((now, pace))
+        return pace
+
+
+class Eagerness:
+    """Whether the next round is about to open, by the states that were shown and when they changed."""
+
+    def __init__(self) -> None:
+        self._state = ""
+        self._since = 0.0
+
+    def look(self, now: float, state: str) -> bool:
+        """Take note of the state that is shown now, and return whether the next round is about to open.
+
+        Parameters
+        ----------
+        now : float
+            Seconds on a monotonic clock.
+        state : str
+            Of the round, as `fedtier.rounds.RoundStatus` has it.
+        """
+        if state != self._state:
+            self._state, self._since = state, now
+        return state == "publishing" and now - self._since < EAGER_SECONDS
 
 
 def _step(wanted: float) -> float:

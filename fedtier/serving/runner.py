@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -115,6 +116,7 @@ def serve(options: ServerOptions, build: Callable[[], Service]) -> NoReturn:
     """
     listener = listen(options)
     _bound_free_memory()
+    gc.freeze()  # what is loaded by now stays in pages that both processes share: no collection writes to them
     _Gunicorn(options, listener, build).run()
     sys.exit(0)
 

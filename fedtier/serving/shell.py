@@ -36,7 +36,7 @@ from fedtier.serving.metrics import AggregatorMetrics
 from fedtier.serving.observing import UploadWatch, observe_requests, show_metrics
 from fedtier.serving.openapi import openapi_json
 from fedtier.serving.operations import SHARED, Operation
-from fedtier.serving.pacing import PollPacer
+from fedtier.serving.pacing import Eagerness, PollPacer
 from fedtier.serving.refusal_log import RefusalLog
 from fedtier.serving.refusals import HEADER as REFUSED_HEADER
 from fedtier.serving.refusals import read_report
@@ -175,13 +175,16 @@ class RoundDocuments:
         self._tier = tier
         self._lock = threading.Lock()
         self._pacer = PollPacer(time.monotonic())
+        self._eagerness = Eagerness()
         self._last: tuple[RoundStatus, float, bytes, str] | None = None
 
     def status(self) -> BaseResponse:
         """Return the round, or 304 when the asker has it."""
         status = self._tier.status()
         with self._lock:
-            pace = self._pacer.poll(time.monotonic())
+            now = time.monotonic()
+            eager = self._eagerness.look(now, status.state)
+            pace = self._pacer.poll(now, model_bytes=status.base.bytes, eager=eager)
             if self._last is None or self._last[0] is not status or self._last[1] != pace:
                 body = status.model_copy(update={"poll_after": pace}).to_json()
                 self._last = status, pace, body, hashlib.sha256(body).hexdigest()[:32]

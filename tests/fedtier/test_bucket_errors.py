@@ -4,6 +4,7 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 from fedtier.bucket_errors import (
+    DigestRefused,
     ObjectMissing,
     PreconditionFailed,
     StoreRefused,
@@ -47,6 +48,13 @@ def test_what_passes_by_itself_is_unavailable_and_not_refused(code: str, status:
         "S3 at http://127.0.0.1:9000 answered PutObject of s3://models/jobs/head.json "
         f"with {code} (HTTP {status}); try again"
     )
+
+
+@pytest.mark.parametrize("code", ["BadDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"])
+def test_bytes_that_changed_on_the_way_are_told_apart(code: str) -> None:
+    result = meaning(answer(code, 400))
+    assert type(result) is DigestRefused
+    assert str(result).endswith(f"with {code} (HTTP 400); try again")
 
 
 def test_a_timeout_is_unavailable() -> None:

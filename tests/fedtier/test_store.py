@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +15,7 @@ import requests
 from botocore.stub import Stubber
 
 from fedtier.bucket import READ_SILENCE, WRITE_SILENCE, Bucket, connect
+from fedtier.bucket_errors import ObjectMissing, PreconditionFailed
 from fedtier.fields import sha256_hex
 from fedtier.problems import StartupError
 from fedtier.round_keys import RoundKeys
@@ -271,7 +274,7 @@ class TestModels:
         store.download_model(3, sha256, tmp_path / "copy")
         assert unfinished_uploads(bucket, keys.prefix) == 0
 
-    @pytest.mark.parametrize("elements", [100, TWO_PARTS_AND_A_BIT])
+    @pytest.mark.parametrize("elements", [100, PART // 4 - 100, TWO_PARTS_AND_A_BIT])
     def test_a_file_of_another_digest_is_not_written(
         self, store: RoundStore, tmp_path: Path, bucket: str, keys: RoundKeys, elements: int
     ) -> None:
@@ -281,6 +284,30 @@ class TestModels:
         with pytest.raises(StoreCorrupt, match="is missing"):
             store.download_model(3, "0" * 64, tmp_path / "copy")
         assert unfinished_uploads(bucket, keys.prefix) == 0
+
+    def test_a_model_in_one_request_is_neither_read_into_memory_nor_hashed_but_by_s3(
+        self, store: RoundStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        sha256 = write_model(tmp_path / "model", elements=PART // 4 - 100)
+        asked, hashed = [], []
+
+        def hashing(data: bytes = b"") -> hashlib._Hash:
+            hashed.append(len(data))
+            return hashlib.sha256(data)
+
+        monkeypatch.setattr("botocore.auth.sha256", hashing)
+        store._bucket._writer.meta.events.register(
+            "before-send.s3.PutObject", lambda request, **_: asked.append(request.headers["X-Amz-Content-SHA256"])
+        )
+        tracemalloc.start()
+        try:
+            store.put_model(3, sha256, tmp_path / "model")
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        assert asked == [b"UNSIGNED-PAYLOAD"]
+        assert max(hashed) < PART // 10
+        assert peak < PART // 2
 
     @pytest.mark.parametrize("lose", [1, 2, 3, 4, 5])
     def test_a_long_model_survives_a_lost_reply_to_any_of_its_requests(
@@ -416,6 +443,35 @@ class TestCopy:
             assert copy["Body"].read() == (tmp_path / "model").read_bytes()
             assert copy["Metadata"] == {"fedtier-round": str(number), "fedtier-sha256": sha256}
 
+    def test_a_large_copy_is_made_inside_s3(
+        self, store: RoundStore, tmp_path: Path, bucket: str, keys: RoundKeys
+    ) -> None:
+        for number in (1, 2):
+            sha256 = write_model(tmp_path / "model", seed=number, elements=TWO_PARTS_AND_A_BIT)
+            store.put_model(number, sha256, tmp_path / "model")
+            model = (tmp_path / "model").read_bytes()
+            (tmp_path / "model").write_bytes(bytes(len(model)))
+            store.refresh_copy(number, sha256, tmp_path / "model")
+            copy = connect().get_object(Bucket=bucket, Key=keys.copy)
+            assert copy["Body"].read() == model
+            assert copy["Metadata"] == {"fedtier-round": str(number), "fedtier-sha256": sha256}
+        assert unfinished_uploads(bucket, keys.prefix) == 0
+
+    @pytest.mark.parametrize("size", [100, TWO_PARTS_AND_A_BIT])
+    def test_a_copy_inside_s3_replaces_only_what_it_was_to_replace(
+        self, s3_server: S3Server, s3_environment: Mapping[str, str], bucket: str, bucket_key: str, size: int
+    ) -> None:
+        copier = Bucket(bucket, client=s3_server.client)
+        copier.put(f"{bucket_key}-source", bytes(size), expected=None)
+        first = copier.copy(f"{bucket_key}-source", bucket_key, size, expected=None)
+        for unexpected in (None, '"0"'):
+            with pytest.raises(PreconditionFailed):
+                copier.copy(f"{bucket_key}-source", bucket_key, size, expected=unexpected)
+        assert copier.copy(f"{bucket_key}-source", bucket_key, size, expected=first)
+        with pytest.raises(ObjectMissing):
+            copier.copy(f"{bucket_key}-missing", bucket_key, size, expected=first)
+        assert unfinished_uploads(bucket, bucket_key) == 0
+
     def test_an_older_round_leaves_the_copy_alone(
         self, store: RoundStore, tmp_path: Path, bucket: str, keys: RoundKeys
     ) -> None:
@@ -465,7 +521,7 @@ class TestSilence:
             def reached(silence: float) -> S3Client:
                 return connect(endpoint=relay.url, attempts=1, silence=silence)
 
-            bucket = Bucket(s3_server.bucket, client=reached(0.2), patient=lambda: reached(WRITE_SILENCE))
+            bucket = Bucket(s3_server.bucket, client=reached(0.2), patient=reached(WRITE_SILENCE))
             with ThreadPoolExecutor(1) as pool, relay.holding_replies(b"(PUT|GET) ", after=0):
                 writing = pool.submit(bucket.put, bucket_key, b"content", expected=None)
                 assert relay.held.acquire(timeout=30)

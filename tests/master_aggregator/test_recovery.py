@@ -14,6 +14,7 @@ from fedtier.store import RoundStore, StoreUnavailable
 from master_aggregator import recovery
 from master_aggregator.journal import Journal, find_journals
 from master_aggregator.publisher import Publisher
+from master_aggregator.records import CloseRecord, read_record
 from tests.builders import sum_of, trained, update_bytes
 from tests.masters import Hasty, Master, publish_initial, rules, wait_until
 
@@ -210,6 +211,25 @@ def test_a_master_killed_while_publishing_publishes_once(
     wait_until(lambda: copy_of(store) == manifest_of(store).model.sha256)
     assert len(find_journals(again.state.path)) == 1
     count(again, c=C)
+
+
+@pytest.mark.parametrize("left", [None, b"", b"what the disk had before"])
+def test_a_model_that_was_lost_with_the_machine_is_made_again_as_it_was_to_be_published(
+    store: RoundStore, start: Callable[..., Master], monkeypatch: pytest.MonkeyPatch, left: bytes | None
+) -> None:
+    master = start()
+    with monkeypatch.context() as patch:
+        killed = interrupted_at(patch, RoundStore, "put_model")
+        count(master, a=A, b=B)
+        assert killed.wait(30)
+    folder = journal_folder(master.state.path)
+    promised = read_record(folder / "close.json", CloseRecord)
+    model = folder / "model.safetensors"
+    model.unlink()  # it is another file than one that may lie on the shelf
+    if left is not None:
+        model.write_bytes(left)
+    start().await_round(2)
+    assert manifest_of(store).to_json().decode() == promised.manifest
 
 
 def test_a_journal_without_its_plan_is_none_and_the_next_round_opens_under_heads_attempt(

@@ -15,10 +15,10 @@ from fedtier.fields import sha256_hex
 from fedtier.kinds import TensorPlan
 from fedtier.rounds import Contributor, ModelDigest, RoundPlan
 from fedtier.store import StoredHead
+from master_aggregator.closing import make_close_record
 from master_aggregator.journal import Journal
 from master_aggregator.opening import OpenRound, base_round
 from master_aggregator.planning import plan_round
-from master_aggregator.publisher import make_close_record
 from master_aggregator.records import CloseRecord
 from tests.model_checking.claims import Sum
 from tests.model_checking.surroundings import Surroundings

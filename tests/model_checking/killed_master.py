@@ -121,9 +121,11 @@ class KilledMaster:
             self.tier._recorder._snapshot(self.opened)
 
     def publish(self) -> None:
-        """Have the publisher do what is queued, one after the other."""
+        """Have the publisher do what is queued, one after the other, and the copy renewed."""
         for opened, work in _drained(self.tier._publisher._work):
-            self.tier._publisher._settle(opened if work is None else self.tier._publisher._publish(opened, work))
+            self.tier._publisher.publish(opened, work)
+        if self.tier._copies.wanted():
+            self.tier._copies.keep()
 
 
 def _drained(work: queue.SimpleQueue[Any]) -> list[Any]:

@@ -87,7 +87,7 @@ class StoredRounds:
         for contributor in manifest.contributors:
             total.fold(*self._trained[contributor.sha256])
         mean = write_mean(total, self._path(manifest.base.sha256), io.BytesIO())
-        if mean != manifest.model:
+        if mean.digest != manifest.model:
             return Counter()
         return Counter((contributor.client_id, contributor.sha256) for contributor in manifest.contributors)
 

@@ -4,7 +4,15 @@ import heapq
 
 import pytest
 
-from fedtier.serving.pacing import FASTEST, POLLS_PER_SECOND, SLOWEST, PollPacer
+from fedtier.serving.pacing import (
+    EAGER_SECONDS,
+    EAGERNESS,
+    FASTEST,
+    POLLS_PER_SECOND,
+    SLOWEST,
+    Eagerness,
+    PollPacer,
+)
 
 
 def polls_of(clients: int, seconds: float) -> tuple[PollPacer, list[tuple[float, float]]]:
@@ -49,3 +57,37 @@ def test_nobody_is_asked_to_wait_longer_than_the_slowest_pace() -> None:
     pacer = PollPacer(0.0)
     paces = [pacer.poll(second * 2.5 + k / 100_000) for second in range(40) for k in range(5000)]
     assert max(paces) <= SLOWEST
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "pace"), [(0, 0.02), (1.7, 0.02), (5, 0.02), (6, 0.04), (64, 0.32), (9999, 1.28)]
+)
+def test_a_large_model_is_asked_for_less_often(megabytes: float, pace: float) -> None:
+    assert PollPacer(0.0).poll(0.0, model_bytes=int(megabytes * 1e6)) == pytest.approx(pace)
+
+
+def test_the_next_round_is_asked_for_more_often_when_it_is_about_to_open_but_never_too_often() -> None:
+    pacer = PollPacer(0.0)
+    assert pacer.poll(0.0, model_bytes=64_000_000, eager=True) * EAGERNESS == pacer.poll(0.0, model_bytes=64_000_000)
+    assert pacer.poll(0.0, eager=True) == FASTEST
+
+
+def test_clients_are_counted_rightly_whatever_pace_they_were_told() -> None:
+    steady, changing = PollPacer(0.0), PollPacer(0.0)
+    now = dict.fromkeys((steady, changing), 0.0)
+    for turn in range(400):
+        for pacer in now:  # fifty clients, who ask one after the other within each pause
+            eager = pacer is changing and turn % 3 == 0
+            pauses = [pacer.poll(now[pacer], eager=eager) for _ in range(50)]
+            now[pacer] += pauses[-1]
+    assert changing.poll(now[changing]) == steady.poll(now[steady])
+
+
+def test_a_round_is_about_to_open_while_the_one_before_is_published_but_not_for_ever() -> None:
+    eagerness = Eagerness()
+    assert not eagerness.look(0.0, "collecting")
+    assert eagerness.look(10.0, "publishing")
+    assert eagerness.look(10.0 + EAGER_SECONDS / 2, "publishing")
+    assert not eagerness.look(10.0 + EAGER_SECONDS, "publishing")
+    assert not eagerness.look(90.0, "collecting")
+    assert eagerness.look(91.0, "publishing")
