@@ -65,12 +65,14 @@ SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
             partial=1,
             round=1,
         ),
+        # How many parts `sendfile` takes depends on how soon they are read: bounds of calls only find small blocks.
         "reads": Allowance(
-            "a partial is read by 16 KiB, the model by 256 KiB and sent by 1 MiB", update=10, partial=50, round=30
+            "a partial is read by 16 KiB, the model by 256 KiB and sent by 1 MiB", update=30, partial=60, round=40
         ),
         "writes": Allowance(
-            "an update is spooled by 1 MiB, a partial coded by 256 KiB and less", update=10, partial=85, round=20
+            "an update is spooled by 1 MiB, a partial coded by 256 KiB and less", update=30, partial=90, round=40
         ),
+        # Nor is it settled how much of a body comes at once, and takes a fresh block.
         "faults": Allowance("blocks that come, of which each may be fresh; an update is mapped twice", update=1.5),
     },
     "master": {
@@ -78,8 +80,8 @@ SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
         "bytes_written": Allowance(
             "a partial is spooled once, the mean written once and sent to the worker", partial=1, round=2
         ),
-        "reads": Allowance("a model is sent to S3 by 1 MiB at the least", partial=15, round=60),
-        "writes": Allowance("a partial is spooled by 1 MiB, the mean written by 256 KiB", partial=30, round=60),
+        "reads": Allowance("a model is sent to S3 by 1 MiB at the least", partial=15, round=80),
+        "writes": Allowance("a partial is spooled by 1 MiB, the mean written by 256 KiB", partial=30, round=90),
         "faults": Allowance(
             "a partial is mapped twice; the mean, and what is hashed for S3, is in fresh buffers", partial=1, round=2.5
         ),
