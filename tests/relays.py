@@ -108,6 +108,17 @@ class Relay:
             self._holds = lambda _: False
             self._released.set()
 
+    # For whoever counts what passes; called by several threads.
+
+    def saw_connection(self) -> None:
+        """Take note that somebody has connected."""
+
+    def saw_request(self, line: bytes) -> None:
+        """Take note of a request, by its first line."""
+
+    def saw_bytes(self, line: bytes, count: int, *, up: bool) -> None:
+        """Take note of bytes of the request with that first line, or of its answer."""
+
     def _accept_from(self, listening: socket.socket) -> None:
         threading.Thread(target=self._accept, args=(listening,), daemon=True).start()
 
@@ -125,8 +136,11 @@ class Relay:
             return
         with self._lock:
             self._connections |= {client, server}
+        self.saw_connection()
         asked = [b""]
-        there = threading.Thread(target=self._pass, args=(client, server, lambda data: _note(data, asked)), daemon=True)
+        there = threading.Thread(
+            target=self._pass, args=(client, server, lambda data: self._note(data, asked)), daemon=True
+        )
         there.start()
         self._pass(server, client, lambda data: self._passes(data, asked[0]))
         there.join()
@@ -143,8 +157,17 @@ class Relay:
         for connection in (source, destination):
             _hang_up(connection)
 
+    def _note(self, data: bytes, asked: list[bytes]) -> bool:
+        """Take note of a part of a request, which always passes."""
+        if found := _REQUEST.match(data):
+            asked[0] = found[0]
+            self.saw_request(asked[0])
+        self.saw_bytes(asked[0], len(data), up=True)
+        return True
+
     def _passes(self, data: bytes, line: bytes) -> bool:
         """Return whether a part of a reply passes, perhaps only after it was held; another part always does."""
+        self.saw_bytes(line, len(data), up=False)
         if not data.startswith(b"HTTP/1.1 ") or data.startswith(b"HTTP/1.1 1"):
             return True
         if self._holds(line):
@@ -169,24 +192,19 @@ class S3BehindRelay(Relay):
 
     def __init__(self, server: S3Server) -> None:
         self._real = server
-        super().__init__(_address_of(server))
+        super().__init__(address_of(server))
 
     @property
     def server(self) -> S3Server:
         return self._real.by(self.url)
 
 
-def _address_of(server: S3Server) -> tuple[str, int]:
+def address_of(server: S3Server) -> tuple[str, int]:
+    """Return where a server listens; one that does not speak plain http cannot be relayed."""
     url = urlsplit(server.endpoint)
     if url.scheme != "http" or url.hostname is None:
         pytest.skip("the given S3 server does not speak plain http")
     return url.hostname, url.port or 80
-
-
-def _note(data: bytes, asked: list[bytes]) -> bool:
-    if found := _REQUEST.match(data):
-        asked[0] = found[0]
-    return True
 
 
 def _hang_up(connection: socket.socket) -> None:

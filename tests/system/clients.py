@@ -36,14 +36,17 @@ class Client:
     ----------
     federation : Federation
     client_id : str
+    task : str
+        `Noted`, or a kind of it.
     """
 
-    def __init__(self, federation: Federation, client_id: str) -> None:
+    def __init__(self, federation: Federation, client_id: str, task: str = TASK) -> None:
         self.client_id = client_id
         self.data = federation.folder / f"{client_id}-data"
         self.data.mkdir()
-        self._program = federation.lasting_client(client_id, "--data", str(self.data), "--task", TASK)
+        self._program = federation.lasting_client(client_id, "--data", str(self.data), "--task", task)
         self.state_dir = self._program.state_dir
+        self.syncs: Final = self._program.syncs
 
     @property
     def process(self) -> Process:

@@ -1,7 +1,8 @@
 """Runs a program of fedtier that dies, or stands still, at crash points that a test chose.
 
 ``python -m tests.system.crashing ORDERS master --port 0 ...`` is ``fedtier master --port 0 ...``, but for an audit
-hook that reads the orders whenever a crash point is reached. They may be given while the program runs.
+hook that reads the orders whenever a crash point is reached. They may be given while the program runs. It counts its
+syncs beside that file.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import IO, Any, Final, Literal, TypeAlias
 
 from fedtier.crash_points import EVENT, CrashPoint
 from fedtier_cli.main import main as fedtier
+from tests.system.costs.syncs import count_syncs
 
 POOLED: Final = "ThreadPoolExecutor"
 """How the names of a pool's threads begin; the kernel shows the first fifteen letters."""
@@ -125,9 +127,16 @@ def show_names() -> None:
     thread_class._bootstrap_inner = begin_named
 
 
+def syncs_beside(orders: Path) -> Path:
+    """Return where a program that obeys the orders in a file counts its syncs."""
+    return orders.with_suffix(".syncs")
+
+
 def main() -> None:
+    orders = Path(sys.argv.pop(1))
     show_names()
-    obey(Orders(Path(sys.argv.pop(1))))
+    obey(Orders(orders))
+    count_syncs(syncs_beside(orders))
     fedtier()
 
 

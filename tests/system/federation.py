@@ -30,7 +30,7 @@ import requests
 
 from fedtier.rounds import RoundManifest, RoundStatus
 from tests.s3_servers import S3Server
-from tests.system.crashing import Orders
+from tests.system.crashing import Orders, syncs_beside
 from tests.system.guards import Guard
 
 PATIENCE: Final = 60.0
@@ -140,6 +140,8 @@ class Program:
         self.state_dir = folder / f"{name}-state"
         self.orders = Orders(folder / f"{name}.orders")
         self._orders_path = folder / f"{name}.orders"
+        self.syncs: Final = syncs_beside(self._orders_path)
+        """Where it counts how often it has the disk confirm what was written."""
         self._arguments = tuple(arguments)
         self._folder = folder
         self._variables = variables

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from fedtier.tensors import write_arrays
 from fedtier.upstream import file_sha256
+from tests.s3_servers import S3Server
 from tests.system.federation import Aggregator, Federation
 from tests.system.updates import Update, send
 
@@ -22,6 +25,10 @@ UPDATES_OF_SLACK = 8
 """How many of the 180 updates between two looks may seem kept: the allocator's free memory comes and goes."""
 SPARE = 8
 """Files and threads that come and go with connections."""
+AT_ONCE = 8
+"""Of many clients, so many send at the same time, be they 8 or 64."""
+MORE_FOR_64 = 1.1
+"""How much more memory 64 clients may take than 8: none, but for what the allocator happens to keep free."""
 
 
 @dataclass(frozen=True)
@@ -39,24 +46,45 @@ def footprint(aggregator: Aggregator) -> Footprint:
     return Footprint(1024 * int(rollup["Rss:"]), len(os.listdir(process / "fd")), len(os.listdir(process / "task")))
 
 
+def peak_bytes(aggregator: Aggregator) -> int:
+    """Return the most memory that a process had resident since it started."""
+    status = Path(f"/proc/{aggregator.serving_pid}/status").read_text()
+    (peak,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))
+    return 1024 * int(peak)
+
+
 @dataclass(frozen=True)
 class Model:
-    """A model of 4 MiB, and an update to it that any client may send."""
+    """A model, and an update to it that any client may send."""
 
     path: Path
     update: Path
     update_sha256: str
 
 
-@pytest.fixture(scope="module")
-def four_megabytes(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    folder = tmp_path_factory.mktemp("four-megabytes")
+def make_model(folder: Path, rows: int) -> Model:
+    """Write a model of so many rows of 4 KiB."""
     rng = np.random.default_rng(4)
     model, update = folder / "model.safetensors", folder / "update.safetensors"
     for path, metadata in ((model, {}), (update, {"num_examples": "600"})):
         with path.open("wb") as file:
-            write_arrays(file, {"weight": rng.standard_normal((1024, 1024), np.float32)}, metadata=metadata)
+            write_arrays(file, {"weight": rng.standard_normal((rows, 1024), np.float32)}, metadata=metadata)
     return Model(model, update, file_sha256(update))
+
+
+@pytest.fixture(scope="module")
+def four_megabytes(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return make_model(tmp_path_factory.mktemp("four-megabytes"), 1024)
+
+
+def play_round(worker: Aggregator, model: Model, number: int, client_ids: Sequence[str], at_once: int) -> None:
+    """Send an update of each client in a round."""
+    with ThreadPoolExecutor(at_once) as senders:
+        for sent in [
+            senders.submit(send, worker.url, Update(client_id, 600, model.update, model.update_sha256), number)
+            for client_id in client_ids
+        ]:
+            sent.result()
 
 
 @pytest.mark.parametrize("threshold", [1000, 10], ids=["in one round", "in twenty rounds"])
@@ -89,3 +117,48 @@ def test_two_hundred_updates_take_no_more_than_twenty(
         assert now.files <= before.files + SPARE, (name, before, now)
         assert now.threads <= before.threads + SPARE, (name, before, now)
     worker.process.wait_until(lambda: not any((worker.state_dir / "spool").iterdir()), "the spool is empty")
+
+
+def peaks_with(folder: Path, s3: S3Server, bucket_key: str, model: Model, clients: int) -> dict[str, int]:
+    """Return the peak of each aggregator over 64 updates in rounds of so many clients, of which some send at once."""
+    folder.mkdir()
+    with Federation(folder, s3, bucket_key) as federation:
+        master = federation.master(model.path, "--threshold", str(clients))
+        worker = federation.worker("worker", upstream=master.url)
+        for number in range(1, 1 + 64 // clients):
+            play_round(worker, model, number, [f"client-{client}" for client in range(clients)], AT_ONCE)
+            federation.wait_for_round(number + 1)
+        return {aggregator.name: peak_bytes(aggregator) for aggregator in (master, worker)}
+
+
+def test_64_clients_take_the_memory_of_8(tmp_path: Path, s3_server: S3Server, four_megabytes: Model) -> None:
+    few, many = (
+        peaks_with(
+            tmp_path / str(clients), s3_server, f"tests/{uuid.uuid4().hex}/m.safetensors", four_megabytes, clients
+        )
+        for clients in (AT_ONCE, 64)
+    )
+    assert sum(many.values()) <= MORE_FOR_64 * sum(few.values()), (few, many)
+
+
+def test_fifteen_rounds_of_new_clients_leave_nothing_in_memory(federation: Federation, tmp_path: Path) -> None:
+    clients, begun, ended = 10, 6, 21
+    model = make_model(tmp_path, 64)
+    master = federation.master(model.path, "--threshold", str(clients))
+    worker = federation.worker("worker", upstream=master.url)
+
+    def footprints_after(numbers: range) -> dict[str, Footprint]:
+        for number in numbers:
+            play_round(worker, model, number, [f"client-{number}-{client}" for client in range(clients)], 2)
+            federation.wait_for_round(number + 1)
+        return {aggregator.name: footprint(aggregator) for aggregator in (master, worker)}
+
+    before = footprints_after(range(1, begun))
+    after = footprints_after(range(begun, ended))
+
+    leaked = UPDATES_OF_SLACK * model.update.stat().st_size
+    for name, then in before.items():
+        now = after[name]
+        assert now.resident_bytes <= then.resident_bytes + leaked, (name, then, now)
+        assert now.files <= then.files + SPARE, (name, then, now)
+        assert now.threads <= then.threads + SPARE, (name, then, now)

@@ -1,0 +1,190 @@
+"""What each tier may spend on a round, and why it has to: one table for each kind of thing that is counted.
+
+A number that gets better is lowered here; the tests fail when it gets worse. `python -m tests.system.costs` shows both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tests.system.costs.rounds import ROUNDS, UPDATES, Played
+from tests.system.costs.taps import CONNECTIONS
+
+REST: Final = 128 << 10
+"""Bytes per round for what does not grow with the model: heads, records, manifests, logs."""
+_PAGE: Final = 4096
+_BY_THE_CLOCK: Final = frozenset({"poll", "evaluation asked for"})
+"""Requests that come as often as time passes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What is allowed in all: so much for every update, for every partial and for every round.
+
+    Parameters
+    ----------
+    update, partial, round : float
+        Times; of bytes, times the size of an update, of a partial, of a model.
+    models_per_partial : float
+        Of the bytes of partials, how large one may be: times the size of a model.
+    why : str
+        What it is spent on.
+    """
+
+    why: str
+    update: float = 0
+    partial: float = 0
+    round: float = 0
+    models_per_partial: float = 0
+
+
+_NOTHING: Final = Allowance("next to nothing")
+
+SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
+    "client": {
+        "bytes_read": Allowance("the update is hashed and sent, the model that came is hashed", update=3),
+        "bytes_written": Allowance("the update is saved, the model that comes is kept", update=2),
+        "reads": Allowance("an update is sent by 16 KiB and hashed by 256 KiB, as the model is", update=50),
+        "writes": Allowance(
+            "a model is written by 1 MiB, an update by tensors; a line is logged at each step", update=24
+        ),
+        "syncs": Allowance("the update's file, and its name", update=2),
+    },
+    "worker": {
+        "bytes_read": Allowance(
+            "a partial is read to be sent; the model is hashed once and sent to each client",
+            update=1,
+            partial=1,
+            round=1,
+        ),
+        "bytes_written": Allowance(
+            "an update is spooled once, a partial written once, the model kept once and sent to each client",
+            update=2,
+            partial=1,
+            round=1,
+        ),
+        # How many parts `sendfile` takes depends on how soon they are read: bounds of calls only find small blocks.
+        "reads": Allowance(
+            "a partial is read by 16 KiB, the model by 256 KiB and sent by 1 MiB", update=30, partial=60, round=40
+        ),
+        "writes": Allowance(
+            "an update is spooled by 1 MiB, a partial coded by 256 KiB and less", update=30, partial=90, round=40
+        ),
+        # Nor is it settled how much of a body comes at once, and takes a fresh block.
+        "faults": Allowance("blocks that come, of which each may be fresh; an update is mapped twice", update=1.5),
+    },
+    "master": {
+        "bytes_read": Allowance("the model is sent to the worker, to S3, and to its copy", round=3),
+        "bytes_written": Allowance(
+            "a partial is spooled once, the mean written once and sent to the worker", partial=1, round=2
+        ),
+        "reads": Allowance("a model is sent to S3 by 1 MiB at the least", partial=15, round=80),
+        "writes": Allowance("a partial is spooled by 1 MiB, the mean written by 256 KiB", partial=30, round=90),
+        "faults": Allowance(
+            "a partial is mapped twice; the mean, and what is hashed for S3, is in fresh buffers", partial=1, round=2.5
+        ),
+        "syncs": Allowance(
+            "4 for a commit: body, name, record, name; 2 to close, 1 for the model, 3 to open", partial=4, round=6
+        ),
+    },
+}
+"""By tier; a row that is not there allows nothing."""
+
+REQUESTS: Final[Mapping[str, Mapping[str, Allowance]]] = {
+    "client to worker": {
+        "update": Allowance("each client sends its update once", update=1),
+        "model": Allowance("each client fetches the model once", update=1),
+    },
+    "worker to master": {
+        "partial": Allowance("each is sent once", partial=1),
+        "model": Allowance("the worker fetches it once, whatever the number of its clients", round=1),
+        CONNECTIONS: Allowance("one for the model", round=1),
+    },
+    "master to S3": {
+        "model stored": Allowance("once, under its digest", round=1),
+        "manifest stored": Allowance("once, under its digest", round=1),
+        "head stored": Allowance("once, by compare-and-swap", round=1),
+        "copy stored": Allowance("once, for readers that know one key", round=1),
+        "looked for": Allowance("whether the model is there, and which round the copy is of", round=2),
+    },
+}
+"""By way, how often something is asked for; what is not there is not asked for at all."""
+
+BYTES: Final[Mapping[str, Mapping[str, Allowance]]] = {
+    "client to worker": {
+        "update": Allowance("each passes once", update=1),
+        "model": Allowance("each client gets it once", update=1),
+    },
+    "worker to master": {
+        "partial": Allowance("a number takes 5 bytes, and 4 in the model", models_per_partial=1.25),
+        "model": Allowance("the worker gets it once", round=1),
+    },
+    "master to S3": {
+        "model stored": Allowance("once", round=1),
+        "copy stored": Allowance("once", round=1),
+    },
+}
+"""By way, the bytes of requests and answers together; what is not there takes next to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One thing that was counted, and how much of it is allowed.
+
+    Parameters
+    ----------
+    what : str
+    counted, allowed : float
+        In calls or bytes.
+    why : str
+    """
+
+    what: str
+    counted: float
+    allowed: float
+    why: str
+
+    @property
+    def is_kept(self) -> bool:
+        return self.counted <= self.allowed
+
+
+def spent_lines(played: Played) -> Iterator[Line]:
+    """Yield what each tier spent."""
+    for tier, spent in played.spent.items():
+        allowed = SPENT[tier]
+        for what in ("reads", "writes", "syncs"):
+            yield _times(played, f"{tier}: {what}", getattr(spent, what), allowed.get(what))
+        for what in ("bytes_read", "bytes_written"):
+            yield _bytes(played, f"{tier}: {what}", getattr(spent, what), allowed.get(what))
+        if tier != "client":  # whose training makes its own
+            yield _bytes(played, f"{tier}: bytes of faults", spent.faults * _PAGE, allowed["faults"])
+
+
+def request_lines(played: Played) -> Iterator[Line]:
+    """Yield how often what was asked for."""
+    for way, passed in played.passed.items():
+        for kind in sorted(passed.times.keys() - _BY_THE_CLOCK):
+            yield _times(played, f"{way}: {kind}, times", passed.times[kind], REQUESTS[way].get(kind))
+
+
+def byte_lines(played: Played) -> Iterator[Line]:
+    """Yield the bytes that passed."""
+    for way, passed in played.passed.items():
+        for kind in sorted(passed.up.keys() - _BY_THE_CLOCK):
+            yield _bytes(played, f"{way}: {kind}, bytes", passed.up[kind] + passed.down[kind], BYTES[way].get(kind))
+
+
+def _times(played: Played, what: str, counted: int, allowance: Allowance | None) -> Line:
+    granted = allowance or _NOTHING
+    allowed = granted.update * UPDATES + granted.partial * played.partials + granted.round * ROUNDS
+    return Line(what, counted, allowed, granted.why)
+
+
+def _bytes(played: Played, what: str, counted: int, allowance: Allowance | None) -> Line:
+    granted = allowance or _NOTHING
+    models = granted.update * UPDATES + granted.round * ROUNDS + granted.models_per_partial * played.partials
+    allowed = models * played.model_bytes + granted.partial * played.partial_bytes + REST * ROUNDS
+    return Line(what, counted, allowed, granted.why)
