@@ -24,6 +24,7 @@ from benchmarks.barrier import Barrier
 from benchmarks.exchange import Part
 from benchmarks.reference_sum import write_opening_model
 from benchmarks.updates import Outline
+from client.halves import UploadDtype
 from fedtier.bucket import Bucket, connect
 from fedtier.documents import json_object
 from fedtier_cli.display import LineDisplay
@@ -61,7 +62,7 @@ class Plan:
     outline : Outline
         Of the model.
     workers : int
-    upload_dtype : str
+    upload_dtype : {"float32", "bfloat16", "float16"}
         As which clients send the layers.
     """
 
@@ -69,7 +70,7 @@ class Plan:
     processes: int
     outline: Outline
     workers: int
-    upload_dtype: str = "float32"
+    upload_dtype: UploadDtype = "float32"
 
     @property
     def update_bytes(self) -> int:
@@ -183,13 +184,19 @@ def played(plan: Plan, run: RunDirectory) -> Iterator[Played]:
         Barrier(plan.processes) as barrier,
         embedded_store(run, federation) as store,
         shared_port(0) as port,
-        Children(run.logs, _environment(plan)) as children,
+        Children(run.logs, _environment()) as children,
     ):
         master = start_master(children, run, settings, store, keys, opening)
         (master_url,) = await_addresses(children, [master], lambda _: None)
         workers = start_workers(children, keys, settings.workers, master_url, port)
         url = await_addresses(children, workers, lambda _: None)[0]
-        call = ClientCall(server=url, task=f"{benchmarks.exchange.__file__}:Exchange", last_round=None, seed=0)
+        call = ClientCall(
+            server=url,
+            task=f"{benchmarks.exchange.__file__}:Exchange",
+            last_round=None,
+            seed=0,
+            upload_dtype=plan.upload_dtype,
+        )
         data = _write_parts(plan, run, barrier)
         clients = start_clients(children, keys, data, plan.processes, call, LineDisplay(Console(stderr=True)))
         yield Played(
@@ -205,20 +212,11 @@ def played(plan: Plan, run: RunDirectory) -> Iterator[Played]:
         )
 
 
-def upload_dtype_is_known() -> bool:
-    """Return whether this ``fedtier client`` has ``--upload-dtype``."""
-    from client.command import client  # noqa: PLC0415 -- what it imports is wanted in this case only
-
-    return any(parameter.name == "upload_dtype" for parameter in client.params)
-
-
-def _environment(plan: Plan) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     checkout = str(Path(__file__).resolve().parent.parent)
     environment = child_environment(os.environ)
     # The task stands beside the packages, and is not installed with them.
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [checkout, environment.get("PYTHONPATH")]))
-    if plan.upload_dtype != "float32":
-        environment["FEDTIER_UPLOAD_DTYPE"] = plan.upload_dtype
     return environment
 
 

@@ -18,8 +18,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from benchmarks.federation import upload_dtype_is_known
-
 RESULTS: Final = Path(__file__).parent / "results"
 _LONGEST_SECONDS: Final = 3600.0
 _SMALL: Final = {"--clients": "3", "--megabytes": "0.02", "--rounds": "2", "--repeats": "1"}
@@ -75,9 +73,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(cell: str, results: Path, *, small: bool) -> bool:
     flags = dict(CELLS[cell])
-    if "--upload-dtype" in flags and not upload_dtype_is_known():
-        print(f"{cell}: left out, this fedtier client has no --upload-dtype", flush=True)
-        return True
     if small:
         flags.update(_SMALL)
         if "--concurrent" in flags:

@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.federation import SEED, HeadWatch, Plan, Played, played, upload_dtype_is_known
+from benchmarks.federation import SEED, HeadWatch, Plan, Played, played
 from benchmarks.machine import this_machine
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured, Round, Run, summary
 from benchmarks.processes import Watched, cpu_seconds, high_water_bytes
@@ -49,8 +49,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("one client, worker, round and repeat at least")
     if options.rounds >= LONGEST_RUN or options.megabytes <= 0:
         parser.error(f"rounds are below {LONGEST_RUN}, and megabytes are more than 0")
-    if options.upload_dtype != "float32" and not upload_dtype_is_known():
-        parser.error("this fedtier client has no --upload-dtype")
     measured = measure(options)
     text = json.dumps(asdict(measured), indent=1)
     if options.out is not None:
