@@ -14,7 +14,7 @@ import pytest
 
 from fedtier.bounds import check_sum
 from fedtier.dtypes import Array
-from fedtier.entries import add_entry, arrays_of, read_partial, read_update, remove_entry, write_partial
+from fedtier.entries import add_entry, read_partial, read_update, remove_entry, values_of, write_partial
 from fedtier.exact import ExactSum
 from fedtier.kinds import CHUNK, check_update
 from fedtier.rounds import RoundPlan
@@ -182,7 +182,7 @@ def folded_whole(case: Round) -> int:
 
 def read_whole(case: Round) -> int:
     path = received(case.folder / "update", update_bytes(case.update)).path
-    return peak(lambda: {name: array.astype(np.float64) for name, array in arrays_of(TensorFile(path)).items()})
+    return peak(lambda: {name: array.astype(np.float64) for name, array in values_of(TensorFile(path)).items()})
 
 
 @pytest.mark.parametrize("work", [folded_whole, read_whole], ids=lambda work: work.__name__)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fedtier.connections import BLOCK
+from fedtier.bodies import BLOCK
 from fedtier.problems import AlreadyCounted, BadRequest, DigestMismatch, NotFound, Problem, Unavailable
 from fedtier.rounds import BaseRound, RoundStatus
 from fedtier.upstream import Timeouts, Unreachable, Upstream, content_digest, file_sha256
