@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import queue
 import random
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +25,14 @@ from master_aggregator.metrics import MasterMetrics
 from master_aggregator.opening import OpenRound
 from tests.model_checking.stored_rounds import StoredRounds
 from tests.model_checking.surroundings import rules_of
+
+_start = threading.Thread.start
+
+
+def _start_what_ends(thread: threading.Thread) -> None:
+    """Start a thread that does a piece of work; those of the master itself, which go on for ever, are stepped."""
+    if not thread.daemon:
+        _start(thread)
 
 
 class Killed(BaseException):
@@ -67,7 +76,7 @@ class KilledMaster:
         around = Surroundings(clock=clock, rng=random.Random(0), die=_die, finished=lambda: None)
         self.tier = MasterAggregator(cast(RoundStore, store), self.state, rules_of(threshold), MasterMetrics(), around)
         try:
-            with patch("threading.Thread.start"):
+            with patch("threading.Thread.start", _start_what_ends):
                 self.tier.start()
         except BaseException:
             self.end()
