@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from tests.system.costs.rounds import ROUNDS, UPDATES, Played
-from tests.system.costs.taps import CONNECTIONS
 
 REST: Final = 128 << 10
 """Bytes per round for what does not grow with the model: heads, records, manifests, logs."""
@@ -44,50 +43,50 @@ _NOTHING: Final = Allowance("next to nothing")
 
 SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
     "client": {
-        "bytes_read": Allowance("the update is hashed and sent, the model that came is hashed", update=3),
-        "bytes_written": Allowance("the update is saved, the model that comes is kept", update=2),
-        "reads": Allowance("an update is sent by 16 KiB and hashed by 256 KiB, as the model is", update=50),
+        "bytes_read": Allowance("the update is sent, the model that came is read for the task", update=2),
+        "bytes_written": Allowance("the update is saved and sent, the model that comes is kept", update=3),
+        "reads": Allowance("an update is sent by the kernel, a model is read by tensors", update=12),
         "writes": Allowance(
-            "a model is written by 1 MiB, an update by tensors; a line is logged at each step", update=24
+            "a model is written by 1 MiB, an update by tensors; a line is logged at each step", update=34
         ),
         "syncs": Allowance("the update's file, and its name", update=2),
     },
     "worker": {
         "bytes_read": Allowance(
-            "a partial is read to be sent; the model is hashed once and sent to each client",
-            update=1,
+            "an update is checked, and then folded; the model is sent to each client, a partial to the master",
+            update=3,
             partial=1,
-            round=1,
         ),
         "bytes_written": Allowance(
-            "an update is spooled once, a partial written once, the model kept once and sent to each client",
+            "an update is spooled once, a partial written and sent, the model kept once and sent to each client",
             update=2,
-            partial=1,
+            partial=2,
             round=1,
         ),
         # How many parts `sendfile` takes depends on how soon they are read: bounds of calls only find small blocks.
         "reads": Allowance(
-            "a partial is read by 16 KiB, the model by 256 KiB and sent by 1 MiB", update=30, partial=60, round=40
+            "an update is read by 256 KiB, a partial and the model are sent by 1 MiB", update=30, partial=60, round=40
         ),
         "writes": Allowance(
-            "an update is spooled by 1 MiB, a partial coded by 256 KiB and less", update=30, partial=90, round=40
+            "an update is spooled by 256 KiB, a partial coded by as much and less", update=30, partial=90, round=40
         ),
-        # Nor is it settled how much of a body comes at once, and takes a fresh block.
-        "faults": Allowance("blocks that come, of which each may be fresh; an update is mapped twice", update=1.5),
+        "faults": Allowance("buffers and files are written over", update=0.15),
     },
     "master": {
-        "bytes_read": Allowance("the model is sent to the worker, to S3, and to its copy", round=3),
+        "bytes_read": Allowance(
+            "a partial is checked, and then added; the model is sent to the worker, to S3, and to its copy",
+            partial=2,
+            round=3,
+        ),
         "bytes_written": Allowance(
             "a partial is spooled once, the mean written once and sent to the worker", partial=1, round=2
         ),
-        "reads": Allowance("a model is sent to S3 by 1 MiB at the least", partial=15, round=80),
-        "writes": Allowance("a partial is spooled by 1 MiB, the mean written by 256 KiB", partial=30, round=90),
-        "faults": Allowance(
-            "a partial is mapped twice; the mean, and what is hashed for S3, is in fresh buffers", partial=1, round=2.5
+        "reads": Allowance(
+            "a partial is read by 256 KiB and less, a model is sent to S3 by 16 KiB", partial=80, round=330
         ),
-        "syncs": Allowance(
-            "4 for a commit: body, name, record, name; 2 to close, 1 for the model, 3 to open", partial=4, round=6
-        ),
+        "writes": Allowance("a partial is spooled by 256 KiB, the mean written by as much", partial=30, round=90),
+        "faults": Allowance("buffers are used again; the mean's pieces may be fresh", partial=0.05, round=0.25),
+        "syncs": Allowance("4 for a commit: body, name, record, name; 2 to close, 3 to open", partial=4, round=5),
     },
 }
 """By tier; a row that is not there allows nothing."""
@@ -100,14 +99,13 @@ REQUESTS: Final[Mapping[str, Mapping[str, Allowance]]] = {
     "worker to master": {
         "partial": Allowance("each is sent once", partial=1),
         "model": Allowance("the worker fetches it once, whatever the number of its clients", round=1),
-        CONNECTIONS: Allowance("one for the model", round=1),
     },
     "master to S3": {
         "model stored": Allowance("once, under its digest", round=1),
         "manifest stored": Allowance("once, under its digest", round=1),
         "head stored": Allowance("once, by compare-and-swap", round=1),
         "copy stored": Allowance("once, for readers that know one key", round=1),
-        "looked for": Allowance("whether the model is there, and which round the copy is of", round=2),
+        "looked for": Allowance("which round the copy is of", round=1),
     },
 }
 """By way, how often something is asked for; what is not there is not asked for at all."""
