@@ -10,6 +10,7 @@ from benchmarks.measured import Measured
 from benchmarks.recorded import Comparison, Recorded, SystemResult
 
 _PEER: Final = "flower"
+_PATHS: Final = frozenset({"legacy", "superlink"})
 _CLIENTS, _MANY_CLIENTS = 8, 64
 _MEGABYTES, _SMALL_MEGABYTES = 64.0, 0.01
 
@@ -136,13 +137,13 @@ def _is_eight_at_once(cell: Measured, clients: int) -> bool:
 def _sides(
     recorded: Recorded, figure: Callable[[SystemResult], float | None]
 ) -> tuple[float, float, SystemResult] | None:
-    """Return our figure, the smallest one of a Flower path, and that path."""
+    """Return our figure, the smallest one of a Flower path, and that path; None unless both paths have one."""
     comparison = _comparison(recorded)
     if comparison is None or comparison.ours is None:
         return None
     ours = figure(comparison.ours)
     others = [(value, one) for one in comparison.of(_PEER) if (value := figure(one)) is not None]
-    if not ours or not others:
+    if not ours or not {one.variant for _, one in others} >= _PATHS:
         return None
     value, path = min(others, key=lambda pair: pair[0])
     return ours, value, path

@@ -31,6 +31,8 @@ def test_rounds_of_real_processes_give_the_reference_and_every_tier_is_seen(
     for tier in ("s3", "master", "worker", "client"):
         assert run["cpu_seconds"][tier] > 0
         assert 0 < run["peak_pss_megabytes"][tier] < run["high_water_megabytes"][tier]
+    assert run["server_memory_samples"] > 0
+    assert run["client_memory_samples"] > 0
     assert run["peak_pss_megabytes"]["aggregators"] < run["peak_pss_megabytes"]["servers"]
 
 
