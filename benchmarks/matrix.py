@@ -18,6 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from benchmarks.ending import end_on_sigterm
+
 RESULTS: Final = Path(__file__).parent / "results"
 _LONGEST_SECONDS: Final = 3600.0
 _SMALL: Final = {"--clients": "3", "--megabytes": "0.02", "--rounds": "2", "--repeats": "1"}
@@ -81,17 +83,19 @@ def _run(cell: str, results: Path, *, small: bool) -> bool:
     started = time.monotonic()
     print(f"== {cell}: {' '.join(words)}", flush=True)
     call = [sys.executable, "-m", "benchmarks.round", *words, "--out", str(results / f"{cell}.json")]
-    with subprocess.Popen(call, stdin=subprocess.DEVNULL) as process:
+    # A session of its own, so that the terminal's Ctrl-C does not reach it, too, while it clears away.
+    with subprocess.Popen(call, stdin=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             status = process.wait(_LONGEST_SECONDS)
         except BaseException as error:
             process.terminate()  # it then ends what it started, and clears away
+            status = process.wait()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            status = process.wait()
     print(f"== {cell}: {'ok' if status == 0 else 'FAILED'}, {time.monotonic() - started:.0f} s", flush=True)
     return status == 0
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     sys.exit(main())

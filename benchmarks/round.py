@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.ending import end_on_sigterm
 from benchmarks.federation import SEED, HeadWatch, Plan, Played, played
 from benchmarks.machine import this_machine
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured, Round, Run, summary
@@ -200,5 +200,5 @@ def _megabytes(sizes: Mapping[str, int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left behind
+    end_on_sigterm()
     sys.exit(main())
