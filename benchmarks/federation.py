@@ -23,7 +23,7 @@ import benchmarks.exchange
 from benchmarks.barrier import Barrier
 from benchmarks.exchange import Part
 from benchmarks.reference_sum import write_opening_model
-from benchmarks.updates import Outline
+from benchmarks.updates import SEED, Outline
 from client.halves import UploadDtype
 from fedtier.bucket import Bucket, connect
 from fedtier.documents import json_object
@@ -44,7 +44,6 @@ from fedtier_cli.tiers import (
 )
 from fedtier_cli.workplace import child_environment
 
-SEED: Final = 20
 _TASK: Final = "exchange"
 _PRESIGNED_SECONDS: Final = 24 * 3600
 _LOOK_SECONDS: Final = 0.5

@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.ending import end_on_sigterm
-from benchmarks.federation import SEED, HeadWatch, Plan, Played, played
+from benchmarks.federation import HeadWatch, Plan, Played, played
 from benchmarks.machine import this_machine
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured, Round, Run, summary
 from benchmarks.processes import Watched, cpu_seconds, high_water_bytes
 from benchmarks.reference_sum import UPLOAD_DTYPES, published_sha256
-from benchmarks.updates import LONGEST_RUN, Outline
+from benchmarks.updates import LONGEST_RUN, SEED, Outline
 from fedtier.rounds import RoundManifest
 from fedtier_cli.rundir import RunDirectory
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.federation import SEED, Plan
+from benchmarks.federation import Plan
 from benchmarks.reference_sum import published_sha256
 from benchmarks.round import main, play
-from benchmarks.updates import Outline
+from benchmarks.updates import SEED, Outline
 from fedtier_cli.rundir import RunDirectory
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
