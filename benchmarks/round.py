@@ -113,7 +113,7 @@ def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
     patience = _LEAST_PATIENCE + _SECONDS_PER_GIGABYTE * plan.clients * plan.outline.nbytes / 1e9
     look = _LOOKS[plan.outline.nbytes >= 1e7]
     with played(plan, directory) as federation:
-        head = HeadWatch(federation.store)
+        head = HeadWatch.of(federation.store)
         federation.await_arrivals(patience)
         _one_round(federation, head, 1, patience, look)
         before = _cpu(federation)
