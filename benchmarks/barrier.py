@@ -71,6 +71,12 @@ class Barrier:
         host, port = self._listener.getsockname()
         return f"{host}:{port}"
 
+    @property
+    def here(self) -> frozenset[str]:
+        """Who has arrived and waits."""
+        with self._changed:
+            return frozenset(self._waiting)
+
     def await_arrivals(self, timeout: float) -> Mapping[str, float]:
         """Wait until all parties are here.
 

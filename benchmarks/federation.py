@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -23,7 +23,7 @@ import benchmarks.exchange
 from benchmarks.barrier import Barrier
 from benchmarks.exchange import Part
 from benchmarks.reference_sum import write_opening_model
-from benchmarks.updates import Outline
+from benchmarks.updates import SEED, Outline
 from client.halves import UploadDtype
 from fedtier.bucket import Bucket, connect
 from fedtier.documents import json_object
@@ -44,7 +44,6 @@ from fedtier_cli.tiers import (
 )
 from fedtier_cli.workplace import child_environment
 
-SEED: Final = 20
 _TASK: Final = "exchange"
 _PRESIGNED_SECONDS: Final = 24 * 3600
 _LOOK_SECONDS: Final = 0.5
@@ -141,10 +140,18 @@ class HeadWatch:
 
     Parameters
     ----------
-    store : EmbeddedStore
+    url : str
+        Presigned, of the head.
     """
 
-    def __init__(self, store: EmbeddedStore) -> None:
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._path = f"{parts.path}?{parts.query}"
+        self._connection = http.client.HTTPConnection(parts.netloc)
+
+    @classmethod
+    def of(cls, store: EmbeddedStore) -> Self:
+        """Return one that looks at a federation's head."""
         server = store.server
         client = connect(
             endpoint=server.endpoint,
@@ -152,18 +159,23 @@ class HeadWatch:
             secret_key=server.credentials.secret_key,
             region=REGION,
         )
-        url = urlsplit(Bucket(server.bucket, client=client).presign(store.rounds.keys.head, _PRESIGNED_SECONDS))
-        self._path = f"{url.path}?{url.query}"
-        self._connection = http.client.HTTPConnection(url.netloc)
+        return cls(Bucket(server.bucket, client=client).presign(store.rounds.keys.head, _PRESIGNED_SECONDS))
 
     def newest_round(self) -> int:
         """Return the round that head names."""
+        try:
+            status, body = self._look()
+        except ConnectionError:  # S3 may close one that was idle while clients took a model
+            self._connection.close()
+            status, body = self._look()
+        if status != 200:
+            raise ConnectionError(f"S3 answers {status} to a look at the head")
+        return int(json_object(body)["round"])
+
+    def _look(self) -> tuple[int, bytes]:
         self._connection.request("GET", self._path)
         with self._connection.getresponse() as response:
-            body = response.read()
-        if response.status != 200:
-            raise ConnectionError(f"S3 answers {response.status} to a look at the head")
-        return int(json_object(body)["round"])
+            return response.status, response.read()
 
 
 @contextmanager

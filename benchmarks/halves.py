@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.ending import end_on_sigterm
 from client.halves import UPLOAD_DTYPES
 
 _PROGRAM: Final = (sys.executable, "-m", "fedtier_cli.main")
@@ -57,8 +58,16 @@ def main() -> None:
 def trained(run_dir: Path, upload_dtype: str, flags: Sequence[str]) -> list[dict[str, Any]]:
     """Run a federation and return the facts that it printed."""
     words = [*_PROGRAM, "train", *flags, "--upload-dtype", upload_dtype, "--run-dir", str(run_dir), "--json"]
-    finished = subprocess.run(words, stdout=subprocess.PIPE, check=True)  # nosec B603 -- the words are ours
-    return [json.loads(line) for line in finished.stdout.splitlines()]
+    with subprocess.Popen(words, stdout=subprocess.PIPE) as process:  # nosec B603 -- the words are ours
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            process.terminate()  # it then ends what it started
+            process.wait()
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
+    return [json.loads(line) for line in said.splitlines()]
 
 
 def accuracies(facts: Sequence[Mapping[str, Any]]) -> list[float]:
@@ -76,4 +85,5 @@ def table(runs: Mapping[str, Sequence[float]]) -> str:
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     main()

@@ -18,6 +18,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
+from benchmarks.ending import end_on_sigterm
+
 RESULTS: Final = Path(__file__).parent / "results"
 _LONGEST_SECONDS: Final = 3600.0
 _SMALL: Final = {"--clients": "3", "--megabytes": "0.02", "--rounds": "2", "--repeats": "1"}
@@ -33,7 +35,9 @@ CELLS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "0.01mb-1w": _cell(0.01, 1, rounds=20),
         "0.01mb-2w": _cell(0.01, 2, rounds=20),
         "0.01mb-4w": _cell(0.01, 4, rounds=20),
+        "1.7mb-1w": _cell(1.7, 1, rounds=10),
         "1.7mb-2w": _cell(1.7, 2, rounds=10),
+        "1.7mb-4w": _cell(1.7, 4, rounds=10),
         "1.7mb-500-clients-2w": _cell(1.7, 2, rounds=3, clients="500", concurrent="32"),
         "64mb-1w": _cell(64, 1, rounds=5, repeats=3),
         "64mb-2w": _cell(64, 2, rounds=5, repeats=3),
@@ -81,17 +85,19 @@ def _run(cell: str, results: Path, *, small: bool) -> bool:
     started = time.monotonic()
     print(f"== {cell}: {' '.join(words)}", flush=True)
     call = [sys.executable, "-m", "benchmarks.round", *words, "--out", str(results / f"{cell}.json")]
-    with subprocess.Popen(call, stdin=subprocess.DEVNULL) as process:
+    # A session of its own, so that the terminal's Ctrl-C does not reach it, too, while it clears away.
+    with subprocess.Popen(call, stdin=subprocess.DEVNULL, start_new_session=True) as process:
         try:
             status = process.wait(_LONGEST_SECONDS)
         except BaseException as error:
             process.terminate()  # it then ends what it started, and clears away
+            status = process.wait()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
-            status = process.wait()
     print(f"== {cell}: {'ok' if status == 0 else 'FAILED'}, {time.monotonic() - started:.0f} s", flush=True)
     return status == 0
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     sys.exit(main())

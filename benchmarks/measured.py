@@ -54,7 +54,8 @@ class Run:
         Of each tier, and of ``aggregators`` (master and workers) and ``servers`` (with S3) together at one moment.
     high_water_megabytes : Mapping of str to float
         VmHWM, summed over the processes of a tier.
-    memory_samples : int
+    server_memory_samples, client_memory_samples : int
+        How often the servers, and the clients, were looked at for that peak.
     model_sha256 : tuple of str
         Of all rounds, the first included.
     exact : bool
@@ -66,7 +67,8 @@ class Run:
     cpu_seconds_per_gigabyte: Mapping[str, float]
     peak_pss_megabytes: Mapping[str, float]
     high_water_megabytes: Mapping[str, float]
-    memory_samples: int
+    server_memory_samples: int
+    client_memory_samples: int
     model_sha256: tuple[str, ...]
     exact: bool
 
@@ -135,6 +137,15 @@ class Measured:
     def peak_pss_megabytes(self, tier: str) -> float:
         """Return the largest of all repeats."""
         return max(run.peak_pss_megabytes[tier] for run in self.runs)
+
+    def high_water_megabytes(self, *tiers: str) -> float:
+        """Return the sum over some tiers, the largest of all repeats: more than they had at any one moment."""
+        return max(sum(run.high_water_megabytes[tier] for tier in tiers) for run in self.runs)
+
+    @property
+    def server_memory_samples(self) -> int:
+        """The fewest of all repeats."""
+        return min(run.server_memory_samples for run in self.runs)
 
     def cpu_seconds_per_gigabyte(self, tier: str) -> float | None:
         """Return the median of all repeats; None for what is no tier."""

@@ -20,7 +20,15 @@ Record: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SystemResult:
-    """All runs of one system, as `benchmarks.peers` writes them; figures are None where every run failed."""
+    """All runs of one system, as `benchmarks.peers` writes them; figures are None where every run failed.
+
+    Parameters
+    ----------
+    runs : int
+        Those that ended well, and made the figures.
+    failures : tuple of str
+        Why each of the others did not.
+    """
 
     system: str
     variant: str
@@ -30,6 +38,10 @@ class SystemResult:
     min: float | None
     max: float | None
     server_pss_megabytes: float | None
+    server_high_water_megabytes: float | None
+    memory_samples: int | None
+    runs: int
+    failures: tuple[str, ...]
 
     @property
     def name(self) -> str:
@@ -52,7 +64,7 @@ class Comparison:
 
     def of(self, system: str) -> tuple[SystemResult, ...]:
         """Return the variants of a peer that ended well."""
-        return tuple(one for one in self.results if one.system.startswith(system) and one.median is not None)
+        return tuple(one for one in self.results if one.system == system and one.median is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 import time
@@ -25,12 +24,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.federation import SEED, HeadWatch, Plan, Played, played
+from benchmarks.ending import end_on_sigterm
+from benchmarks.federation import HeadWatch, Plan, Played, played
 from benchmarks.machine import this_machine
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured, Round, Run, summary
 from benchmarks.processes import Watched, cpu_seconds, high_water_bytes
 from benchmarks.reference_sum import UPLOAD_DTYPES, published_sha256
-from benchmarks.updates import LONGEST_RUN, Outline
+from benchmarks.updates import LONGEST_RUN, SEED, Outline
 from fedtier.rounds import RoundManifest
 from fedtier_cli.rundir import RunDirectory
 
@@ -113,11 +113,15 @@ def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
     patience = _LEAST_PATIENCE + _SECONDS_PER_GIGABYTE * plan.clients * plan.outline.nbytes / 1e9
     look = _LOOKS[plan.outline.nbytes >= 1e7]
     with played(plan, directory) as federation:
-        head = HeadWatch(federation.store)
+        head = HeadWatch.of(federation.store)
         federation.await_arrivals(patience)
         _one_round(federation, head, 1, patience, look)
         before = _cpu(federation)
-        with Watched(federation.tiers) as watched:
+        # Apart, as clients' memory takes longer to look at: so servers are seen as often as other systems' are.
+        with (
+            Watched({tier: federation.tiers[tier] for tier in SERVERS}) as servers,
+            Watched({"client": federation.tiers["client"]}) as clients,
+        ):
             timed = [_one_round(federation, head, number, patience, look) for number in range(2, len(expected) + 1)]
         after = _cpu(federation)
         high_water = {tier: high_water_bytes(pids) for tier, pids in federation.tiers.items()}
@@ -132,13 +136,15 @@ def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
         cpu_seconds_per_gigabyte={tier: round(seconds / sent, 3) for tier, seconds in spent.items()},
         peak_pss_megabytes=_megabytes(
             {
-                **{tier: watched.peak(tier) for tier in federation.tiers},
-                "aggregators": watched.peak(*AGGREGATORS),
-                "servers": watched.peak(*SERVERS),
+                **{tier: servers.peak(tier) for tier in SERVERS},
+                "client": clients.peak("client"),
+                "aggregators": servers.peak(*AGGREGATORS),
+                "servers": servers.peak(*SERVERS),
             }
         ),
         high_water_megabytes=_megabytes(high_water),
-        memory_samples=watched.samples,
+        server_memory_samples=servers.samples,
+        client_memory_samples=clients.samples,
         model_sha256=digests,
         exact=digests == tuple(expected),
     )
@@ -194,5 +200,5 @@ def _megabytes(sizes: Mapping[str, int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that nothing is left behind
+    end_on_sigterm()
     sys.exit(main())

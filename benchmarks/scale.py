@@ -5,8 +5,8 @@
 ``python -m benchmarks.scale contributors [--clients 10 100 1000 10000]``
 
 Real processes on this machine, started as a local run starts them; clients are connections of `benchmarks.load`, each
-with an id and a token of its own. ``--out FILE`` writes the records, one flat object for each cell, as JSON. Every
-round's model is compared with a sum that was computed without fedtier.
+with an id and a token of its own. ``--out FILE`` writes the records so far after each cell, as JSON: one flat object
+for each. Every round's model is compared with a sum that was computed without fedtier.
 
 CPU is that of whole tiers, from outside, divided by what they did: what has to stay flat as clients become more.
 """
@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from benchmarks.ending import end_on_sigterm
 from benchmarks.machine import this_machine
 from benchmarks.scale_cell import Record
 from benchmarks.scale_contributors import measure_contributors
@@ -64,16 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="file for the records")
     options = parser.parse_args(arguments)
     measure = _MEASURES[options.benchmark]
+    machine = None if options.out is None else asdict(this_machine(options.out.parent))
     records = []
     clients = options.clients or [10, 100, 1000, *([10_000] if options.benchmark == "contributors" else [])]
     for depth, workers, count in itertools.product(options.depth, options.workers, clients):
         print(f"{options.benchmark}: {count} clients, {workers} workers, depth {depth}", file=sys.stderr, flush=True)
         records.append(measure(Tree(workers, depth), count, options))
+        if options.out is not None:
+            options.out.write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n")
     print(table(records, _SHOWN[options.benchmark].split()))
-    if options.out is not None:
-        options.out.write_text(
-            json.dumps({"machine": asdict(this_machine(options.out.parent)), "records": records}, indent=1) + "\n"
-        )
 
 
 def _updates(tree: Tree, clients: int, options: argparse.Namespace) -> Record:
@@ -112,4 +112,5 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
+    end_on_sigterm()
     main()

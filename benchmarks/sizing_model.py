@@ -12,17 +12,18 @@ from typing import Final
 
 from fedtier.serving.front.limits import Limits
 from fedtier.serving.pacing import POLLS_PER_SECOND, SLOWEST
+from worker_aggregator.batch import MOST_CONTRIBUTORS
 
 BATCH_MAX: Final = 64
-"""Contributors at which a worker that clients reach sends a batch (`--batch-max`)."""
-FAN: Final = 16
-"""How many times as many a worker one tier further up sends at once."""
+"""Updates, or partials, at which a worker sends a batch (`--batch-max`)."""
 SLOTS: Final = 248
 """Transfers at once of one worker: its threads but eight, with ``--threads 256``; updates that wait hold one, too."""
 _WAITING: Final = 1.5
 """Partials that an update waits for: the rest of the one that is under way, and its own."""
 PART_MEGABYTES: Final = 67.108864
 """Of a multipart upload to S3; a file up to this long is one request."""
+_COPIED_MEGABYTES, _COPIED_PART_MEGABYTES = 8.388608, 1073.741824
+"""From where on the copy is made within S3, and what one request of it copies."""
 _CONNECTIONS: Final = Limits().connections
 MONTH_SECONDS: Final = 30 * 24 * 3600
 
@@ -228,12 +229,13 @@ def partial_milliseconds(costs: Costs, megabytes: float, contributors: float) ->
     return costs.partial.at(megabytes) + costs.contributor * contributors
 
 
-def updates_per_second(costs: Costs, scenario: Scenario, batch_max: int) -> float:
+def updates_per_second(costs: Costs, scenario: Scenario, most: int) -> float:
     """Return how many updates a second one upstream process takes in, in full batches.
 
-    Each worker has one batch under way and fills the next meanwhile, so batches grow with the load, up to the most.
+    Each worker has one batch under way and fills the next meanwhile, so batches grow with the load, up to the most
+    contributors that one may have.
     """
-    return scenario.use * batch_max * 1000 / partial_milliseconds(costs, scenario.megabytes, batch_max)
+    return scenario.use * most * 1000 / partial_milliseconds(costs, scenario.megabytes, most)
 
 
 def contributors_per_partial(costs: Costs, megabytes: float, updates_per_second: float, most: float) -> float:
@@ -254,16 +256,28 @@ def contributors_per_partial(costs: Costs, megabytes: float, updates_per_second:
     return min(max(wanted, 1.0), most)
 
 
+def most_in_a_partial(tier: int) -> int:
+    """Return how many contributors a partial may stand for, of workers that clients reach (0) or of a tier above."""
+    updates: int = BATCH_MAX ** (tier + 1)
+    return min(updates, MOST_CONTRIBUTORS)
+
+
+def s3_requests(megabytes: float) -> tuple[int, int]:
+    """Return how often a round writes to S3, and how often it asks whether something is there."""
+    model = 1 if megabytes <= PART_MEGABYTES else math.ceil(megabytes / PART_MEGABYTES) + 2
+    if megabytes <= _COPIED_MEGABYTES:
+        return 2 * model + 2, 1  # model, copy, manifest and head; asked is which round the copy is of
+    return model + math.ceil(megabytes / _COPIED_PART_MEGABYTES) + 2 + 2, 2
+
+
 def tiers_between(costs: Costs, scenario: Scenario) -> tuple[int, ...]:
     """Return the processes of each tier between workers and master, from below; none where the master is enough."""
     found: list[int] = []
-    batch_max = BATCH_MAX
-    while scenario.updates_per_second > (most := updates_per_second(costs, scenario, batch_max)):
+    while scenario.updates_per_second > (most := updates_per_second(costs, scenario, most_in_a_partial(len(found)))):
         needed = math.ceil(scenario.updates_per_second / most)
         if found and needed >= found[-1]:
             raise ValueError(f"no tree of workers takes {scenario.updates_per_second:.0f} updates a second")
         found.append(needed)
-        batch_max *= FAN
     return tuple(found)
 
 
@@ -279,7 +293,7 @@ def size(costs: Costs, scenario: Scenario, prices: Prices) -> Deployment:
     between = tiers_between(costs, scenario)
     first = between[0] if between else 1
     held = contributors_per_partial(costs, megabytes, rate / first, BATCH_MAX)
-    held_by_master = contributors_per_partial(costs, megabytes, rate, BATCH_MAX * FAN ** len(between))
+    held_by_master = contributors_per_partial(costs, megabytes, rate, most_in_a_partial(len(between)))
     into_master = rate / max(held, held_by_master)
     transfers = rate * 2 * 8 * megabytes / scenario.client_megabits
     for_slots = math.ceil(transfers / (SLOTS * use - _WAITING * held))
@@ -294,8 +308,7 @@ def size(costs: Costs, scenario: Scenario, prices: Prices) -> Deployment:
         math.ceil((workers + sum(between)) * worker_memory / 1000 / prices.instance_gigabytes / use),
     )
     manifest = scenario.clients * costs.manifest_bytes / 1e6
-    model_puts = 1 if megabytes <= PART_MEGABYTES else math.ceil(megabytes / PART_MEGABYTES) + 2
-    puts, gets, stored = 2 * model_puts + 2, 2, megabytes + manifest
+    (puts, gets), stored = s3_requests(megabytes), megabytes + manifest
     partials = rate / held + (into_master if between else 0)
     hours, moved = scenario.round_seconds / 3600, scenario.clients * megabytes / 1000
     return Deployment(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from benchmarks.matrix import call_of
-from benchmarks.measured import AGGREGATORS, Measured
+from benchmarks.measured import AGGREGATORS, SERVERS, Measured
 from benchmarks.recorded import Comparison, Record, SystemResult
 from benchmarks.targets import Verdict
 
@@ -62,12 +62,14 @@ def resources_table(cells: Mapping[str, Measured]) -> str:
     """Return CPU and memory of every tier."""
     head = ["cell", "CPU s/GB: clients", "workers", "master", "S3", "workers and master, ms per update"]
     head += ["peak PSS, MB: clients", "workers", "master", "S3", "servers together"]
+    head += ["looks at servers", "servers' VmHWM, MB"]
     rows = []
     for name, cell in cells.items():
         cpu = [cell.cpu_seconds_per_gigabyte(tier) or 0.0 for tier in _TIERS]
         each = sum(cell.cpu_seconds_per_gigabyte(tier) or 0.0 for tier in AGGREGATORS) * cell.update_bytes / 1e6
         memory = [cell.peak_pss_megabytes(tier) for tier in (*_TIERS, "servers")]
-        rows.append([f"`{name}`", *map(_figure, cpu), _figure(each), *(f"{peak:,.0f}" for peak in memory)])
+        bounds = [str(cell.server_memory_samples), f"{cell.high_water_megabytes(*SERVERS):,.0f}"]
+        rows.append([f"`{name}`", *map(_figure, cpu), _figure(each), *(f"{peak:,.0f}" for peak in memory), *bounds])
     return markdown(head, rows)
 
 
@@ -92,22 +94,27 @@ def machine_table(cells: Mapping[str, Measured]) -> str:
 
 
 def comparison_table(comparison: Comparison) -> str:
-    """Return systems beside each other, and each beside ours."""
+    """Return systems beside each other, and each beside ours; below, why runs failed."""
     ours = comparison.ours
     seconds, memory = (ours.median, ours.server_pss_megabytes) if ours else (None, None)
-    head = ["system", "version", "(b) held, s", "times ours", "servers' peak PSS, MB", "times ours"]
+    head = ["system", "version", "runs", "(b) held, s", "times ours", "servers' peak PSS, MB", "times ours"]
+    head += ["looks per run, at least", "servers' VmHWM, MB"]
     rows = [
         [
             one.name,
             one.version,
+            str(one.runs) if not one.failures else f"{one.runs} of {one.runs + len(one.failures)}",
             spread(one.seconds),
             _ratio(one.median, seconds),
-            _NOTHING if one.server_pss_megabytes is None else f"{one.server_pss_megabytes:,.0f}",
+            _whole(one.server_pss_megabytes),
             _ratio(one.server_pss_megabytes, memory),
+            _whole(one.memory_samples),
+            _whole(one.server_high_water_megabytes),
         ]
         for one in sorted(comparison.results, key=_by_median)
     ]
-    return markdown(head, rows)
+    failures = [f"- {one.name} failed: {why}" for one in comparison.results for why in one.failures]
+    return "\n\n".join(filter(None, (markdown(head, rows), "\n".join(failures))))
 
 
 def scale_tables(records: Sequence[Record]) -> str:
@@ -152,6 +159,10 @@ def _by_median(one: SystemResult) -> float:
 
 def _ratio(value: float | None, ours: float | None) -> str:
     return f"{value / ours:.1f}" if value and ours else _NOTHING
+
+
+def _whole(value: float | None) -> str:
+    return _NOTHING if value is None else f"{value:,.0f}"
 
 
 def _is_figure(records: Sequence[Record], name: str) -> bool:

@@ -18,6 +18,8 @@ import numpy.typing as npt
 
 Floats: TypeAlias = npt.NDArray[np.float32]
 
+SEED = 20
+"""Of the values, wherever figures are compared."""
 BIAS = "head.bias"
 LONGEST_RUN = 1024
 _COLUMNS = 500

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
 
+from benchmarks.ending import end_on_sigterm
 from benchmarks.machine import this_machine
 from benchmarks.peers.compare import Result, compare, table
 from benchmarks.peers.systems import systems
@@ -69,12 +68,6 @@ def _options(words: Sequence[str] | None, labels: list[str]) -> argparse.Namespa
     return options
 
 
-def _end(*_: object) -> NoReturn:
-    """End the peers' programs too, undisturbed: some who ask a program to end ask twice."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(128 + signal.SIGTERM)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _end)
+    end_on_sigterm()
     sys.exit(main())

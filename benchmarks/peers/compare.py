@@ -43,6 +43,9 @@ class Result:
             "min": min(seconds, default=None),
             "max": max(seconds, default=None),
             "server_pss_megabytes": round(statistics.median(memory), 1) if memory else None,
+            "server_high_water_megabytes": max((run.server_high_water_megabytes for run in self.runs), default=None),
+            "memory_samples": min((run.memory_samples for run in self.runs), default=None),
+            "runs": len(self.runs),
             "failures": self.failures,
         }
 

@@ -9,7 +9,8 @@ import tempfile
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-from benchmarks.peers.programs import Programs
+from benchmarks.measured import SERVERS
+from benchmarks.peers.programs import Programs, RunFailedError
 from benchmarks.peers.rounds import Measured
 from benchmarks.peers.task import Task
 
@@ -37,6 +38,16 @@ def measure(task: Task) -> Measured:
         words = [sys.executable, "-m", "benchmarks.round", "--workers", "1", "--folder", folder, "--out", str(out)]
         words += ["--clients", str(task.clients), "--megabytes", str(task.megabytes), "--rounds", str(task.rounds)]
         programs.start(_PROGRAM, words, PYTHONPATH=str(Path(__file__).parents[2]))
-        programs.await_end(_PROGRAM, task.patience * (task.rounds + 2))
+        try:
+            programs.await_end(_PROGRAM, task.patience * (task.rounds + 2))
+        except RunFailedError:
+            if task.logs is not None:
+                programs.copy_output(task.logs / "fedtier")
+            raise
         (run,) = json.loads(out.read_text())["runs"]
-    return Measured(tuple(each["held_seconds"] for each in run["rounds"]), run["peak_pss_megabytes"]["servers"])
+    return Measured(
+        tuple(each["held_seconds"] for each in run["rounds"]),
+        run["peak_pss_megabytes"]["servers"],
+        round(sum(run["high_water_megabytes"][tier] for tier in SERVERS), 1),
+        run["server_memory_samples"],
+    )

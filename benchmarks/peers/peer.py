@@ -13,7 +13,7 @@ from benchmarks.peers.rounds import Measured, play
 from benchmarks.peers.task import Task
 from benchmarks.peers.venvs import Venv
 from benchmarks.peers.work import Work
-from benchmarks.processes import Watched
+from benchmarks.processes import Watched, high_water_bytes
 
 Start: TypeAlias = Callable[[Work, Venv, Programs], Sequence[int]]
 """Starts all programs of a run, and returns the processes on the server's side; what these start counts with them."""
@@ -49,10 +49,16 @@ def run_peer(task: Task, venv: Venv, start: Start, label: str) -> Measured:
         environment = {**venv.environment(Path(folder)), **work.save()}
         with Programs(Path(folder), environment) as programs:
             try:
-                watched = Watched({"server": start(work, venv, programs)})
+                servers = start(work, venv, programs)
+                watched = Watched({"server": servers})
                 seconds = play(work, entered, ready, watched, programs.check, task.patience)
             except RunFailedError:
                 if task.logs is not None:
                     programs.copy_output(task.logs / label)
                 raise
-            return Measured(seconds, round(watched.peak("server") / 1e6, 1))
+            return Measured(
+                seconds,
+                round(watched.peak("server") / 1e6, 1),
+                round(high_water_bytes(servers) / 1e6, 1),
+                watched.samples,
+            )

@@ -24,10 +24,16 @@ class Measured:
         Of each measured round: from all updates ready until the last client holds their average.
     server_pss_megabytes : float
         The largest PSS that all processes on the server's side had together in these rounds.
+    server_high_water_megabytes : float
+        Their VmHWM, summed, of those that were left at the end: a bound, which start and warm-up count for.
+    memory_samples : int
+        How often they were looked at for that PSS.
     """
 
     seconds: tuple[float, ...]
     server_pss_megabytes: float
+    server_high_water_megabytes: float
+    memory_samples: int
 
 
 def play(

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.updates import (
+    SEED,
     ClientUpdates,
     Floats,
     Outline,
@@ -31,7 +32,6 @@ from benchmarks.updates import (
 _VARIABLE = "FEDTIER_BENCHMARK_WORK"
 _WORK_FILE = "work.json"
 _MEAN = "mean.npy"
-_SEED = 0
 _CHUNK = 1 << 20
 
 
@@ -126,7 +126,7 @@ def make_arrays(folder: Path, outline: Outline, clients: int) -> None:
     """Write the values of all clients as float32, and their mean by number of examples as float64, all as `.npy`."""
     total = np.zeros(outline.values, np.float64)
     for client in range(clients):
-        values = filled(outline, client_blocks(outline, _SEED, client))
+        values = filled(outline, client_blocks(outline, SEED, client))
         np.save(_values_file(folder, client), values)
         for start in range(0, values.size, _CHUNK):
             total[start : start + _CHUNK] += values[start : start + _CHUNK] * np.float64(num_examples(client))

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Final
 
 POLLS_PER_SECOND: Final = 100.0
-"""What a server answers in all; about 5 % of a core."""
+"""What a server answers in all, but for `EAGERNESS`; docs/scaling.md has what each costs."""
 FASTEST: Final = 0.02
 SLOWEST: Final = 30.0
 EAGERNESS: Final = 4.0

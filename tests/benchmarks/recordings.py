@@ -32,7 +32,8 @@ def a_cell(
         cpu_seconds_per_gigabyte=dict.fromkeys(tiers, 0.5),
         peak_pss_megabytes={**tiers, "aggregators": servers - 100, "servers": servers},
         high_water_megabytes=tiers,
-        memory_samples=10,
+        server_memory_samples=10,
+        client_memory_samples=3,
         model_sha256=("0" * 64,) * 3,
         exact=exact,
     )
@@ -57,6 +58,9 @@ def write_comparison(folder: Path, systems: Mapping[tuple[str, str], tuple[float
                 "seconds": [] if seconds is None else [seconds],
                 **dict.fromkeys(("median", "min", "max"), seconds),
                 "server_pss_megabytes": megabytes,
+                "server_high_water_megabytes": megabytes,
+                "memory_samples": 20 if found else None,
+                "runs": 1 if found else 0,
                 "failures": [] if found else ["it hung"],
             }
         )

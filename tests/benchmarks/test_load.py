@@ -19,7 +19,7 @@ LARGE = 3_000_000
 
 
 class Counting(BaseHTTPRequestHandler):
-    """Answers with the digest of what came; notes who asked over which connection, and how many did at once."""
+    """Answers with the digest of what came; notes over which connection, and how many bodies came at once."""
 
     protocol_version = "HTTP/1.1"
     server: Server
@@ -27,7 +27,7 @@ class Counting(BaseHTTPRequestHandler):
     def do_PUT(self) -> None:
         with self.server.counting():
             digest = hashlib.sha256(self.rfile.read(int(self.headers["Content-Length"]))).hexdigest()
-            self.answer(f"{self.path} {digest}".encode())
+        self.answer(f"{self.path} {digest}".encode())
 
     def do_GET(self) -> None:
         if self.path == "/large":
@@ -75,7 +75,7 @@ class Server(ThreadingHTTPServer):
 @pytest.fixture
 def server() -> Iterator[Server]:
     with Server() as server:
-        thread = threading.Thread(target=server.serve_forever)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield server
         server.shutdown()

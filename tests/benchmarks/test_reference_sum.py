@@ -52,7 +52,7 @@ def test_halves_are_rounded_once_before_they_are_summed(tmp_path: Path, upload_d
 
 
 def test_a_model_of_several_layers_and_blocks_is_as_if_it_were_summed_at_once() -> None:
-    outline = Outline.of_megabytes(17)
+    outline = Outline.of_megabytes(16.1)
     assert len(outline.shapes()) == 3
     file = io.BytesIO()
     write_opening_model(file, outline, SEED)
@@ -63,11 +63,11 @@ def test_a_model_of_several_layers_and_blocks_is_as_if_it_were_summed_at_once() 
     for name in outline.shapes():
         # Of the bias, float64 holds every sum.
         exponent = 0 if name == BIAS else 26
-        sums = [one.of_round(5)[name].astype(np.float64) * (one.num_examples * 2.0**exponent) for one in both]
+        sums = [one.of_round(2)[name].astype(np.float64) * (one.num_examples * 2.0**exponent) for one in both]
         total = np.sum(sums if name == BIAS else np.rint(sums), axis=0)
         mean = total / (weight * 2.0**exponent)
         expected.update(mean.astype(np.float32).tobytes())
-    assert published_sha256(outline, SEED, 2, rounds=5)[-1] == expected.hexdigest()
+    assert published_sha256(outline, SEED, 2, rounds=2)[-1] == expected.hexdigest()
 
 
 def test_all_values_change_from_round_to_round() -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks.recorded import read_results
 from benchmarks.report import BEGIN, END, main, with_report
+from benchmarks.tables import comparison_table
 from benchmarks.targets import Verdict, verdicts
 from tests.benchmarks.recordings import a_cell, write_cell, write_comparison, write_scale
 
@@ -50,12 +51,27 @@ def test_memory_is_held_against_the_smaller_flower_path(tmp_path: Path, megabyte
     assert verdict(tmp_path, "memory of all servers").outcome == outcome
 
 
-def test_a_peer_that_always_failed_is_shown_and_not_compared_with(tmp_path: Path) -> None:
+@pytest.mark.parametrize("failed", ["legacy", "superlink"])
+def test_which_path_is_the_better_is_not_known_where_one_always_failed(tmp_path: Path, failed: str) -> None:
+    paths = ("legacy", "superlink", "superlink-tuned")
     write_comparison(
-        tmp_path, {("fedtier", ""): (1.0, 500), ("flower", "legacy"): None, ("flower", "superlink"): (20.0, 2400)}
+        tmp_path,
+        {
+            ("fedtier", ""): (1.0, 500),
+            **{("flower", path): None if path == failed else (20.0, 2400) for path in paths},
+        },
     )
-    assert "flower superlink" in verdict(tmp_path, "round (b), against").found
-    assert "| flower legacy | 1.0 |" in written(tmp_path)
+    for words in ("round (b), against", "memory of all servers"):
+        assert verdict(tmp_path, words).outcome == "not measured"
+
+
+def test_a_run_that_failed_is_a_line_with_its_reason(tmp_path: Path) -> None:
+    write_comparison(tmp_path, {("fedtier", ""): (1.0, 500), ("flower", "legacy"): None})
+    (comparison,) = read_results(tmp_path).comparisons.values()
+    table = comparison_table(comparison)
+    assert "| fedtier | 1.0 | 1 |" in table
+    assert "| flower legacy | 1.0 | 0 of 1 |" in table
+    assert table.endswith("\n\n- flower legacy failed: it hung")
 
 
 @pytest.mark.parametrize(("many", "outcome"), [(630.0, "met"), (631.0, "missed")])
@@ -114,7 +130,7 @@ def test_the_page_shows_what_was_met_and_missed_and_how_to_repeat_it(tmp_path: P
     assert "| **missed** |" in page
     assert "| met |" in page
     assert "| `64mb-1w` | 8 | 8 | 64 | 1 | 0.1 | 0.5 | 1 | 1.5 | 8.0 | 0.26 |" in page
-    assert "| `64mb-1w` | 0.5 | 0.5 | 0.5 | 0.5 | 64 | 900 | 300 | 200 | 100 | 600 |" in page
+    assert "| `64mb-1w` | 0.5 | 0.5 | 0.5 | 0.5 | 64 | 900 | 300 | 200 | 100 | 600 | 10 | 600 |" in page
     assert "| clients | workers | depth | megabytes | updates per second |\n" in page
     assert "| clients | workers | depth | megabytes | core ms per update |\n" in page
     assert "| 100 | 2 | 2 | 1.7 | 3.5 |\n" in page

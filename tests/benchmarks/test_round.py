@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.federation import SEED, Plan
+from benchmarks.federation import Plan
 from benchmarks.reference_sum import published_sha256
 from benchmarks.round import main, play
-from benchmarks.updates import Outline
+from benchmarks.updates import SEED, Outline
 from fedtier_cli.rundir import RunDirectory
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
@@ -31,6 +31,8 @@ def test_rounds_of_real_processes_give_the_reference_and_every_tier_is_seen(
     for tier in ("s3", "master", "worker", "client"):
         assert run["cpu_seconds"][tier] > 0
         assert 0 < run["peak_pss_megabytes"][tier] < run["high_water_megabytes"][tier]
+    assert run["server_memory_samples"] > 0
+    assert run["client_memory_samples"] > 0
     assert run["peak_pss_megabytes"]["aggregators"] < run["peak_pss_megabytes"]["servers"]
 
 

@@ -12,16 +12,18 @@ import pytest
 from benchmarks import sizing
 from benchmarks.sizing_model import (
     BATCH_MAX,
-    FAN,
     Costs,
     Line,
     Prices,
     Scenario,
     contributors_per_partial,
+    most_in_a_partial,
+    s3_requests,
     size,
     tiers_between,
     updates_per_second,
 )
+from worker_aggregator.batch import MOST_CONTRIBUTORS
 
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 COSTS = Costs(
@@ -54,7 +56,7 @@ def test_a_deployment_by_hand() -> None:
     assert found.contributors_per_partial == 1.0
     assert found.master_cores == pytest.approx(0.2)
     assert found.master_megabytes_per_second == pytest.approx(10 * 2 * 1.25)
-    assert (found.puts, found.gets) == (4, 2)
+    assert (found.puts, found.gets) == (4, 1)
     assert found.stored_megabytes == pytest.approx(2 + 6000 * 164e-6)
     assert found.servers == pytest.approx(2 * 600 / 3600)
     assert found.balancer == pytest.approx(0.6 / 6 + 2 * 12 * 0.1)
@@ -81,8 +83,14 @@ def test_a_master_that_full_batches_keep_busy_gets_a_tier_below() -> None:
     just = replace(SCENARIO, clients=int(most * SCENARIO.round_seconds))
     assert tiers_between(COSTS, just) == ()
     assert tiers_between(COSTS, replace(just, clients=just.clients + 1000)) == (2,)
-    above = replace(just, clients=just.clients * (FAN + 1))
-    assert [number > 1 for number in tiers_between(COSTS, above)] == [True, True]
+    assert tiers_between(COSTS, replace(just, clients=just.clients * 31)) == (31,)
+
+
+def test_a_partial_stands_for_as_many_as_its_header_has_room_for() -> None:
+    assert [most_in_a_partial(tier) for tier in range(3)] == [BATCH_MAX, MOST_CONTRIBUTORS, MOST_CONTRIBUTORS]
+    most = updates_per_second(COSTS, SCENARIO, MOST_CONTRIBUTORS)
+    with pytest.raises(ValueError, match="no tree of workers takes"):
+        tiers_between(COSTS, replace(SCENARIO, clients=int(1.1 * most * SCENARIO.round_seconds)))
 
 
 def test_contributors_that_no_tree_takes_are_refused() -> None:
@@ -96,9 +104,15 @@ def test_polls_that_take_a_whole_core_are_refused() -> None:
         size(replace(COSTS, poll=5.0), SCENARIO, Prices())
 
 
-def test_a_large_model_takes_more_requests_and_whole_instances_for_its_bytes() -> None:
+def test_a_large_model_is_sent_in_parts_and_copied_within_s3() -> None:
+    assert s3_requests(8.0) == (1 + 1 + 2, 1)
+    assert s3_requests(64.0) == (1 + (1 + 2) + 2, 2)
+    assert s3_requests(400.0) == ((6 + 2) + (1 + 2) + 2, 2)
+    assert s3_requests(2000.0) == ((30 + 2) + (2 + 2) + 2, 2)
+
+
+def test_a_large_model_takes_whole_instances_for_its_bytes() -> None:
     found = size(COSTS, replace(SCENARIO, megabytes=400.0), Prices())
-    assert found.puts == 2 * (6 + 2) + 2
     assert found.instances - 1 >= found.in_gigabits / 3.75 / 0.5
 
 

@@ -27,7 +27,7 @@ from tests.builders import make_plan, received, update_bytes
 
 PIECE: Final = CHUNK * 8
 """Bytes of a buffer of the arithmetic: so many numbers as int64 or float64."""
-SMALL, LARGE = 8 * CHUNK, 32 * CHUNK
+SMALL, LARGE = 8 * CHUNK, 20 * CHUNK
 """Numbers in the large tensor of a model, of which each takes 2 to 8 bytes."""
 
 

@@ -20,6 +20,10 @@ def ends_badly(task: Task) -> Measured:
     raise RunFailedError("the server ended with status 1: out of memory")
 
 
+def of_megabytes(peak: float, *seconds: float) -> Measured:
+    return Measured(seconds, peak, peak + 50, round(peak))
+
+
 def ignore(results: Sequence[Result], line: str) -> None:
     pass
 
@@ -30,7 +34,9 @@ def test_systems_play_forwards_and_backwards_by_turns() -> None:
 
 
 def test_figures_are_over_all_rounds_of_all_runs() -> None:
-    system = System("flower", "legacy", "1.42.0", ends_well(Measured((1.0, 9.0), 300.0), Measured((2.0, 3.0), 500.0)))
+    system = System(
+        "flower", "legacy", "1.42.0", ends_well(of_megabytes(300.0, 1.0, 9.0), of_megabytes(500.0, 2.0, 3.0))
+    )
     (result,) = compare([system], TASK, 2, ignore)
     assert result.document() == {
         "system": "flower",
@@ -41,13 +47,16 @@ def test_figures_are_over_all_rounds_of_all_runs() -> None:
         "min": 1.0,
         "max": 9.0,
         "server_pss_megabytes": 400.0,
+        "server_high_water_megabytes": 550.0,
+        "memory_samples": 300,
+        "runs": 2,
         "failures": [],
     }
 
 
 def test_a_run_that_ends_badly_is_reported_and_the_others_go_on() -> None:
     lines: list[str] = []
-    systems = [System("bad", "x", "1", ends_badly), System("good", "", "2", ends_well(Measured((1.5,), 10.0)))]
+    systems = [System("bad", "x", "1", ends_badly), System("good", "", "2", ends_well(of_megabytes(10.0, 1.5)))]
     bad, good = compare(systems, TASK, 1, lambda _, line: lines.append(line))
     assert bad.document()["failures"] == ["the server ended with status 1: out of memory"]
     assert bad.document()["median"] is None
@@ -60,6 +69,6 @@ def test_a_run_that_ends_badly_is_reported_and_the_others_go_on() -> None:
 
 def test_results_so_far_can_be_kept_after_every_run() -> None:
     kept: list[str] = []
-    system = System("good", "", "2", ends_well(Measured((1.0,), 10.0), Measured((2.0,), 10.0)))
+    system = System("good", "", "2", ends_well(of_megabytes(10.0, 1.0), of_megabytes(10.0, 2.0)))
     compare([system], TASK, 2, lambda results, _: kept.append(json.dumps([one.document() for one in results])))
     assert [json.loads(each)[0]["seconds"] for each in kept] == [[1.0], [1.0, 2.0]]

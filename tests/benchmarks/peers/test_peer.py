@@ -12,6 +12,7 @@ from benchmarks.peers.venvs import Venv
 from benchmarks.peers.work import Work, make_arrays
 from tests.masters import PATIENCE
 
+pytestmark = pytest.mark.system
 CLIENTS = 3
 SERVER = "import threading; held = b'x' * 50_000_000; threading.Event().wait()"
 
