@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from botocore.stub import Stubber
 
-from fedtier.bucket import connect
+from fedtier.bucket import Bucket, connect
 from fedtier.fields import sha256_hex
 from fedtier.multipart import MAX_PARTS, part_size
 from fedtier.store import RoundStore
@@ -19,6 +19,23 @@ def test_parts_are_never_too_many_and_grow_only_where_they_would_be(size: int) -
     part = part_size(size, 64 * MIB)
     assert -(-size // part) <= MAX_PARTS
     assert (part == 64 * MIB) == (size <= MAX_PARTS * 64 * MIB)
+
+
+def test_a_server_has_little_to_copy_for_one_answer() -> None:
+    client = connect(endpoint="http://127.0.0.1:9", access_key="key", secret_key="secret", region="us-east-1")
+    ranges: list[str] = []
+    client.meta.events.register(
+        "provide-client-params.s3.UploadPartCopy", lambda params, **_: ranges.append(params["CopySourceRange"])
+    )
+    with Stubber(client) as s3:
+        s3.add_response("create_multipart_upload", {"UploadId": "upload"})
+        for _ in range(3):
+            s3.add_response("upload_part_copy", {"CopyPartResult": {"ETag": '"part"'}})
+        s3.add_response("complete_multipart_upload", {"ETag": '"whole"'})
+        assert Bucket("models", client=client).copy("source", "key", 300 * MIB, expected=None) == '"whole"'
+        s3.assert_no_pending_responses()
+    starts = [int(text.removeprefix("bytes=").split("-")[0]) for text in ranges]
+    assert starts == [0, 128 * MIB, 256 * MIB]
 
 
 def _answers_not_implemented(s3: Stubber) -> None:
