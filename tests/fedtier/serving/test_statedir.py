@@ -257,12 +257,23 @@ def test_a_full_disk_takes_the_spare_files(tmp_path: Path) -> None:
 
 def test_on_a_full_disk_nothing_is_kept_until_there_is_room(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
-    state.refuse(OSError(errno.ENOSPC, "No space left on device"))
+    state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=100_000)
     drop_body(state, 100_000)
     assert (list(state.spool.iterdir()), list((tmp_path / "spares").iterdir())) == ([], [])
     assert state.unready() is None
     drop_body(state, 100_000)
     assert len(list((tmp_path / "spares").iterdir())) == 1
+
+
+def test_a_full_disk_that_has_room_again_keeps_files_whoever_asks_for_it(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    drop_body(state, 100_000)
+    assert state.make_room(OSError(errno.ENOSPC, "No space left on device"))
+    drop_body(state, 100_000)
+    assert len(list((tmp_path / "spares").iterdir())) == 1, "giving it up has helped"
+    state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=100_000)
+    drop_body(state, 200_000)
+    assert len(list((tmp_path / "spares").iterdir())) == 1, "more was written than found no room"
 
 
 def test_a_body_goes_on_where_spare_files_made_room_for_it(tmp_path: Path) -> None:
