@@ -47,8 +47,8 @@ __all__ = [
 BLOCK: Final = 1 << 20
 """Bytes received at a time."""
 DEFAULT_PART_BYTES: Final = 64 << 20
-_COPIED_PART_BYTES: Final = 1 << 30
-"""Bytes that S3 copies in one request; it takes at most five times as many."""
+_COPIED_PART_BYTES: Final = 128 << 20
+"""Bytes that S3 copies in one request, which a slow disk does within `WRITE_SILENCE`, too."""
 
 
 @dataclass(frozen=True, slots=True)

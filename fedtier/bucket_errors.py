@@ -94,14 +94,21 @@ def _of_answer(error: ClientError, *, bucket: str, key: str, endpoint: str) -> E
     what = f"S3 at {endpoint} answered {error.operation_name} of s3://{bucket}/{key} with {code} (HTTP {status})"
     if code in _WRONG_DIGEST:
         return DigestRefused(f"{what}; try again")
-    if status >= 500 or status in _PASSING_STATUS or code in _PASSING:
+    passes = status >= 500 or status in _PASSING_STATUS or code in _PASSING
+    if passes and not _is_unknown(code, status):
         return StoreUnavailable(f"{what}; try again")
     if code == "NoSuchBucket":
         return StoreRefused(f"S3 at {endpoint} has no bucket {bucket!r}; create it, or name another")
     return StoreRefused(f"{what}; {_remedy(code, status)}")
 
 
+def _is_unknown(code: str, status: int) -> bool:
+    return code == "NotImplemented" or status == 501
+
+
 def _remedy(code: str, status: int) -> str:
+    if _is_unknown(code, status):
+        return "this server has no such operation: use one that has"
     if code in _BAD_CREDENTIALS:
         return "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     if code in _BAD_REGION:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from fedtier.bucket_errors import StoreRefused
+
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
@@ -25,7 +27,7 @@ def part_size(size: int, smallest: int) -> int:
 class MultipartUpload:
     """One upload; leaving its `with` block without `complete` having succeeded aborts it.
 
-    Methods raise what boto3 raises.
+    Methods raise what boto3 raises, unless they say more.
 
     Parameters
     ----------
@@ -77,7 +79,13 @@ class MultipartUpload:
         return True
 
     def copy(self, source: str, size: int, part_bytes: int) -> None:
-        """Take the parts from another object of the bucket, of so many bytes, which S3 reads by itself."""
+        """Take the parts from another object of the bucket, of so many bytes, which S3 reads by itself.
+
+        Raises
+        ------
+        StoreRefused
+            The server answers as if it had taken a part that was sent: it does not copy.
+        """
         for number, start in enumerate(range(0, size, part_bytes), 1):
             answer = self._client.upload_part_copy(
                 Bucket=self._bucket,
@@ -87,7 +95,10 @@ class MultipartUpload:
                 CopySource={"Bucket": self._bucket, "Key": source},
                 CopySourceRange=f"bytes={start}-{min(start + part_bytes, size) - 1}",
             )
-            self._parts.append({"ETag": answer["CopyPartResult"]["ETag"], "PartNumber": number})
+            copied = answer.get("CopyPartResult", {}).get("ETag")
+            if copied is None:
+                raise StoreRefused(f"S3 does not say that it copied part {number} of s3://{self._bucket}/{source}")
+            self._parts.append({"ETag": copied, "PartNumber": number})
 
     def complete(self, condition: Mapping[str, Any]) -> str:
         """Make the parts the object under `IfMatch` or `IfNoneMatch`, and return its ETag."""

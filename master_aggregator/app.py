@@ -107,6 +107,7 @@ def create_master(options: MasterOptions) -> Service:
     with ExitStack() as ending:
         ending.enter_context(metrics_served(metrics, options.metrics_host, options.metrics_port))
         tier.start()
+        ending.callback(state.delete_spares)
         ending.callback(tier.close)
         ending.callback(ended.set)
         return Service(app, ending.pop_all().close, watch)

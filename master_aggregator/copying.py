@@ -43,7 +43,7 @@ class CopyKeeper:
         self._finished = finished
         self._changed = threading.Condition()
         self._wanted: RoundPlan | None = None
-        self._busy = False
+        self._begun: RoundPlan | None = None
         self._stuck = False
         self._hurry = False
 
@@ -74,11 +74,10 @@ class CopyKeeper:
 
     def keep(self) -> None:
         """Wait until a copy is asked for and due, and write it."""
-        plan = self._take()
-        self._insistence.insist(plan, lambda: self._copy(plan.base))
+        plan = self._insistence.insist(self._take(), self._copy_newest)
         reach(CrashPoint.COPY_WRITTEN, plan.base.round)
         with self._changed:
-            self._busy = self._stuck = False
+            self._begun, self._stuck = None, False
             self._changed.notify_all()
         if plan.finished:
             self._finished()
@@ -96,8 +95,20 @@ class CopyKeeper:
             assert self._wanted is not None, "waited for"
             # Not anew for a model that is newer still: the copy would fall behind.
             self._changed.wait_for(self._is_urgent, self._wanted.base.bytes / BYTES_PER_SECOND)
-            plan, self._wanted, self._busy = self._wanted, None, True
-            return plan
+            return self._begin()
+
+    def _begin(self) -> RoundPlan:
+        plan = self._wanted or self._begun
+        assert plan is not None, "a copy is asked for or begun"
+        self._wanted, self._begun = None, plan
+        return plan
+
+    def _copy_newest(self) -> RoundPlan:
+        """Try to copy what is asked for by now, and return it: while S3 is away newer models come."""
+        with self._changed:
+            plan = self._begin()
+        self._copy(plan.base)
+        return plan
 
     def _copy(self, base: BaseRound) -> None:
         try:
@@ -113,4 +124,4 @@ class CopyKeeper:
         return self._hurry or (self._wanted is not None and self._wanted.finished)
 
     def _is_done_or_stuck(self) -> bool:
-        return (self._wanted is None and not self._busy) or self._stuck
+        return (self._wanted is None and self._begun is None) or self._stuck

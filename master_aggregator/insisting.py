@@ -82,6 +82,7 @@ class Insistence:
             "publishing does not get on",
             round=plan.round,
             attempt=plan.attempt,
+            what=self._what,
             reason=reason,
             for_seconds=round(lasted, 1),
         )

@@ -204,5 +204,16 @@ def _replay(journal: Journal, contents: Contents, head: StoredHead, workshop: Wo
     if close is not None:
         path = journal.model_path
         if not path.exists() or file_sha256(path) != close.model_sha256:
-            write_model(opened)
+            _make_again(opened, close)
     return Recovered(opened, contents.contributors, close)
+
+
+def _make_again(opened: OpenRound, close: CloseRecord) -> None:
+    made = write_model(opened).digest.sha256
+    if made != close.model_sha256:
+        raise StartupError(
+            f"the journal {opened.journal.folder} gives a model with the SHA-256 {made}, but {close.model_sha256} is "
+            "to be published: the disk or the memory of this machine is damaged, or this is another version of "
+            "fedtier. Start the version that closed the round; or start with an empty --state-dir, and clients send "
+            "again what was not published"
+        )

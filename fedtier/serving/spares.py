@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import threading
 from contextlib import suppress
@@ -56,15 +57,27 @@ class SpareFiles:
             path.unlink(missing_ok=True)
 
     def give(self, path: Path, size: int) -> None:
-        """Have a file lie at a path where bytes are to be written, if there is one for so many."""
+        """Have a file of at most so many bytes lie at a path where they are to be written, if there is one.
+
+        Raises
+        ------
+        OSError
+            One lies there that could not be cut off.
+        """
         if size < LEAST_BYTES:
             return
         with self._lock:
             name = self._best_for(size)
-            if name is not None:
-                self._forget(name)
-                with suppress(OSError):  # without it the file is made anew
-                    (self._folder / name).rename(path)
+            if name is None:
+                return
+            held = self._sizes[name]
+            self._forget(name)
+            try:
+                (self._folder / name).rename(path)
+            except OSError:  # without it the file is made anew
+                return
+        if held > size:  # what is given counts as the bytes that were announced, however long it takes to write them
+            os.truncate(path, size)
 
     def shrink(self, most: int) -> bool:
         """Delete files until at most so many bytes are kept; return whether there was anything to delete."""

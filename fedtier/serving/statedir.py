@@ -107,6 +107,7 @@ class StateDirectory:
         with self._deleted_on_failure(path):
             self._put_spare(path, size)
             yield path
+        self._note_room_for(size)
 
     @contextmanager
     def own_file(self, size: int) -> Iterator[Path]:
@@ -122,7 +123,14 @@ class StateDirectory:
         with self._deleted_on_failure(path):
             self._put_spare(path, size)
             yield path
-            self._quota.count(path.name, path.stat().st_size)
+            written = path.stat().st_size
+            self._quota.count(path.name, written)
+        self._note_room_for(written)
+
+    def _note_room_for(self, size: int) -> None:
+        """Keep files again once more was written than found no room; nobody may ask whether the server is ready."""
+        if size > self._wanted:
+            self._is_full = False
 
     def _put_spare(self, path: Path, size: int) -> None:
         """Have a spare file lie there, if there is one; together with bodies they take what bodies alone may."""
@@ -140,7 +148,7 @@ class StateDirectory:
             raise
 
     def drop(self, path: Path) -> None:
-        """Have a file that nobody needs any more, nor has mapped, be written over later; on a full disk delete it.
+        """Have a file that nobody needs any more be written over later; on a full disk delete it.
 
         Where the disk refuses even that, the next start clears it away.
         """
@@ -159,8 +167,10 @@ class StateDirectory:
         """Delete the spare files where the disk is full; return whether that may have helped."""
         if error.errno not in _FULL:
             return False
-        self._is_full = True
-        return self._spares.shrink(0)
+        helped = self._spares.shrink(0)
+        if not helped:
+            self._is_full = True
+        return helped
 
     def let_go(self, path: Path) -> None:
         """Take note that a file has left the spool."""
@@ -176,7 +186,9 @@ class StateDirectory:
             Bytes for which there was no room, or an upper bound; nothing is ready before there is.
         """
         self._require_there()
-        self.make_room(error)
+        if error.errno in _FULL:
+            self._is_full = True
+            self._spares.shrink(0)
         sentence = _sentence(error)
         with self._troubles:
             self._wanted = max(self._wanted, wanted + _PROBE_BYTES)

@@ -71,6 +71,8 @@ def test_a_timeout_is_unavailable() -> None:
         ("AccessDenied", 403, "need to list this bucket, and to get and put its objects"),
         ("PermanentRedirect", 301, "set AWS_REGION"),
         ("InvalidArgument", 400, "check the bucket and the endpoint"),
+        ("NotImplemented", 501, "has no such operation"),
+        ("501", 501, "has no such operation"),
     ],
 )
 def test_what_somebody_has_to_mend_is_refused_with_a_remedy(code: str, status: int, remedy: str) -> None:

@@ -124,6 +124,17 @@ def test_the_end_does_not_wait_for_an_s3_that_is_away(bench: Bench) -> None:
     assert bench.keeper.trouble() is None
 
 
+def test_when_s3_is_back_the_newest_model_is_copied_and_none_before_it(bench: Bench) -> None:
+    bench.copies.away = True
+    bench.keeper.want(plan_after(1))
+    with bench.keeping():
+        wait_until(lambda: bench.keeper.trouble() is not None)
+        bench.keeper.want(plan_after(2, final_round=2))
+    assert bench.copies.rounds == [2]
+    assert not bench.keeper.wanted()
+    assert bench.finished.is_set()
+
+
 @pytest.mark.system
 def test_rounds_go_on_while_the_copy_cannot_be_written_and_it_catches_up(
     s3_environment: Mapping[str, str], bucket: str, bucket_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ from fedtier.store import RoundStore, StoreUnavailable
 from master_aggregator import recovery
 from master_aggregator.journal import Journal, find_journals
 from master_aggregator.publisher import Publisher
-from master_aggregator.records import CloseRecord, read_record
+from master_aggregator.records import CloseRecord, read_record, sealed
 from tests.builders import sum_of, trained, update_bytes
 from tests.masters import Hasty, Master, publish_initial, rules, wait_until
 
@@ -230,6 +230,22 @@ def test_a_model_that_was_lost_with_the_machine_is_made_again_as_it_was_to_be_pu
         model.write_bytes(left)
     start().await_round(2)
     assert manifest_of(store).to_json().decode() == promised.manifest
+
+
+def test_another_model_than_was_to_be_published_is_not_published(
+    store: RoundStore, start: Callable[..., Master], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master = start()
+    with monkeypatch.context() as patch:
+        killed = interrupted_at(patch, RoundStore, "put_model")
+        count(master, a=A, b=B)
+        assert killed.wait(30)
+    folder = journal_folder(master.state.path)
+    promised = read_record(folder / "close.json", CloseRecord).model_copy(update={"model_sha256": "0" * 64})
+    (folder / "close.json").write_bytes(sealed(promised.model_dump_json().encode()))
+    with pytest.raises(StartupError, match=r"but 0{64} is to be published"):
+        start()
+    assert [published.round for published in store.history()] == [0]
 
 
 def test_a_journal_without_its_plan_is_none_and_the_next_round_opens_under_heads_attempt(

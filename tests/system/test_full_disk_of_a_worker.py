@@ -91,6 +91,18 @@ def test_what_is_kept_to_write_over_is_gone_when_a_worker_has_ended_or_starts_ag
     assert not any(spares.iterdir())
 
 
+def test_what_is_kept_to_write_over_is_gone_when_a_master_has_ended(
+    federation: Federation, updates: TenUpdates
+) -> None:
+    master = federation.master(updates.model, "--threshold", "10")
+    spares = master.state_dir / "spares"
+    for _ in range(2):
+        put_all(master, updates.updates[:1])
+    master.process.wait_until(lambda: any(spares.iterdir()), "the repeat is kept to write over")
+    master.stop()
+    assert not any(spares.iterdir())
+
+
 def test_a_worker_without_room_for_an_update_or_its_sum_or_the_model_counts_nothing_and_keeps_nothing(
     federation: Federation, updates: TenUpdates, disk: SmallDisk
 ) -> None:

@@ -51,14 +51,22 @@ def test_the_next_body_gets_the_file_of_one_that_is_done(
 def test_a_body_gets_the_smallest_file_that_holds_it_else_the_largest(
     folder: Path, done: Callable[[int], Path], tmp_path: Path
 ) -> None:
-    spares = SpareFiles(folder)
-    for size in (300, 100, 200):
-        spares.keep(done(size * KIB))
+    spares, bodies = SpareFiles(folder), {size: done(size * KIB) for size in (300, 100, 200)}
+    numbers = {body.stat().st_ino: size for size, body in bodies.items()}
+    for body in bodies.values():
+        spares.keep(body)
     got = []
     for number, wanted in enumerate((150, 250, 250)):
         spares.give(tmp_path / f"next-{number}", wanted * KIB)
-        got.append((tmp_path / f"next-{number}").stat().st_size // KIB)
+        got.append(numbers[(tmp_path / f"next-{number}").stat().st_ino])
     assert got == [200, 300, 100]
+
+
+def test_a_file_is_cut_off_to_what_it_is_given_for(folder: Path, done: Callable[[int], Path], tmp_path: Path) -> None:
+    spares = SpareFiles(folder)
+    spares.keep(done(300 * KIB))
+    spares.give(tmp_path / "next", 100 * KIB)
+    assert (tmp_path / "next").stat().st_size == 100 * KIB
 
 
 def test_few_bytes_and_few_files_are_kept(folder: Path, done: Callable[[int], Path]) -> None:

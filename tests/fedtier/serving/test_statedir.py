@@ -234,6 +234,17 @@ def test_spare_files_and_bodies_take_no_more_than_bodies_may(tmp_path: Path) -> 
         assert len(list((tmp_path / "spares").iterdir())) == 1
 
 
+def test_small_bodies_hold_no_more_of_the_disk_than_they_announced(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path, spool_max=1_000_000)
+    for _ in range(3):
+        drop_body(state, 800_000)
+        with state.admitted_file(70_000):
+            pass  # slow: nothing was written over what lay there
+    on_disk = sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
+    assert on_disk <= 1_000_000
+    assert state.spool_bytes == 3 * 70_000
+
+
 def test_a_full_disk_takes_the_spare_files(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
     drop_body(state, 100_000)
@@ -246,12 +257,23 @@ def test_a_full_disk_takes_the_spare_files(tmp_path: Path) -> None:
 
 def test_on_a_full_disk_nothing_is_kept_until_there_is_room(tmp_path: Path) -> None:
     state = StateDirectory(tmp_path)
-    state.refuse(OSError(errno.ENOSPC, "No space left on device"))
+    state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=100_000)
     drop_body(state, 100_000)
     assert (list(state.spool.iterdir()), list((tmp_path / "spares").iterdir())) == ([], [])
     assert state.unready() is None
     drop_body(state, 100_000)
     assert len(list((tmp_path / "spares").iterdir())) == 1
+
+
+def test_a_full_disk_that_has_room_again_keeps_files_whoever_asks_for_it(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    drop_body(state, 100_000)
+    assert state.make_room(OSError(errno.ENOSPC, "No space left on device"))
+    drop_body(state, 100_000)
+    assert len(list((tmp_path / "spares").iterdir())) == 1, "giving it up has helped"
+    state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=100_000)
+    drop_body(state, 200_000)
+    assert len(list((tmp_path / "spares").iterdir())) == 1, "more was written than found no room"
 
 
 def test_a_body_goes_on_where_spare_files_made_room_for_it(tmp_path: Path) -> None:
