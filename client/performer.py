@@ -148,6 +148,7 @@ class Performer:
                 case Stop() as stop:
                     return self._stop(stop)
                 case Poll(after):
+                    self._tidy(self._updates.give_back_room)  # others may train before this client does again
                     return Pause(after * self._surroundings.rng.uniform(*_JITTER))
                 case step:
                     event = self._perform(step)
@@ -246,16 +247,16 @@ class Performer:
         match note:
             case Discard(update):
                 reach(CrashPoint.UPDATE_SETTLED, update.round)
-                self._discard(update)
+                self._tidy(lambda: self._updates.discard(update))
             case Tell(event, update, attempt, detail):
                 self._tell(event, attempt=attempt, detail=detail, seconds=self._step_seconds, **_facts(update))
 
-    def _discard(self, update: SavedUpdate) -> None:
+    def _tidy(self, clear_away: Callable[[], None]) -> None:
         try:
-            self._updates.discard(update)
+            clear_away()
         except OSError as error:
             # It stays for the next start, which settles it again; nobody counts it twice.
-            self._log.warning("a settled update cannot be deleted", round=update.round, reason=str(error))
+            self._log.warning("a settled update cannot be deleted", round=self._published, reason=str(error))
 
     def _stop(self, stop: Stop) -> Done:
         self._done = Done(stop.ok)

@@ -3,7 +3,8 @@
 A file is ``update-<round>-<base sha256>-<sha256>.safetensors``. It is written under a
 temporary name and renamed; it gets to the disk while it is sent already, but for its
 end. Its own SHA-256 in its name shows after a crash whether all of it got there. A settled
-update's file is written over by the next one. A directory belongs to one client.
+update's file is written over by the next one, where that one follows at once: a client that
+waits keeps no room for it. A directory belongs to one client.
 """
 
 from __future__ import annotations
@@ -133,7 +134,7 @@ class SavedUpdates:
             self._durability.wait()
 
     def discard(self, update: SavedUpdate) -> None:
-        """Let go of an update: the next one is written over its file.
+        """Let go of an update: the next one is written over its file, unless `give_back_room` comes before.
 
         Raises
         ------
@@ -142,6 +143,15 @@ class SavedUpdates:
         with suppress(FileNotFoundError):
             os.replace(self.path(update), self._written_over)
 
+    def give_back_room(self) -> None:
+        """Delete what is left of settled updates.
+
+        Raises
+        ------
+        OSError
+        """
+        self._written_over.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Leave on the disk what is to be sent, durable, and nothing else.
 
@@ -149,7 +159,7 @@ class SavedUpdates:
         ------
         OSError
         """
-        self._written_over.unlink(missing_ok=True)
+        self.give_back_room()
         self.await_durable()
 
 

@@ -131,6 +131,24 @@ def test_nothing_is_left_on_disk_when_the_last_round_is_settled_but_its_model(tm
     assert [path.name.partition("-")[0] for path in (tmp_path / "state-client-3").iterdir()] == ["model"]
 
 
+def test_a_client_that_waits_for_rounds_of_others_keeps_no_file_of_an_update_that_is_settled(tmp_path: Path) -> None:
+    federation = Federation(INITIAL, tmp_path, threshold=1, final_round=9)
+    waits: list[list[str]] = []
+
+    def sleep(_: float) -> None:
+        waits.append(sorted(path.name.partition("-")[0] for path in (tmp_path / "state-client-3").iterdir()))
+        if len(waits) == 3:
+            kill()
+
+    def rest() -> None:
+        federation.cohort = ("another",)
+
+    with serve(federation) as url, pytest.raises(Killed):
+        run_client(options(tmp_path, url, report=Facts(counted=rest)), Surroundings(sleep=sleep))
+
+    assert waits == [["model", "update"], ["model"], ["model"]]
+
+
 def test_a_diverged_task_ends_the_client_with_the_tensor_s_name_and_sends_nothing(tmp_path: Path) -> None:
     federation, facts = Federation(INITIAL, tmp_path, threshold=1, final_round=1), Facts()
     (tmp_path / "client-3.txt").write_text("1\nnan\n")

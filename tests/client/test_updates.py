@@ -200,6 +200,18 @@ def test_the_next_update_is_written_over_a_settled_one(tmp_path: Path) -> None:
     assert SavedUpdates(tmp_path).found() == [second]
 
 
+def test_room_that_is_given_back_is_not_that_of_an_update_still_to_be_sent(tmp_path: Path) -> None:
+    updates = SavedUpdates(tmp_path)
+    updates.discard(save(updates, 6))
+    kept = save(updates, 7)
+    updates.discard(save(updates, 8))
+
+    updates.give_back_room()
+    updates.give_back_room()
+
+    assert list(tmp_path.iterdir()) == [updates.path(kept)]
+
+
 def test_settling_an_update_twice_is_fine_and_nothing_of_it_is_left_in_the_end(tmp_path: Path) -> None:
     update = save(tmp_path)
     updates = SavedUpdates(tmp_path)
