@@ -36,7 +36,7 @@ from client.stopping import Patience, patience_with
 from client.task import Task
 from client.training import TrainedUpdate, fit_config, train_update
 from client.transport import ServerBusy, Transport
-from client.updates import SavedUpdates
+from client.updates import NotDurable, SavedUpdates
 from fedtier.crash_points import CrashPoint, reach
 from fedtier.metrics import Outcome
 from fedtier.problems import Problem
@@ -190,7 +190,8 @@ class Performer:
         except Unreachable as error:
             return Failed(str(error))
         except OSError as error:
-            return Failed(f"the state directory {self._options.state_dir} cannot be used: {error}")
+            reason = f"the state directory {self._options.state_dir} cannot be used: {error}"
+            return Failed(reason, lost=isinstance(error, NotDurable))
         finally:
             self._step_seconds = self._surroundings.clock() - started
 

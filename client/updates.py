@@ -33,6 +33,10 @@ _TEMPORARY: Final = ".partly-written"
 _PROBE_BYTES: Final = 1 << 16
 
 
+class NotDurable(OSError):
+    """The disk did not take an update, whose file is deleted."""
+
+
 class SavedUpdates:
     """The updates in one directory.
 
@@ -46,6 +50,7 @@ class SavedUpdates:
         self._directory = directory
         self._written_over = directory / f"update{_TEMPORARY}"
         self._durability: Durability | None = None
+        self._newest: Path | None = None
 
     def path(self, update: SavedUpdate) -> Path:
         """Return where an update's file lies."""
@@ -77,7 +82,8 @@ class SavedUpdates:
             elif name := _NAME.fullmatch(path.name):
                 update = _read(path, int(name[1]), name[2], name[3])
                 if update is not None and update.key not in updates:
-                    Durability(path).wait()
+                    with _deleted_on_failure(path):
+                        Durability(path).wait()
                     updates[update.key] = update
                 else:
                     path.unlink()
@@ -110,7 +116,7 @@ class SavedUpdates:
         """
         if self._durability is not None:  # of a file that may be the one to be written over
             with suppress(OSError):
-                self._durability.wait()
+                self.await_durable()
         metadata = {"num_examples": str(num_examples), "metrics": json.dumps(dict(metrics), sort_keys=True)}
         with _deleted_on_failure(self._written_over), overwritten(self._written_over) as file:
             hashed = HashedFile(file)
@@ -119,6 +125,7 @@ class SavedUpdates:
         update = SavedUpdate(key[0], key[1], hashed.sha256, num_examples, dict(metrics))
         path = self.path(update)
         os.replace(self._written_over, path)
+        self._newest = path
         self._durability = Durability(path)
         return update
 
@@ -127,11 +134,16 @@ class SavedUpdates:
 
         Raises
         ------
-        OSError
-            It could not be made so.
+        NotDurable
+            It could not be made so, and is deleted: read again, it would come from memory, and pass for whole.
         """
-        if self._durability is not None:
+        if self._durability is None or self._newest is None:
+            return
+        try:
             self._durability.wait()
+        except OSError as error:
+            self._newest.unlink(missing_ok=True)
+            raise NotDurable(*error.args) from error
 
     def discard(self, update: SavedUpdate) -> None:
         """Let go of an update: the next one is written over its file, unless `give_back_room` comes before.
@@ -178,7 +190,7 @@ def make_directory(directory: Path) -> None:
 
 @contextmanager
 def _deleted_on_failure(path: Path) -> Iterator[None]:
-    """Leave no part of a file behind that did not fit on the disk."""
+    """Leave nothing behind of a file that the disk did not take."""
     try:
         yield
     except OSError:

@@ -12,7 +12,7 @@ import pytest
 from safetensors import safe_open
 
 from client.events import SavedUpdate
-from client.updates import SavedUpdates, make_directory
+from client.updates import NotDurable, SavedUpdates, make_directory
 from fedtier.bodies import BLOCK
 from fedtier.dtypes import TensorSpec
 from fedtier.upstream import file_sha256
@@ -82,10 +82,13 @@ def test_an_update_that_does_not_get_to_the_disk_is_not_taken_for_durable(
     monkeypatch.setattr(os, "fsync", fail)
     updates.save((7, BASE), ARRAYS, SPECS, num_examples=600, metrics={})
 
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(NotDurable, match="the disk is gone"):
         updates.await_durable()
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(NotDurable, match="the disk is gone"):
         updates.close()
+    monkeypatch.undo()  # a later fsync of the same pages would find nothing left to write, and succeed
+    assert SavedUpdates(tmp_path).found() == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_process_finds_what_was_saved(tmp_path: Path) -> None:
@@ -101,6 +104,22 @@ def test_what_was_found_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     SavedUpdates(tmp_path).found()
 
     assert inodes == [path.stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_what_was_found_and_does_not_get_to_the_disk_is_not_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path)
+
+    def fail(_: int) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="the disk is gone"):
+        SavedUpdates(tmp_path).found()
+
+    monkeypatch.undo()
+    assert SavedUpdates(tmp_path).found() == []
 
 
 def test_of_two_updates_for_one_round_one_is_kept(tmp_path: Path) -> None:
