@@ -29,6 +29,8 @@ from fedtier.tensors import TensorFile, write_arrays
 from fedtier.upstream import file_sha256
 
 _NAME: Final = re.compile(r"update-([1-9][0-9]*)-([0-9a-f]{64})-([0-9a-f]{64})\.safetensors")
+_UNNAMED: Final = re.compile(r"update-[1-9][0-9]*-[0-9a-f]{64}\.safetensors")
+"""What an earlier release wrote; without its digest nothing shows that the disk has all of it."""
 _TEMPORARY: Final = ".partly-written"
 _PROBE_BYTES: Final = 1 << 16
 
@@ -77,7 +79,7 @@ class SavedUpdates:
         """
         updates: dict[tuple[int, str], SavedUpdate] = {}
         for path in sorted(self._directory.iterdir()):
-            if path.name.endswith(_TEMPORARY):
+            if path.name.endswith(_TEMPORARY) or _UNNAMED.fullmatch(path.name):
                 path.unlink()
             elif name := _NAME.fullmatch(path.name):
                 update = _read(path, int(name[1]), name[2], name[3])

@@ -140,6 +140,14 @@ def test_what_a_crash_left_half_written_is_cleared_away(tmp_path: Path) -> None:
     assert not unfinished.exists()
 
 
+def test_what_an_earlier_release_left_without_its_digest_is_cleared_away(tmp_path: Path) -> None:
+    path = SavedUpdates(tmp_path).path(save(tmp_path))
+    path.rename(tmp_path / f"update-7-{BASE}.safetensors")
+
+    assert SavedUpdates(tmp_path).found() == []
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("keep", [0, 7, 100, -1])
 def test_a_file_that_the_disk_cut_short_is_no_update(tmp_path: Path, keep: int) -> None:
     path = SavedUpdates(tmp_path).path(save(tmp_path))
