@@ -154,6 +154,8 @@ class SavedUpdates:
         ------
         OSError
         """
+        with suppress(OSError):
+            self.await_durable()  # Windows renames no file that is open
         with suppress(FileNotFoundError):
             os.replace(self.path(update), self._written_over)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from client.durability import Durability
 from client.events import SavedUpdate
 from client.updates import NotDurable, SavedUpdates, make_directory
 from fedtier.bodies import BLOCK
@@ -237,6 +238,26 @@ def test_room_that_is_given_back_is_not_that_of_an_update_still_to_be_sent(tmp_p
     updates.give_back_room()
 
     assert list(tmp_path.iterdir()) == [updates.path(kept)]
+
+
+def test_a_file_is_not_renamed_while_it_is_open_on_its_way_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates, waited_for = SavedUpdates(tmp_path), threading.Event()
+    inodes = synced(monkeypatch, waited_for.wait)
+    update = updates.save((7, BASE), ARRAYS, SPECS, num_examples=600, metrics={})
+    wait = Durability.wait
+
+    def said_and_waited(durability: Durability) -> None:
+        waited_for.set()
+        wait(durability)
+
+    monkeypatch.setattr(Durability, "wait", said_and_waited)
+    try:
+        updates.discard(update)
+        assert len(inodes) == 2
+    finally:
+        waited_for.set()
 
 
 def test_settling_an_update_twice_is_fine_and_nothing_of_it_is_left_in_the_end(tmp_path: Path) -> None:
