@@ -202,6 +202,7 @@ class Performer:
 
     def _send(self, update: SavedUpdate) -> Accepted:
         receipt = self._transport.upload(update, self._updates.path(update), self._updates.await_durable)
+        self._updates.received(update)
         reach(CrashPoint.UPDATE_ANSWERED, update.round)
         return Accepted(receipt)
 

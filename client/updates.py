@@ -53,6 +53,7 @@ class SavedUpdates:
         self._written_over = directory / f"update{_TEMPORARY}"
         self._durability: Durability | None = None
         self._newest: Path | None = None
+        self._received: SavedUpdate | None = None
 
     def path(self, update: SavedUpdate) -> Path:
         """Return where an update's file lies."""
@@ -147,15 +148,25 @@ class SavedUpdates:
             self._newest.unlink(missing_ok=True)
             raise NotDurable(*error.args) from error
 
+    def received(self, update: SavedUpdate) -> None:
+        """Note that nothing of an update is on its way any more: the server has all that it wanted of it."""
+        self._received = update
+
     def discard(self, update: SavedUpdate) -> None:
         """Let go of an update: the next one is written over its file, unless `give_back_room` comes before.
+
+        The file of one that was not `received` is deleted: the kernel may be sending of it still, and would send
+        what is written there next.
 
         Raises
         ------
         OSError
         """
         with suppress(OSError):
-            self.await_durable()  # Windows renames no file that is open
+            self.await_durable()  # Windows neither renames nor deletes a file that is open
+        if update != self._received:
+            self.path(update).unlink(missing_ok=True)
+            return
         with suppress(FileNotFoundError):
             os.replace(self.path(update), self._written_over)
 

@@ -219,6 +219,7 @@ def test_the_next_update_is_written_over_a_settled_one(tmp_path: Path) -> None:
     first = updates.save((6, BASE), large, [TensorSpec("w", "F32", (BLOCK,))], num_examples=1, metrics={})
     file = updates.path(first).stat().st_ino
 
+    updates.received(first)
     updates.discard(first)
     assert not updates.path(first).exists()
     second = save(updates)
@@ -230,9 +231,10 @@ def test_the_next_update_is_written_over_a_settled_one(tmp_path: Path) -> None:
 
 def test_room_that_is_given_back_is_not_that_of_an_update_still_to_be_sent(tmp_path: Path) -> None:
     updates = SavedUpdates(tmp_path)
-    updates.discard(save(updates, 6))
-    kept = save(updates, 7)
-    updates.discard(save(updates, 8))
+    kept, settled = save(updates, 7), save(updates, 8)
+    updates.received(settled)
+    updates.discard(settled)
+    assert len(list(tmp_path.iterdir())) == 2
 
     updates.give_back_room()
     updates.give_back_room()
@@ -258,6 +260,20 @@ def test_a_file_is_not_renamed_while_it_is_open_on_its_way_to_the_disk(
         assert len(inodes) == 2
     finally:
         waited_for.set()
+
+
+def test_an_update_is_not_written_over_one_of_which_bytes_may_still_be_on_their_way(tmp_path: Path) -> None:
+    updates = SavedUpdates(tmp_path)
+    counted, refused = save(updates, 5), save(updates, 6)
+    updates.received(counted)
+    with updates.path(refused).open("rb") as on_its_way:
+        content = on_its_way.read()
+
+        updates.discard(refused)
+        save(updates, 7, value=2.5)
+
+        on_its_way.seek(0)
+        assert on_its_way.read() == content
 
 
 def test_settling_an_update_twice_is_fine_and_nothing_of_it_is_left_in_the_end(tmp_path: Path) -> None:
