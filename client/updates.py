@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 from client.durability import Durability, sync_directory
 from client.events import SavedUpdate
@@ -123,7 +123,7 @@ class SavedUpdates:
         metadata = {"num_examples": str(num_examples), "metrics": json.dumps(dict(metrics), sort_keys=True)}
         with _deleted_on_failure(self._written_over), overwritten(self._written_over) as file:
             hashed = HashedFile(file)
-            write_arrays(cast(BinaryIO, hashed), arrays, specs=specs, metadata=metadata)
+            write_arrays(hashed, arrays, specs=specs, metadata=metadata)
         reach(CrashPoint.UPDATE_WRITTEN, key[0])
         update = SavedUpdate(key[0], key[1], hashed.sha256, num_examples, dict(metrics))
         path = self.path(update)
