@@ -81,9 +81,13 @@ class PutOff:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The last step cannot be done: no answer in spite of retries, or trouble with this machine's disk."""
+    """The last step cannot be done: no answer in spite of retries, or trouble with this machine's disk.
+
+    Where it has lost the update that was being sent, `lost` is true.
+    """
 
     detail: str
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)

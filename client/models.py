@@ -52,6 +52,6 @@ class BaseModels:
     def _clear_all_but(self, wanted: Path) -> None:
         for path in self._directory.glob("model-*.safetensors*"):
             if not path.name.startswith(wanted.name):
-                # Windows keeps a file that is still mapped; the next round clears it.
+                # Windows keeps a file that is still open; the next round clears it.
                 with contextlib.suppress(PermissionError):
                     path.unlink()

@@ -125,6 +125,8 @@ class Participant:
         if isinstance(event, PutOff) and sending is not None:
             self._put_off = event.detail
             return self._look_again()
+        if isinstance(event, Failed) and event.lost and sending is not None:
+            del self._saved[sending.key]
         return Decision(self._failed(event.detail))
 
     def _failed(self, detail: str) -> Stop:

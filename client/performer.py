@@ -36,7 +36,7 @@ from client.stopping import Patience, patience_with
 from client.task import Task
 from client.training import TrainedUpdate, fit_config, train_update
 from client.transport import ServerBusy, Transport
-from client.updates import SavedUpdates
+from client.updates import NotDurable, SavedUpdates
 from fedtier.crash_points import CrashPoint, reach
 from fedtier.metrics import Outcome
 from fedtier.problems import Problem
@@ -148,6 +148,7 @@ class Performer:
                 case Stop() as stop:
                     return self._stop(stop)
                 case Poll(after):
+                    self._tidy(self._updates.give_back_room)  # others may train before this client does again
                     return Pause(after * self._surroundings.rng.uniform(*_JITTER))
                 case step:
                     event = self._perform(step)
@@ -189,7 +190,8 @@ class Performer:
         except Unreachable as error:
             return Failed(str(error))
         except OSError as error:
-            return Failed(f"the state directory {self._options.state_dir} cannot be used: {error}")
+            reason = f"the state directory {self._options.state_dir} cannot be used: {error}"
+            return Failed(reason, lost=isinstance(error, NotDurable))
         finally:
             self._step_seconds = self._surroundings.clock() - started
 
@@ -200,6 +202,7 @@ class Performer:
 
     def _send(self, update: SavedUpdate) -> Accepted:
         receipt = self._transport.upload(update, self._updates.path(update), self._updates.await_durable)
+        self._updates.received(update)
         reach(CrashPoint.UPDATE_ANSWERED, update.round)
         return Accepted(receipt)
 
@@ -246,16 +249,16 @@ class Performer:
         match note:
             case Discard(update):
                 reach(CrashPoint.UPDATE_SETTLED, update.round)
-                self._discard(update)
+                self._tidy(lambda: self._updates.discard(update))
             case Tell(event, update, attempt, detail):
                 self._tell(event, attempt=attempt, detail=detail, seconds=self._step_seconds, **_facts(update))
 
-    def _discard(self, update: SavedUpdate) -> None:
+    def _tidy(self, clear_away: Callable[[], None]) -> None:
         try:
-            self._updates.discard(update)
+            clear_away()
         except OSError as error:
             # It stays for the next start, which settles it again; nobody counts it twice.
-            self._log.warning("a settled update cannot be deleted", round=update.round, reason=str(error))
+            self._log.warning("a settled update cannot be deleted", round=self._published, reason=str(error))
 
     def _stop(self, stop: Stop) -> Done:
         self._done = Done(stop.ok)

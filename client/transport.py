@@ -8,6 +8,7 @@ Jitter", AWS Architecture Blog, 2015), behind what `Retry-After` asks for.
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
 from collections.abc import Callable
@@ -138,15 +139,18 @@ class Transport:
         update : SavedUpdate
         body : Path
         before_end : callable, optional
-            Returns when the last bytes may be sent, as for `Upstream.put_file`.
+            Returns when the last bytes may be sent, as for `Upstream.put_file`; at a further try, when the first may.
 
         Raises
         ------
         Unreachable, ServerBusy, Problem, OSError
         """
         path = f"/v1/rounds/{update.round}/updates/{self._client_id}"
+        tries = itertools.count()
 
         def send() -> UpdateReceipt:
+            if next(tries) and before_end is not None:
+                before_end()  # a server may have cut off the last try for the pause before its end
             self._metrics.traffic.sent("update", body.stat().st_size)
             return _receipt(self._upstream.put_file(path, body, sha256=update.sha256, before_end=before_end))
 

@@ -6,6 +6,7 @@ has closed the connection, and gives a block of a body no more time than connect
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import socket
@@ -23,6 +24,8 @@ from fedtier.bodies import BLOCK, FilePart, cut_short
 
 _SLICE: Final = 1 << 16
 """Bytes that are handed to TLS at a time: it returns when all of them are under way."""
+_NOT_BY_THE_KERNEL: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP})
+"""What sendfile(2) answers for files of file systems from which the kernel cannot send."""
 _INFORMATIONAL: Final = b"HTTP/1.1 1"
 _PROMPT: Final = selectors.SelectSelector if sys.platform == "win32" else selectors.PollSelector
 """What waits for one socket at the least cost: it takes no descriptor of its own."""
@@ -130,17 +133,28 @@ class _Attentive(HTTPConnection):
         elif isinstance(data, FilePart) and is_plain and sys.platform != "win32":
             self._send_unread(data)
         else:
-            for block in data if isinstance(data, FilePart) else (data,):
-                self._send_block(memoryview(block), is_plain)
+            self._send_blocks(data, is_plain)
+
+    def _send_blocks(self, data: Any, is_plain: bool) -> None:
+        for block in data if isinstance(data, FilePart) else (data,):
+            self._send_block(memoryview(block), is_plain)
 
     def _send_unread(self, part: FilePart) -> None:
-        """Have the kernel send a part of a file, without a copy of it here."""
+        """Have the kernel send a part of a file, without a copy of it here, where it can do that."""
         at = part.start
         with _PROMPT() as selector:
             selector.register(self.sock, selectors.EVENT_WRITE)
             while at < part.stop:
                 self._await_room(selector)
-                sent = os.sendfile(self.sock.fileno(), part.file.fileno(), at, part.stop - at)
+                try:
+                    sent = os.sendfile(self.sock.fileno(), part.file.fileno(), at, part.stop - at)
+                except BlockingIOError:  # the room is gone again, as happens where memory is short
+                    continue
+                except OSError as error:
+                    if error.errno not in _NOT_BY_THE_KERNEL:
+                        raise
+                    self._send_blocks(FilePart(part.file, at, part.stop), is_plain=True)
+                    return
                 if not sent:
                     raise cut_short()
                 at += sent

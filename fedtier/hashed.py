@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final, Protocol
 
 _BLOCK: Final = 1 << 20
 """Bytes that are hashed and then written while the processor's cache still has them."""
+
+
+class Writable(Protocol):
+    """Takes all the bytes that it is given, as buffered files do."""
+
+    def write(self, data: bytes | memoryview, /) -> int:
+        """Write some bytes and return how many."""
+        ...
 
 
 class HashedFile:
@@ -15,8 +23,7 @@ class HashedFile:
 
     Parameters
     ----------
-    file : BinaryIO
-        Takes all that it is given, as buffered files do.
+    file : Writable
     before : Path, optional
         The file's content so far; without it there is none.
 
@@ -25,14 +32,14 @@ class HashedFile:
     OSError
     """
 
-    def __init__(self, file: BinaryIO, before: Path | None = None) -> None:
+    def __init__(self, file: Writable, before: Path | None = None) -> None:
         self._file = file
         self._digest = hashlib.sha256()
         if before is not None:
             with before.open("rb") as written:
                 self._digest = hashlib.file_digest(written, "sha256")
 
-    def write(self, data: bytes | memoryview) -> int:
+    def write(self, data: bytes | memoryview, /) -> int:
         """Write all of some bytes and return how many.
 
         Raises

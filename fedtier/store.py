@@ -266,6 +266,13 @@ class RoundStore:
         except ObjectMissing:
             raise StoreCorrupt(f"{self._bucket.url(self.keys.copy)} is missing") from None
 
+    def copied(self) -> tuple[int, str] | None:
+        """Return of which round the copy at the bucket key says that it is, and its SHA-256, or None."""
+        facts = self._bucket.facts(self.keys.copy)
+        said = {} if facts is None else facts.metadata
+        number, sha256 = said.get(ROUND_METADATA, ""), said.get(SHA256_METADATA, "")
+        return (int(number), sha256) if number.isdecimal() else None
+
     def presign_model(self, round_number: int, sha256: str, seconds: int) -> str:
         """Return a URL at which anyone can read a model for so many seconds, without credentials."""
         return self._bucket.presign(self.keys.model(round_number, sha256), seconds)

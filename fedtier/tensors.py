@@ -14,11 +14,12 @@ import weakref
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from fedtier.dtypes import STORAGE, Array, TensorSpec, Values, as_stored, spec_of
+from fedtier.hashed import Writable
 from fedtier.header import DEFAULT_HEADER_LIMIT, Header, encode_header, read_header
 
 
@@ -145,7 +146,7 @@ class _FileValues:
 
 
 def write_arrays(
-    file: BinaryIO,
+    file: Writable,
     arrays: Mapping[str, Array],
     *,
     specs: Iterable[TensorSpec] | None = None,
@@ -155,7 +156,7 @@ def write_arrays(
 
     Parameters
     ----------
-    file : BinaryIO
+    file : Writable
     arrays : Mapping of str to ndarray
     specs : iterable of TensorSpec, optional
         Order, dtypes and shapes; by default those of the arrays, in their order. A

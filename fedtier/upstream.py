@@ -11,7 +11,6 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,13 +19,14 @@ import requests
 from fedtier.bodies import BLOCK, FileBody
 from fedtier.documents import json_object
 from fedtier.hashed import HashedFile
-from fedtier.problems import DigestMismatch, Problem, Unavailable, problem_from_document
+from fedtier.problems import DigestMismatch, Unavailable
+from fedtier.refusals import refusal
 from fedtier.rounds import BaseRound, RoundStatus
 from fedtier.sessions import NotSent, Session
 from fedtier.tls import NO_TLS, Tls
 from fedtier.tls_failures import tls_failure, tls_refusal
 from fedtier.token_sources import TokenSource
-from fedtier.urls import innermost_cause, shown_server, shown_url
+from fedtier.urls import innermost_cause, shown_server
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +265,7 @@ class Upstream:
             )
             if response.status_code < 400:
                 return response
-            problem = _problem(response)
+            problem = refusal(response)
         except (requests.RequestException, ValueError) as error:  # a redirect may lead to what is no URL at all
             raise self._unreachable(error) from None
         failure = tls_refusal(problem, shown_server(response.url))
@@ -294,29 +294,3 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _problem(response: requests.Response) -> Problem:
-    with response:
-        document = json_object(response.content)
-    retry_after = _retry_after(response.headers)
-    if not document:
-        said = f"{shown_url(response.url)} answered {response.status_code} {response.reason}"
-        problem = Problem(said, retry_after=retry_after)
-    else:
-        problem = problem_from_document(document, retry_after=retry_after)
-    problem.members.setdefault("status", response.status_code)
-    return problem
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds of a `Retry-After`, which may be given as a date (RFC 9110, section 10.2.3)."""
-    after = headers.get("Retry-After", "")
-    if after.isascii() and after.replace(".", "", 1).isdigit():
-        return float(after)
-    try:
-        # By the clock of whoever wrote both.
-        wait = parsedate_to_datetime(after) - parsedate_to_datetime(headers.get("Date", ""))
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return max(wait.total_seconds(), 0.0)

@@ -203,5 +203,25 @@ def _copy_check(store: RoundStore, newest: PublishedRound, path: Path) -> Check:
         head = store.read_head()
         if head is not None and head.head.round > newest.round:
             return Check("copy", claim, remark="a newer round was published meanwhile")
-        return Check("copy", claim, f"{error}; a running master renews it right after publishing")
+        older = _older_copy(store, newest, path)
+        if older is not None:
+            remark = (
+                f"it is that of round {older} still; a master renews it a moment after publishing, and at its start"
+            )
+            return Check("copy", claim, remark=remark)
+        return Check("copy", claim, f"{error}; a master renews it when it publishes the next round")
     return Check("copy", claim)
+
+
+def _older_copy(store: RoundStore, newest: PublishedRound, path: Path) -> int | None:
+    """Return the round before the newest of which the copy is the model, as it says, or None."""
+    said = store.copied()
+    if said is None or said[0] >= newest.round:
+        return None
+    try:
+        store.download_copy(said[1], path)
+        path.unlink()
+        published = next(published for published in store.history() if published.round <= said[0])
+    except StoreCorrupt:
+        return None
+    return published.round if published.manifest.model.sha256 == said[1] else None

@@ -91,7 +91,7 @@ class Federation:
         self._directory = directory
         self._threshold = threshold
         self._final_round = final_round
-        self._cohort = cohort
+        self.cohort = cohort
         self._updates: dict[str, tuple[dict[str, Array], int]] = {}
         self._lock = threading.Lock()
 
@@ -130,7 +130,7 @@ class Federation:
             number=self.round,
             attempt=self.attempt,
             state="finished" if finished else "collecting",
-            cohort=self._cohort,
+            cohort=self.cohort,
             final_round=self._final_round,
         )
 

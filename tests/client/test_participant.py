@@ -319,6 +319,13 @@ def test_a_server_that_is_gone_stops_the_client() -> None:
     assert participant.handle_event(Failed("nobody there")) == Decision(Stop(f"nobody there; {KEPT}", ok=False))
 
 
+def test_an_update_that_the_disk_lost_is_not_said_to_be_sent_later() -> None:
+    participant = Participant("client-3")
+    uploading(participant, status())
+
+    assert participant.handle_event(Failed("no disk", lost=True)) == Decision(Stop("no disk", ok=False))
+
+
 def test_a_client_told_to_stop_says_what_it_leaves_on_disk() -> None:
     new, training, waiting, done, settled = (Participant("client-3") for _ in range(5))
     training.handle_event(RoundSeen(status(7, 12)))

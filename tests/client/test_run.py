@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
@@ -129,6 +131,39 @@ def test_nothing_is_left_on_disk_when_the_last_round_is_settled_but_its_model(tm
         run_client(options(tmp_path, url))
 
     assert [path.name.partition("-")[0] for path in (tmp_path / "state-client-3").iterdir()] == ["model"]
+
+
+def test_a_client_that_trains_round_after_round_writes_each_update_over_the_last_that_counted(tmp_path: Path) -> None:
+    files: list[BinaryIO] = []
+
+    def report(fact: Mapping[str, Any]) -> None:
+        if fact["event"] == "trained":
+            (path,) = (tmp_path / "state-client-3").glob("update-*")
+            files.append(held.enter_context(path.open("rb")))  # or its number could become that of another file
+
+    with serve(Federation(INITIAL, tmp_path, threshold=1, final_round=3)) as url, ExitStack() as held:
+        assert run_client(options(tmp_path, url, report=report)) == 0
+        inodes = [os.fstat(file.fileno()).st_ino for file in files]
+
+    assert inodes == inodes[:1] * 3
+
+
+def test_a_client_that_waits_for_rounds_of_others_keeps_no_file_of_an_update_that_is_settled(tmp_path: Path) -> None:
+    federation = Federation(INITIAL, tmp_path, threshold=1, final_round=9)
+    waits: list[list[str]] = []
+
+    def sleep(_: float) -> None:
+        waits.append(sorted(path.name.partition("-")[0] for path in (tmp_path / "state-client-3").iterdir()))
+        if len(waits) == 3:
+            kill()
+
+    def rest() -> None:
+        federation.cohort = ("another",)
+
+    with serve(federation) as url, pytest.raises(Killed):
+        run_client(options(tmp_path, url, report=Facts(counted=rest)), Surroundings(sleep=sleep))
+
+    assert waits == [["model", "update"], ["model"], ["model"]]
 
 
 def test_a_diverged_task_ends_the_client_with_the_tensor_s_name_and_sends_nothing(tmp_path: Path) -> None:

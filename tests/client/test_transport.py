@@ -30,6 +30,7 @@ from fedtier_cli.seaweed import free_ports
 from tests.authorities import HOST, Authority
 from tests.client.federation import make_status, model_bytes
 from tests.client.loopback import Reply, Request, json_reply, problem_reply, serve
+from tests.fedtier.test_connections import LARGER_THAN_BUFFERS, NO_DIGEST, read_all, read_head, spoken_to
 
 ARRAYS = {"w": np.arange(3, dtype=np.float32)}
 STATUS = make_status(ARRAYS)
@@ -214,6 +215,30 @@ def test_an_upload_is_repeated_byte_for_byte_until_it_is_counted(update: tuple[S
     assert {(request.method, request.path) for request in script.requests} == {("PUT", "/v1/rounds/1/updates/client-3")}
     assert {request.body for request in script.requests} == {path.read_bytes()}
     assert script.requests[-1].headers["Content-Digest"] == content_digest(saved.sha256)
+
+
+def test_a_further_try_is_not_begun_before_all_of_it_may_be_sent(tmp_path: Path) -> None:
+    path, happened = tmp_path / "update", list[str]()
+    with path.open("wb") as file:
+        file.truncate(LARGER_THAN_BUFFERS)
+    saved = SavedUpdate(1, "b" * 64, NO_DIGEST, 1, {})
+    counted = UpdateReceipt(round=1, attempt=1, client_id="client-3", sha256=NO_DIGEST)
+
+    def answer(connection: socket.socket) -> None:
+        if not read_head(connection):
+            return
+        happened.append("begun")
+        if happened.count("begun") == 1:
+            connection.sendall(b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n")
+        else:
+            read_all(connection)
+            document = counted.to_json()
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(document), document))
+
+    with spoken_to(answer) as url:
+        assert transport(url).upload(saved, path, lambda: happened.append("durable")) == counted
+
+    assert happened == ["begun", "durable", "begun", "durable"]
 
 
 def test_an_answer_that_is_no_receipt_counts_nothing(update: tuple[SavedUpdate, Path]) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from client.durability import Durability
 from client.events import SavedUpdate
-from client.updates import SavedUpdates, make_directory
+from client.updates import NotDurable, SavedUpdates, make_directory
 from fedtier.bodies import BLOCK
 from fedtier.dtypes import TensorSpec
 from fedtier.upstream import file_sha256
@@ -82,10 +83,13 @@ def test_an_update_that_does_not_get_to_the_disk_is_not_taken_for_durable(
     monkeypatch.setattr(os, "fsync", fail)
     updates.save((7, BASE), ARRAYS, SPECS, num_examples=600, metrics={})
 
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(NotDurable, match="the disk is gone"):
         updates.await_durable()
-    with pytest.raises(OSError, match="the disk is gone"):
+    with pytest.raises(NotDurable, match="the disk is gone"):
         updates.close()
+    monkeypatch.undo()  # a later fsync of the same pages would find nothing left to write, and succeed
+    assert SavedUpdates(tmp_path).found() == []
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_process_finds_what_was_saved(tmp_path: Path) -> None:
@@ -101,6 +105,22 @@ def test_what_was_found_is_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     SavedUpdates(tmp_path).found()
 
     assert inodes == [path.stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_what_was_found_and_does_not_get_to_the_disk_is_not_found_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path)
+
+    def fail(_: int) -> None:
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="the disk is gone"):
+        SavedUpdates(tmp_path).found()
+
+    monkeypatch.undo()
+    assert SavedUpdates(tmp_path).found() == []
 
 
 def test_of_two_updates_for_one_round_one_is_kept(tmp_path: Path) -> None:
@@ -119,6 +139,14 @@ def test_what_a_crash_left_half_written_is_cleared_away(tmp_path: Path) -> None:
 
     assert [update.round for update in SavedUpdates(tmp_path).found()] == [7]
     assert not unfinished.exists()
+
+
+def test_what_an_earlier_release_left_without_its_digest_is_cleared_away(tmp_path: Path) -> None:
+    path = SavedUpdates(tmp_path).path(save(tmp_path))
+    path.rename(tmp_path / f"update-7-{BASE}.safetensors")
+
+    assert SavedUpdates(tmp_path).found() == []
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, -1])
@@ -191,6 +219,7 @@ def test_the_next_update_is_written_over_a_settled_one(tmp_path: Path) -> None:
     first = updates.save((6, BASE), large, [TensorSpec("w", "F32", (BLOCK,))], num_examples=1, metrics={})
     file = updates.path(first).stat().st_ino
 
+    updates.received(first)
     updates.discard(first)
     assert not updates.path(first).exists()
     second = save(updates)
@@ -198,6 +227,53 @@ def test_the_next_update_is_written_over_a_settled_one(tmp_path: Path) -> None:
     assert updates.path(second).stat().st_ino == file
     assert file_sha256(updates.path(second)) == second.sha256
     assert SavedUpdates(tmp_path).found() == [second]
+
+
+def test_room_that_is_given_back_is_not_that_of_an_update_still_to_be_sent(tmp_path: Path) -> None:
+    updates = SavedUpdates(tmp_path)
+    kept, settled = save(updates, 7), save(updates, 8)
+    updates.received(settled)
+    updates.discard(settled)
+    assert len(list(tmp_path.iterdir())) == 2
+
+    updates.give_back_room()
+    updates.give_back_room()
+
+    assert list(tmp_path.iterdir()) == [updates.path(kept)]
+
+
+def test_a_file_is_not_renamed_while_it_is_open_on_its_way_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates, waited_for = SavedUpdates(tmp_path), threading.Event()
+    inodes = synced(monkeypatch, waited_for.wait)
+    update = updates.save((7, BASE), ARRAYS, SPECS, num_examples=600, metrics={})
+    wait = Durability.wait
+
+    def said_and_waited(durability: Durability) -> None:
+        waited_for.set()
+        wait(durability)
+
+    monkeypatch.setattr(Durability, "wait", said_and_waited)
+    try:
+        updates.discard(update)
+        assert len(inodes) == 2
+    finally:
+        waited_for.set()
+
+
+def test_an_update_is_not_written_over_one_of_which_bytes_may_still_be_on_their_way(tmp_path: Path) -> None:
+    updates = SavedUpdates(tmp_path)
+    counted, refused = save(updates, 5), save(updates, 6)
+    updates.received(counted)
+    with updates.path(refused).open("rb") as on_its_way:
+        content = on_its_way.read()
+
+        updates.discard(refused)
+        save(updates, 7, value=2.5)
+
+        on_its_way.seek(0)
+        assert on_its_way.read() == content
 
 
 def test_settling_an_update_twice_is_fine_and_nothing_of_it_is_left_in_the_end(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import threading
@@ -64,6 +65,28 @@ def test_the_kernel_sends_a_file_that_is_not_read_for_it(body: Path, monkeypatch
 
     assert bytes(receiver.got) == CONTENT
     assert sum(sent) == len(CONTENT)
+
+
+@pytest.mark.parametrize("first", [errno.EINVAL, errno.EOPNOTSUPP, errno.EAGAIN])
+def test_a_file_that_the_kernel_does_not_send_is_sent_all_the_same(
+    body: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    answers: list[int] = []
+    real: Callable[..., int] = os.sendfile
+
+    def sendfile(*given: Any) -> int:
+        answers.append(0)
+        if len(answers) == 2:  # in the midst of the body
+            raise OSError(first, os.strerror(first))
+        return real(*given[:-1], min(given[-1], BLOCK))
+
+    monkeypatch.setattr(os, "sendfile", sendfile)
+    receiver = Receiver()
+    with spoken_to(receiver) as url, Upstream(url) as upstream:
+        assert upstream.put_file(PATH, body, sha256=NO_DIGEST) == {}
+
+    assert bytes(receiver.got) == CONTENT
+    assert (len(answers) == 2) == (first != errno.EAGAIN)
 
 
 def test_the_last_block_waits_for_what_has_to_come_before(body: Path) -> None:

@@ -14,7 +14,7 @@ from fedtier.dtypes import Array
 from fedtier.fields import sha256_hex
 from fedtier.round_keys import RoundKeys
 from fedtier.rounds import Head, RoundManifest
-from fedtier.store import RoundStore
+from fedtier.store import ROUND_METADATA, SHA256_METADATA, RoundStore
 from fedtier.tensors import TensorFile
 from fedtier_cli.verification import check_contributors, check_times
 from master_aggregator.planning import plan_tensors
@@ -60,6 +60,12 @@ class Forgery:
         """Write an object over what stands there."""
         facts = self.bucket.facts(key)
         self.bucket.put(key, content, expected=None if facts is None else facts.etag)
+
+    def copy(self, number: int, content: bytes, *, said: bytes | None = None) -> None:
+        """Have the copy be some bytes, and say that it is a round's model."""
+        sha256 = sha256_hex(content if said is None else said)
+        metadata = {ROUND_METADATA: str(number), SHA256_METADATA: sha256}
+        self.client.put_object(Bucket=self.bucket.name, Key=self.keys.copy, Body=content, Metadata=metadata)
 
     def delete(self, key: str) -> None:
         self.client.delete_object(Bucket=self.bucket.name, Key=key)
@@ -197,6 +203,9 @@ TAMPERINGS: list[tuple[str, Callable[[Forgery], None]]] = [
     ("bounds", lambda forgery: change_model(forgery, "steps", np.array(1 << 61, np.int64))),
     ("copy", lambda forgery: forgery.write(forgery.keys.copy, forgery.models[0])),
     ("copy", lambda forgery: forgery.delete(forgery.keys.copy)),
+    ("copy", lambda forgery: forgery.copy(0, forgery.models[1])),
+    ("copy", lambda forgery: forgery.copy(0, forgery.models[0], said=forgery.models[1])),
+    ("copy", lambda forgery: forgery.copy(NEWEST, forgery.models[0])),
 ]
 
 
@@ -217,6 +226,16 @@ def test_every_check_that_can_fail_is_tampered_with(forgery: Forgery) -> None:
 
 def test_a_rewritten_copy_of_a_federation_is_as_good_as_the_federation(forgery: Forgery) -> None:
     assert failed(forgery) == {}
+
+
+def test_a_copy_that_is_still_of_an_older_round_is_a_remark(forgery: Forgery) -> None:
+    forgery.copy(0, forgery.models[0])
+
+    lines = json_lines(call("verify", "last", *forgery.flags, "--json"))
+
+    (check,) = [line for line in lines if line.get("check") == "copy"]
+    assert check["result"] != "failed"
+    assert "it is that of round 0 still" in check["remark"]
 
 
 def test_an_older_round_is_checked_against_what_follows_it(forgery: Forgery) -> None:
