@@ -178,10 +178,8 @@ class Bucket:
     def _put(
         self, key: str, body: bytes | BinaryIO, expected: str | None, metadata: Mapping[str, str] | None, **more: Any
     ) -> str:
-        # A little is soon written: that S3 hangs is noticed as soon as where it is only read.
-        client = self._client if isinstance(body, bytes) else self._writer
         with self._conditionally(key):
-            answer = client.put_object(
+            answer = self._writer.put_object(
                 Bucket=self.name,
                 Key=key,
                 Body=body,

@@ -108,7 +108,7 @@ REQUESTS: Final[Mapping[str, Mapping[str, Allowance]]] = {
         "manifest stored": Allowance("once, under its digest", round=1),
         "head stored": Allowance("once, by compare-and-swap", round=1),
         "copy stored": Allowance("once, for readers that know one key", round=1),
-        "looked for": Allowance("which round the copy is of", round=1),
+        "looked for": Allowance("whether the model is there, and which round the copy is of", round=2),
     },
 }
 """By way, how often something is asked for; what is not there is not asked for at all."""
