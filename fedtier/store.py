@@ -42,7 +42,7 @@ SHA256_METADATA: Final = "fedtier-sha256"
 """Metadata key of the copy: its SHA-256, in hex."""
 _TRIES: Final = 10
 _SMALL: Final = 8 << 20
-"""Bytes up to which sending a model costs less than asking S3 whether it has it, or to copy it."""
+"""Bytes up to which sending a model again costs less than having S3 copy it."""
 
 
 @dataclass(frozen=True, slots=True)
