@@ -21,7 +21,7 @@ from tests.infra.kubernetes.sources import sources
 
 IMAGES: Final = ("fedtier-server", "fedtier-client")
 """Those whose entry point is ``fedtier``."""
-_S3: Final = ("fedtier.bucket", "connect")
+_S3: Final = ("fedtier.s3_client", "_connect")
 
 
 @dataclass(frozen=True, slots=True)
