@@ -79,19 +79,20 @@ class FailsOnA(IsForeignCode):
             raise ValueError("a is no data")
         super().work()
 
-class Told:  # lets a thread wait until SIGTERM came: from outside, and when the grace is over
+class Told:  # lets a thread wait until the main one has been sent the SIGTERM that follows the grace
     def __init__(self):
         self.heard, self.told = os.pipe()
-        self.usual = signal.signal(signal.SIGTERM, self.hear)
+        send = signal.pthread_kill
 
-    def hear(self, number, frame):
-        os.write(self.told, b".")
-        self.usual(number, frame)
+        def tell(*signal_to_thread):
+            send(*signal_to_thread)
+            os.write(self.told, b".")
+
+        signal.pthread_kill = tell
 
     def wait(self):
         open("begun", "w").close()
-        for _ in ("told to stop", "the grace is over"):
-            os.read(self.heard, 1)
+        os.read(self.heard, 1)
 
 class WritesSlowly(Waits):
     def work(self):
@@ -100,7 +101,6 @@ class WritesSlowly(Waits):
         def late(*paths):
             os.replace = at_once
             told.wait()
-            signal.signal(signal.SIGTERM, told.usual)
             at_once(*paths)
 
         os.replace = late
