@@ -12,7 +12,7 @@ from tests.infra.hosts.__main__ import site
 
 pytestmark = [
     pytest.mark.skipif(why_not_here() is not None, reason=why_not_here() or ""),
-    pytest.mark.timeout(1500),  # machines become ready, and rounds are trained, twice
+    pytest.mark.timeout(2700),  # machines become ready, and rounds are trained, twice
 ]
 
 
