@@ -219,6 +219,7 @@ class Seaweed:
             # Relative to the directory it runs in: a socket's path may have 107 bytes only.
             "-filer.localSocket=filer.sock",
             "-s3.localSocket=s3.sock",
+            "-filer.maxMB=2",  # of a piece: it holds many at a time, and of 4 MB each they are hundreds of megabytes
             "-s3.autoCreateBucket=false",
             "-s3.iam=false",
             "-s3.port.iceberg=0",
