@@ -25,7 +25,7 @@ class NotSent(requests.RequestException):
 
 
 class Session(requests.Session):
-    """Talks to one server, and to those it redirects to.
+    """Talks to one server, and to those it redirects to; `ask` is the way to do so.
 
     The server is believed by ``ca_certs`` alone where they are given. Those it redirects to, such as S3, are
     believed by them or by what is believed without them: public authorities, or those of the environment
@@ -82,7 +82,7 @@ class Session(requests.Session):
         ------
         NotSent, requests.RequestException, ValueError
         """
-        # Put together here: what `requests` does for that costs more than all the rest, and polls are many.
+        # Put together here: polls are many, and what `requests` looks up for each costs more than to send it.
         request = requests.PreparedRequest()
         request.method, request.url = method, self._sent_form(url)
         request.body = body  # type: ignore[assignment]  # parts are sent as well, of which the stubs do not know
@@ -92,13 +92,16 @@ class Session(requests.Session):
         response = self.send(request, stream=stream, timeout=timeout)
         if response.is_redirect:
             request.prepare_cookies({})  # there are none, but what is sent on takes them over
-            *_, response = self.resolve_redirects(response, request, stream=stream, timeout=timeout)
+            for answer in self.resolve_redirects(response, request, stream=stream, timeout=timeout):
+                response = answer
         if not stream:
             _ = response.content
         return response
 
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send a request, or one that it is redirected to, to one server; return what that answers.
+        """Send a request to the one server that it names; return the answer, also where that leads elsewhere.
+
+        Of the options `stream` and `timeout` count; what a request before it went by is found anew.
 
         Raises
         ------
@@ -115,10 +118,10 @@ class Session(requests.Session):
                 "have it use TLS, or give --plain-http where the network between is trusted",
                 request=request,
             )
-        options = {"stream": options["stream"], "timeout": options["timeout"], "proxies": {}}
+        settings: dict[str, Any] = {"stream": options["stream"], "proxies": {}}
         if leaves or not plain:  # else a proxy has a loopback of its own, and the way to it may be long
-            options |= self.merge_environment_settings(url, {}, options["stream"], None, None)
-        return self.get_adapter(url).send(request, **options)
+            settings |= self.merge_environment_settings(url, {}, options["stream"], None, None)
+        return self.get_adapter(url).send(request, timeout=options["timeout"], **settings)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Authenticate where it is redirected to as anywhere else: with no password of a netrc file either."""
