@@ -79,6 +79,19 @@ def test_a_redirect_that_names_no_place_is_the_answer() -> None:
     assert len(asked) == 1
 
 
+def test_a_proxy_s_password_is_told_to_no_server_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://somebody:secret@127.0.0.2:9")
+
+    def answer(request: Request) -> Reply:
+        return Reply(307, b"", {"Location": "/moved"}) if request.path == "/readyz" else Reply(200, b"{}")
+
+    with asking(answer) as (upstream, asked):
+        assert upstream.unready() is None
+    assert [request.path for request in asked] == ["/readyz", "/moved"]
+    assert all("Proxy-Authorization" not in request.headers for request in asked)
+
+
 def test_an_address_with_what_none_may_have_is_asked_for_in_the_form_that_may_be_sent(tmp_path: Path) -> None:
     with asking(lambda _: Reply(200, MODEL)) as (upstream, asked):
         upstream.download_model(base_of(MODEL, "/a model/\u00e9"), tmp_path / "model")
