@@ -9,6 +9,7 @@ from typing import Final
 
 import pytest
 
+from fedtier.tls import Tls
 from fedtier.upstream import Upstream, file_sha256
 from tests.client.loopback import Reply, Request, json_reply
 from tests.fedtier.test_upstream import MODEL, asking, base_of, status
@@ -90,6 +91,22 @@ def test_a_proxy_s_password_is_told_to_no_server_on_this_machine(monkeypatch: py
         assert upstream.unready() is None
     assert [request.path for request in asked] == ["/readyz", "/moved"]
     assert all("Proxy-Authorization" not in request.headers for request in asked)
+
+
+def test_a_proxy_is_told_its_password_also_where_a_redirect_goes_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def answer(request: Request) -> Reply:
+        return Reply(307, b"", {"Location": "http://192.0.2.2/moved"}) if "192.0.2.1" in request.path else Reply()
+
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with asking(answer) as (proxy, asked):
+        for name in ("HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, proxy.url.replace("://", "://somebody:secret@"))
+        with Upstream("http://192.0.2.1", token=lambda: "ours", tls=Tls(plain_http=True)) as upstream:
+            assert upstream.unready() is None
+    assert [request.path for request in asked] == ["http://192.0.2.1/readyz", "http://192.0.2.2/moved"]
+    assert all(request.headers["Proxy-Authorization"].startswith("Basic ") for request in asked)
+    assert [request.headers.get("Authorization") for request in asked] == ["Bearer ours", None]
 
 
 def test_an_address_with_what_none_may_have_is_asked_for_in_the_form_that_may_be_sent(tmp_path: Path) -> None:
