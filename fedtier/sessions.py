@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final
 
 import requests
 from requests.auth import AuthBase
+from requests.utils import default_headers
 
+from fedtier.bodies import FileBody
 from fedtier.connections import AttentiveAdapter
 from fedtier.tls import Tls
 from fedtier.token_sources import TokenSource
 from fedtier.urls import leaves_in_plain, shown_server
+
+_ADDRESSES: Final = 8
+"""How many a session keeps in the form that is sent, as most requests ask for what was asked for before."""
 
 
 class NotSent(requests.RequestException):
@@ -18,7 +25,7 @@ class NotSent(requests.RequestException):
 
 
 class Session(requests.Session):
-    """Talks to one server, and to those it redirects to.
+    """Talks to one server, and to those it redirects to; `ask` is the way to do so.
 
     The server is believed by ``ca_certs`` alone where they are given. Those it redirects to, such as S3, are
     believed by them or by what is believed without them: public authorities, or those of the environment
@@ -41,13 +48,60 @@ class Session(requests.Session):
         self._server = server = scheme.lower() + separator + rest
         self._tls = tls
         self.auth = _BearerToken(token, server + "/")
+        self._sent_form = lru_cache(_ADDRESSES)(_sent_form)
         self.mount("http://", AttentiveAdapter(silence))
         self.mount("https://", AttentiveAdapter(silence, also_trusted=tls.ca_certs))
         if server.startswith("https://"):
             self.mount(server + "/", _ServersAdapter(tls, silence))
 
+    def ask(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: FileBody | None = None,
+        stream: bool = False,
+        timeout: tuple[float, float],
+    ) -> requests.Response:
+        """Send a request, and send it on where the answer says so.
+
+        Parameters
+        ----------
+        method : str
+            In capitals.
+        url : str
+        headers : Mapping, optional
+        body : FileBody, optional
+        stream : bool
+            Whether the answer's content is left for the caller to read.
+        timeout : tuple of float
+            Seconds to connect within, and to wait for the next byte.
+
+        Raises
+        ------
+        NotSent, requests.RequestException, ValueError
+        """
+        # Put together here: polls are many, and what `requests` looks up for each costs more than to send it.
+        request = requests.PreparedRequest()
+        request.method, request.url = method, self._sent_form(url)
+        request.body = body  # type: ignore[assignment]  # parts are sent as well, of which the stubs do not know
+        request.headers = default_headers()
+        request.headers.update(headers or {})
+        request.prepare_auth(self.auth)
+        response = self.send(request, stream=stream, timeout=timeout)
+        if response.is_redirect:
+            request.prepare_cookies({})  # there are none, but what is sent on takes them over
+            for answer in self.resolve_redirects(response, request, stream=stream, timeout=timeout):
+                response = answer
+        if not stream:
+            _ = response.content
+        return response
+
     def send(self, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        """Send a request, or one that it is redirected to.
+        """Send a request to the one server that it names; return the answer, also where that leads elsewhere.
+
+        Of the options `stream` and `timeout` count; what a request before it went by is found anew.
 
         Raises
         ------
@@ -56,22 +110,33 @@ class Session(requests.Session):
         requests.RequestException
         """
         url = str(request.url)
-        downgraded = self._server.startswith("https://") and url.startswith("http://")
-        if (downgraded or leaves_in_plain(url)) and not self._tls.plain_http:
+        plain, leaves = url.startswith("http://"), leaves_in_plain(url)
+        if (leaves or (plain and self._server.startswith("https://"))) and not self._tls.plain_http:
             sent_on = "" if (url + "/").startswith(self._server + "/") else f"{self._server} sends on to "
             raise NotSent(
                 f"{sent_on}{shown_server(url)}, which is plain HTTP and readable on the way; "
                 "have it use TLS, or give --plain-http where the network between is trusted",
                 request=request,
             )
-        if url.startswith("http://") and not leaves_in_plain(url):
-            options["proxies"] = {}  # a proxy has a loopback of its own, and the way to it may be long
-        return super().send(request, **options)
+        settings: dict[str, Any] = {"stream": options["stream"], "proxies": {}}
+        if leaves or not plain:  # else a proxy has a loopback of its own, and the way to it may be long
+            settings |= self.merge_environment_settings(url, {}, options["stream"], None, None)
+        return self.get_adapter(url).send(request, timeout=options["timeout"], **settings)
 
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
         """Authenticate where it is redirected to as anywhere else: with no password of a netrc file either."""
         prepared_request.headers.pop("Authorization", None)
         prepared_request.prepare_auth(self.auth)
+
+    def rebuild_proxies(self, *_: Any) -> dict[str, str]:
+        """Leave the proxy, and the password for it, to `send`: a server that is asked directly is not to see that."""
+        return {}
+
+
+def _sent_form(url: str) -> str:
+    request = requests.PreparedRequest()
+    request.prepare_url(url, None)
+    return str(request.url)
 
 
 class _ServersAdapter(AttentiveAdapter):

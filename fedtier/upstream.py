@@ -243,7 +243,7 @@ class Upstream:
                 response = self._request(
                     "PUT",
                     path,
-                    data=sent,
+                    body=sent,
                     headers={
                         "Content-Type": "application/octet-stream",
                         "Content-Length": str(size),
@@ -260,9 +260,7 @@ class Upstream:
     def _request(self, method: str, path: str, **options: Any) -> requests.Response:
         url = path if path.startswith(("http://", "https://")) else self.url + path
         try:
-            response = self._session.request(
-                method, url, timeout=(self._timeouts.connect, self._timeouts.read), **options
-            )
+            response = self._session.ask(method, url, timeout=(self._timeouts.connect, self._timeouts.read), **options)
             if response.status_code < 400:
                 return response
             problem = refusal(response)

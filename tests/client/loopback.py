@@ -58,7 +58,7 @@ def serve(answer: Callable[[Request], Reply], port: int = 0, *, tls: ssl.SSLCont
             self.end_headers()
             self.wfile.write(reply.body)
 
-        do_GET = do_PUT = answer  # noqa: N815 - names that http.server looks for
+        do_GET = do_PUT = do_POST = answer  # noqa: N815 - names that http.server looks for
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
             pass
