@@ -96,7 +96,7 @@ Outcome: TypeAlias = Counted | Problem
 
 def update_size_limit(plan: RoundPlan) -> int:
     """Return the most bytes an update of this round can have."""
-    return sum(tensor.spec.nbytes for tensor in plan.tensors) + _update_header_limit(plan)
+    return plan.tensor_bytes + _update_header_limit(plan)
 
 
 def partial_size_limit(plan: RoundPlan) -> int:
@@ -106,7 +106,7 @@ def partial_size_limit(plan: RoundPlan) -> int:
 
 def _update_header_limit(plan: RoundPlan) -> int:
     # Writers may order, space and pad the header otherwise: twice its length is ample.
-    return 2 * len(encode_header((tensor.spec for tensor in plan.tensors), {})) + _HEADER_SLACK
+    return 2 * plan.header_bytes + _HEADER_SLACK
 
 
 def read_update(plan: RoundPlan, client_id: str, body: Received) -> Entry:

@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from fedtier.documents import Document, Lenient, first_error
 from fedtier.fields import ClientId, Count, Metrics, Moment, RoundNumber, Sha256
+from fedtier.header import encode_header
 from fedtier.kinds import MAX_WEIGHT_LIMIT, SumPlan, TensorPlan
 from fedtier.problems import BadRequest, DuplicateContributors
 
@@ -77,6 +78,16 @@ class RoundPlan(Lenient):
     def sums(self) -> SumPlan:
         """What the round's exact sums have in common."""
         return SumPlan(self.tensors, self.weight_limit)
+
+    @cached_property
+    def tensor_bytes(self) -> int:
+        """How long all tensors are at their full size."""
+        return sum(tensor.spec.nbytes for tensor in self.tensors)
+
+    @cached_property
+    def header_bytes(self) -> int:
+        """How long the header is that our own writer makes for an update, but for what it says of its client."""
+        return len(encode_header((tensor.spec for tensor in self.tensors), {}))
 
     @property
     def pair(self) -> tuple[int, int]:

@@ -6,6 +6,23 @@ from typing import Final
 
 _NEWEST: Final = 10
 _OLDER: Final = 10
+_PUT_OFF: Final = 10
+"""Pauses for which looks are put off in all while rounds follow each other."""
+
+
+def next_look(now: float, first: float, pause: float) -> float:
+    """Return when to look once a round came: in peace, as a look takes time from S3 and from the one who publishes.
+
+    Parameters
+    ----------
+    now : float
+        Seconds on a monotonic clock.
+    first : float
+        When the first round came that there was no look after.
+    pause : float
+        Seconds without a round that are peace.
+    """
+    return min(now + pause, first + _PUT_OFF * pause)
 
 
 class Lookout:

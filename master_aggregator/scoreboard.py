@@ -21,7 +21,7 @@ from fedtier.rounds import RoundManifest, parse_manifest
 from fedtier.store import PublishedRound, RoundStore, StoreCorrupt, StoreUnavailable
 from master_aggregator.event_records import Models, Stamp, evaluation_record, round_record
 from master_aggregator.events_file import EventsFile
-from master_aggregator.lookout import Lookout
+from master_aggregator.lookout import Lookout, next_look
 from master_aggregator.summaries import Scalars, Witnessed, evaluation_scalars, round_scalars
 
 _KEPT_NEWS: Final = 100
@@ -57,6 +57,7 @@ class Scoreboard:
         self._pauses = pauses or Pauses()
         self._pause = self._pauses.first
         self._next_look = time.monotonic()
+        self._news_since: float | None = None
         self._news: dict[int, tuple[RoundManifest, Witnessed]] = {}
         self._changed = threading.Condition()
         self._ending = False
@@ -120,14 +121,20 @@ class Scoreboard:
         return max(self._next_look - time.monotonic(), 0.0) if self._lookout.pending else None
 
     def _bring_up_to_date(self, file: EventsFile) -> None:
-        """Write rounds at once, and look for evaluations when it is time: not for each of many quick rounds."""
+        """Write rounds at once, and look for evaluations when it is time: seldom while rounds follow each other."""
         if self._write_rounds(file):
             self._pause = self._pauses.first
-            self._next_look = min(self._next_look, time.monotonic() + self._pause)
+            self._put_look_off(time.monotonic())
         if self._ending or time.monotonic() >= self._next_look:
             if self._write_evaluations(file):
                 self._pause = self._pauses.first
+            self._news_since = None
             self._next_look = time.monotonic() + self._next_pause()
+
+    def _put_look_off(self, now: float) -> None:
+        if self._next_look > now:  # else it is due: a process that starts looks at once
+            self._news_since = now if self._news_since is None else self._news_since
+            self._next_look = next_look(now, self._news_since, self._pause)
 
     def _next_pause(self) -> float:
         pause, self._pause = self._pause, min(2 * self._pause, self._pauses.longest)

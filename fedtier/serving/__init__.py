@@ -14,7 +14,8 @@ In: requests. Out: documents, files and problems. What a request goes through, f
 | `shares`, `buckets`, `quota` | what one client may take of the server, and bodies of its disk |
 | `uploads`, `intake`, `digests` | the way of an upload; its body on the way to disk, and its digest |
 | `waiting` | where uploads wait until they are counted |
-| `downloads`, `models`, `pacing` | large answers, the models on disk; how often clients are to ask |
+| `downloads`, `models` | large answers, the models on disk |
+| `round_documents`, `pacing`, `unchanged` | the round for who asks; how often to ask; polls that find nothing new |
 | `statedir` | the folder that an aggregator owns |
 
 | what is told | |

@@ -22,6 +22,8 @@ from fedtier.problems import (
 
 _KEPT_HEADERS: Final = ("Allow", "Content-Range")
 """What Flask's own refusals say besides, and whoever asks is told: which methods there are, how long the file is."""
+PROTECTION: Final = (("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff"))
+"""Headers that have no cache keep, and no browser guess at, what was meant for whoever asked."""
 _CONDITIONS: Final = {"HTTP_IF_MODIFIED_SINCE": "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE": "HTTP_RANGE"}
 """Headers that may hold a date, and what is asked for on that condition; by their names in WSGI."""
 
@@ -48,9 +50,9 @@ def answer_problem(problem: Problem) -> Response:
 
 
 def add_protection(response: BaseResponse) -> BaseResponse:
-    """Have no cache keep, and no browser guess at, what was meant for whoever asked; some answers say it otherwise."""
-    response.headers.setdefault("Cache-Control", "no-store")
-    response.headers["X-Content-Type-Options"] = "nosniff"
+    """Add `PROTECTION` to an answer, but for what it says itself otherwise."""
+    for name, value in PROTECTION:
+        response.headers.setdefault(name, value)
     return response
 
 

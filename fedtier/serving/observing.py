@@ -38,7 +38,7 @@ def observe_requests(app: Flask, metrics: AggregatorMetrics, refusals: RefusalLo
         route = request.url_rule.rule if request.url_rule else UNMATCHED
         metrics.answered(route, request.method, response.status_code, perf_counter() - g.began)
         content: Content = "model" if request.endpoint == "model" and response.status_code < 300 else "other"
-        if request.method != "HEAD":
+        if request.method != "HEAD" and response.status_code != 304:  # which have the length of what is not sent
             metrics.traffic.sent(content, response.content_length or response.calculate_content_length() or 0)
         problem: Problem | None = g.get("problem")
         if problem is not None and request.endpoint not in quiet:

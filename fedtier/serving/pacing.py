@@ -40,8 +40,8 @@ class PollPacer:
         self._pace = FASTEST
         self._judged = now
 
-    def poll(self, now: float, *, model_bytes: int = 0, eager: bool = False) -> float:
-        """Count one poll and return the pause to ask for, in seconds.
+    def pace(self, now: float, *, model_bytes: int = 0, eager: bool = False) -> float:
+        """Return the pause to ask for, in seconds.
 
         Parameters
         ----------
@@ -61,8 +61,11 @@ class PollPacer:
         pace = _step(max(self._pace, min(UNHURRIED * model_bytes, _LONGEST_UNHURRIED)))
         if eager:
             pace = max(FASTEST, pace / EAGERNESS)
-        self._polls.append((now, pace))
         return pace
+
+    def told(self, now: float, pace: float) -> None:
+        """Count one who was asked to wait so many seconds."""
+        self._polls.append((now, pace))
 
 
 class Eagerness:

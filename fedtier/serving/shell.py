@@ -6,11 +6,9 @@ entries to count. Everything it refuses is a `Problem`, and becomes an answer in
 
 from __future__ import annotations
 
-import hashlib
-import threading
 import time
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Final
 
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
@@ -21,7 +19,6 @@ from fedtier.problems import (
     Problem,
     Unavailable,
 )
-from fedtier.rounds import RoundStatus
 from fedtier.serving.access import Gate, peer_certificate
 from fedtier.serving.answers import (
     add_protection,
@@ -36,15 +33,20 @@ from fedtier.serving.metrics import AggregatorMetrics
 from fedtier.serving.observing import UploadWatch, observe_requests, show_metrics
 from fedtier.serving.openapi import openapi_json
 from fedtier.serving.operations import SHARED, Operation
-from fedtier.serving.pacing import Eagerness, PollPacer
 from fedtier.serving.refusal_log import RefusalLog
 from fedtier.serving.refusals import HEADER as REFUSED_HEADER
 from fedtier.serving.refusals import read_report
+from fedtier.serving.round_documents import RoundDocuments
 from fedtier.serving.shares import RequestRate, TransferSlots, client_of
 from fedtier.serving.statedir import StateDirectory
 from fedtier.serving.tier import Tier
+from fedtier.serving.unchanged import ROUND_PATH, UnchangedRound
 from fedtier.serving.uploads import Uploads, parse_round
+from fedtier.tokens import Bearer
 from fedtier.upstream import content_digest
+
+if TYPE_CHECKING:  # there is no such module when programs run
+    from _typeshed.wsgi import WSGIEnvironment
 
 SPARE_THREADS: Final = 8
 OPEN_ENDPOINTS: Final = frozenset({"healthz", "readyz"})
@@ -85,26 +87,34 @@ def create_app(
     refusals = RefusalLog(time.monotonic)
     metrics.watch(slots, state)
     observe_requests(app, metrics, refusals, quiet=OPEN_ENDPOINTS)
-    app.before_request(lambda: _identify(gate))
-    app.before_request(lambda: rate.count(client_of(g.get("bearer"))))
+
+    def admit(environ: WSGIEnvironment) -> Bearer | None:
+        bearer = gate.identify(environ.get("HTTP_AUTHORIZATION"), peer_certificate(environ))
+        rate.count(client_of(bearer))
+        return bearer
+
+    app.before_request(lambda: _let_in(admit))
     app.before_request(forget_impossible_dates)
     app.after_request(add_protection)
     _answer_errors(app)
     _answer_health(app, tier, state)
     downloads = Downloads(tier.model, slots)
     _describe(app, operations)
-    _show_round(app, tier, downloads)
+    documents = RoundDocuments(tier)
+    _show_round(app, tier, documents, downloads)
     _serve_published(app, tier, downloads)
     _take_uploads(app, Uploads(tier, state, slots, UploadWatch(metrics, refusals)))
     show_metrics(app, metrics)
+    unchanged = UnchangedRound(app.wsgi_app, documents, admit, metrics)
+    app.wsgi_app = unchanged  # type: ignore[method-assign]  # as Flask's documentation has it
     return app
 
 
-def _identify(gate: Gate) -> None:
+def _let_in(admit: Callable[[WSGIEnvironment], Bearer | None]) -> None:
     """Find out who asks, whatever they ask for: a path that is added later, or is not there, is closed as well."""
     # By its path, named as its endpoint: a method that such a path does not take has no endpoint.
     if request.path.removeprefix("/") not in OPEN_ENDPOINTS:
-        g.bearer = gate.identify(request.headers.get("Authorization"), peer_certificate(request.environ))
+        g.bearer = admit(request.environ)
 
 
 def _answer_errors(app: Flask) -> None:
@@ -134,12 +144,13 @@ def _describe(app: Flask, operations: Sequence[Operation]) -> None:
         return _json(document)
 
 
-def _show_round(app: Flask, tier: Tier, downloads: Downloads) -> None:
-    documents = RoundDocuments(tier)
-
-    @app.get("/v1/round")
+def _show_round(app: Flask, tier: Tier, documents: RoundDocuments, downloads: Downloads) -> None:
+    @app.get(ROUND_PATH)
     def current_round() -> BaseResponse:
-        answer = documents.status()
+        document = documents.take()
+        answer: BaseResponse = _json(document.body)
+        answer.headers["ETag"] = document.tag
+        answer = answer.make_conditional(request.environ)
         if g.bearer is None or g.bearer.role == "client":  # a worker hears of it also while clients take every slot
             answer = downloads.small(answer, client_of(g.bearer))
         if g.bearer is None or g.bearer.role == "worker":  # only now: who gets a problem for an answer reports again
@@ -166,32 +177,6 @@ def _take_uploads(app: Flask, uploads: Uploads) -> None:
     @app.put("/v1/rounds/<number>/partials/<batch_id>")
     def partial(number: str, batch_id: str) -> BaseResponse:
         return _json(uploads.partial(number, batch_id).to_json())
-
-
-class RoundDocuments:
-    """`GET /v1/round`, answered from memory while nothing changed."""
-
-    def __init__(self, tier: Tier) -> None:
-        self._tier = tier
-        self._lock = threading.Lock()
-        self._pacer = PollPacer(time.monotonic())
-        self._eagerness = Eagerness()
-        self._last: tuple[RoundStatus, float, bytes, str] | None = None
-
-    def status(self) -> BaseResponse:
-        """Return the round, or 304 when the asker has it."""
-        status = self._tier.status()
-        with self._lock:
-            now = time.monotonic()
-            eager = self._eagerness.look(now, status.state)
-            pace = self._pacer.poll(now, model_bytes=status.base.bytes, eager=eager)
-            if self._last is None or self._last[0] is not status or self._last[1] != pace:
-                body = status.model_copy(update={"poll_after": pace}).to_json()
-                self._last = status, pace, body, hashlib.sha256(body).hexdigest()[:32]
-            _, _, body, etag = self._last
-        response = _json(body)
-        response.set_etag(etag)
-        return response.make_conditional(request.environ)
 
 
 def _json(body: bytes) -> Response:

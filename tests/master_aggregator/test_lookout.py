@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from master_aggregator.lookout import Lookout
+import pytest
+
+from master_aggregator.lookout import Lookout, next_look
 
 
 def waiting(rounds: int) -> Lookout:
@@ -50,3 +52,16 @@ def test_what_is_done_is_not_waited_for_again() -> None:
     lookout.done(1)
     lookout.watch_for(1, "model 1")
     assert (looks(lookout), lookout.found) == ([0], {})
+
+
+def test_after_a_round_it_is_looked_when_no_other_came_for_a_pause() -> None:
+    assert next_look(now=100.0, first=100.0, pause=2.0) == 102.0
+
+
+@pytest.mark.parametrize("apart", [0.1, 0.5, 1.9])
+def test_rounds_that_follow_each_other_put_a_look_off_but_not_for_ever(apart: float) -> None:
+    looked_at, now = next_look(0.0, 0.0, 2.0), 0.0
+    while now < looked_at:
+        now += apart
+        looked_at = next_look(now, 0.0, 2.0)
+    assert 20.0 - apart <= looked_at <= 20.0

@@ -9,9 +9,11 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
+import pytest
 from flask import Flask, request
 
-from fedtier.rounds import RoundPlan
+from fedtier.problems import Unavailable
+from fedtier.rounds import RoundPlan, RoundStatus
 from fedtier.serving.refusals import HEADER, read_report
 from fedtier.store import RoundStore
 from fedtier.tokens import TokenVerifier, generate_keys
@@ -120,15 +122,20 @@ def test_an_update_that_the_master_refuses_through_a_worker_is_counted_once(stor
     assert counts(tmp_path, "updates/late") == [(1, 0.0), (2, 1.0)]
 
 
-def test_what_could_not_be_reported_is_reported_later(store: RoundStore, tmp_path: Path) -> None:
+def test_what_could_not_be_reported_is_reported_later(
+    store: RoundStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with scored_master(store, tmp_path) as master, ExitStack() as stack:
         reports = Reports(master.app)
         outages: list[None] = []
+        known = master.tier.status
 
-        def away() -> tuple[str, int] | None:
-            return ("away", 503) if outages else None
+        def status() -> RoundStatus:
+            if outages:
+                raise Unavailable("no round is known just now", retry_after=1)
+            return known()
 
-        master.app.before_request(away)
+        monkeypatch.setattr(master.tier, "status", status)
         url, _ = stack.enter_context(served(master.app))
         worker = stack.enter_context(Worker(url, tmp_path / "worker")).ready()
         outages.append(None)
