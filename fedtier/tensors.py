@@ -82,9 +82,9 @@ class TensorFile:
     def private_arrays(self) -> dict[str, Array]:
         """Return all tensors by name, shaped and writable; what is written to them stays out of the file.
 
-        They are the file's pages, copied one by one when they are written to, where the system can do that and the
-        file does not keep it from being deleted: so the file may be deleted or replaced, but nobody may write to it
-        or cut it off as long as the arrays are held.
+        They are pages of the file, each copied when it is written to first; memory of their own where files cannot
+        be mapped, or not be deleted while they are. As long as they are held the file may be deleted or replaced,
+        but nobody may write to it or cut it off.
 
         Raises
         ------
