@@ -73,8 +73,11 @@ def fit_seed(run_seed: int, client_id: str, round_number: int) -> int:
 
 
 def task_arrays(model: TensorFile) -> dict[str, Array]:
-    """Return a model's tensors as a task gets them: writable, in memory of their own, BF16 as float32."""
-    return {spec.name: widen(model.array(spec.name), spec.dtype) for spec in model.header.specs}
+    """Return a model's tensors as a task gets them: writable, apart from the file, BF16 as float32.
+
+    The file may be deleted or replaced while they are held, not written to.
+    """
+    return {name: widen(array, model.spec(name).dtype) for name, array in model.private_arrays().items()}
 
 
 def assess_model(task: EvaluatingTask | AssessingTask, model: TensorFile) -> Assessment:

@@ -1,7 +1,8 @@
 """safetensors files: read a window at a time, written in a given order.
 
 Files are read, not mapped: a mapped page counts as the reader's memory as long as it is
-mapped, and a file that loses its end kills who looks at it. The `safetensors` package
+mapped, and a file that loses its end kills who looks at it. Only `TensorFile.private_arrays`
+maps one, for who owns the file and wants all of it. The `safetensors` package
 reads whole tensors, and has no BF16 for NumPy. Whether a file is one is decided by its
 header (`fedtier.header`).
 """
@@ -9,6 +10,7 @@ header (`fedtier.header`).
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import weakref
 from collections.abc import Iterable, Mapping
@@ -77,6 +79,28 @@ class TensorFile:
         self._read(array.reshape(-1).view(np.uint8), self.header.offsets[name])
         return array
 
+    def private_arrays(self) -> dict[str, Array]:
+        """Return all tensors by name, shaped and writable; what is written to them stays out of the file.
+
+        They are pages of the file, each copied when it is written to first; memory of their own where files cannot
+        be mapped, or not be deleted while they are. As long as they are held the file may be deleted or replaced,
+        but nobody may write to it or cut it off.
+
+        Raises
+        ------
+        OSError
+            The file cannot be read, or has lost its end.
+        """
+        content = self._mapped()
+        if content is None:
+            return {name: self.array(name) for name in self._specs}
+        arrays = {}
+        for name, spec in self._specs.items():
+            start = self.header.offsets[name]
+            array = content[start : start + spec.nbytes].view(STORAGE[spec.dtype]).reshape(spec.shape)
+            arrays[name] = array if array.flags.aligned else array.copy()
+        return arrays
+
     def values(self, name: str) -> Values:
         """Return one tensor, to be read a window at a time; `KeyError` when there is none of that name.
 
@@ -108,13 +132,28 @@ class TensorFile:
         """Return dtype and shape of one tensor; `KeyError` when there is none of that name."""
         return self._specs[name]
 
+    def _mapped(self) -> Array | None:
+        """Return the file's bytes up to the end of its tensors, mapped for writing to a copy, or None."""
+        if os.name == "nt":  # deletes no file that is mapped
+            return None
+        end = max((self.header.offsets[name] + spec.nbytes for name, spec in self._specs.items()), default=0)
+        try:
+            return np.frombuffer(mmap.mmap(self._file.fileno(), end, access=mmap.ACCESS_COPY), np.uint8)
+        except ValueError:
+            raise self._cut_off() from None
+        except OSError:  # not every file system can, and address space may be limited
+            return None
+
+    def _cut_off(self) -> OSError:
+        return OSError(errno.EIO, "the file has lost its end", os.fspath(self._path))
+
     def _read(self, target: Array, offset: int) -> None:
         """Fill `target`, bytes in one dimension, from `offset` on."""
         self._file.seek(offset)
         while target.size:
             count = self._file.readinto(target.data)
             if not count:
-                raise OSError(errno.EIO, "the file has lost its end", os.fspath(self._path))
+                raise self._cut_off()
             target = target[count:]
 
 

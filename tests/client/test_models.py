@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from client.models import BaseModels
+from client.training import task_arrays
 from fedtier.rounds import BaseRound
+from fedtier.tensors import TensorFile
 from tests.client.federation import make_status, model_bytes
 
 
@@ -52,6 +54,30 @@ def test_the_next_model_replaces_the_last_and_what_was_left_of_its_download(tmp_
     models.require(second, Server(content))
 
     assert list(tmp_path.iterdir()) == [models.path(second)]
+
+
+def test_a_task_may_keep_a_model_when_the_next_one_comes(tmp_path: Path) -> None:
+    models = BaseModels(tmp_path)
+    first, content = base_and_bytes(1)
+    kept = task_arrays(TensorFile(models.require(first, Server(content))))
+    second, content = base_and_bytes(2)
+
+    came = task_arrays(TensorFile(models.require(second, Server(content))))
+
+    assert (kept["w"].tolist(), came["w"].tolist()) == ([1, 1], [2, 2])
+
+
+def test_what_a_task_writes_to_its_arrays_stays_out_of_the_model(tmp_path: Path) -> None:
+    models = BaseModels(tmp_path)
+    base, content = base_and_bytes(1)
+    server = Server(content)
+    arrays = task_arrays(TensorFile(models.require(base, server)))
+    arrays["w"] += 1
+
+    again = task_arrays(TensorFile(models.require(base, server)))
+
+    assert server.fetched == 1
+    assert (arrays["w"].tolist(), again["w"].tolist()) == ([2, 2], [1, 1])
 
 
 def test_a_download_that_broke_off_is_left_to_go_on(tmp_path: Path) -> None:

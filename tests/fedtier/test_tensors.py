@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -210,6 +211,54 @@ def test_a_tensor_is_read_into_memory_of_its_own(tmp_path: Path) -> None:
     assert file.array("bias").tolist() == [1, 2]
 
 
+def test_private_arrays_keep_their_values_and_stay_out_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    content = written({"bias": np.array([1, 2], np.float32), "scale": np.array(3, np.int64), "none": np.zeros((0, 4))})
+    path.write_bytes(content)
+    arrays = TensorFile(path).private_arrays()
+    assert {name: (array.dtype.str, array.shape) for name, array in arrays.items()} == {
+        "bias": ("<f4", (2,)),
+        "scale": ("<i8", ()),
+        "none": ("<f8", (0, 4)),
+    }
+    arrays["bias"] += 1
+    assert path.read_bytes() == content
+    assert TensorFile(path).private_arrays()["bias"].tolist() == [1, 2]
+
+    (tmp_path / "next").write_bytes(written({"bias": np.array([7, 7], np.float32)}))
+    (tmp_path / "next").replace(path)
+    assert (arrays["bias"].tolist(), arrays["scale"].item()) == ([2, 3], 3)
+    path.unlink()
+    assert (arrays["bias"].tolist(), arrays["scale"].item()) == ([2, 3], 3)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a file that is mapped there cannot be deleted")
+def test_private_arrays_take_no_memory_until_they_are_written_to(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    values = np.arange(1 << 20, dtype=np.float32)
+    path.write_bytes(written({"w": values}))
+    file = TensorFile(path)
+    tracemalloc.start()
+    arrays = file.private_arrays()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < values.nbytes // 16
+    np.testing.assert_array_equal(arrays["w"], values)
+
+
+def test_where_files_cannot_be_mapped_private_arrays_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    monkeypatch.setattr("fedtier.tensors.mmap.mmap", refuse)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(written({"a": np.array([1.5, 2.5])}))
+    (array,) = TensorFile(path).private_arrays().values()
+    array += 1
+    assert array.tolist() == [2.5, 3.5]
+    assert TensorFile(path).array("a").tolist() == [1.5, 2.5]
+
+
 def test_windows_of_a_file_are_those_of_the_array(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     arrays: dict[str, Array] = {
@@ -250,6 +299,8 @@ def test_a_file_that_lost_its_end_says_so(tmp_path: Path) -> None:
     assert failed.value.filename == str(path)
     with pytest.raises(OSError, match="has lost its end"):
         file.array("a")
+    with pytest.raises(OSError, match="has lost its end"):
+        file.private_arrays()
 
 
 def test_a_file_is_closed_when_nobody_holds_it(tmp_path: Path) -> None:
@@ -268,12 +319,14 @@ def test_a_file_of_nothing_is_read(tmp_path: Path) -> None:
     path = tmp_path / "empty.safetensors"
     path.write_bytes(written({}))
     assert TensorFile(path).header == Header((), {}, {})
+    assert TensorFile(path).private_arrays() == {}
 
 
 def test_an_empty_tensor_at_the_end_is_read(tmp_path: Path) -> None:
     path = tmp_path / "empty.safetensors"
     path.write_bytes(written({"a": np.zeros(0)}))
     assert TensorFile(path).array("a").tolist() == []
+    assert TensorFile(path).private_arrays()["a"].tolist() == []
 
 
 @pytest.mark.parametrize("spaces", range(8))
@@ -281,7 +334,11 @@ def test_tensors_at_odd_addresses_are_read(tmp_path: Path, spaces: int) -> None:
     path = tmp_path / "odd.safetensors"
     header = json.dumps({"a": entry("U8", [1], [0, 1]), "b": entry("F64", [2], [1, 17])}) + " " * spaces
     path.write_bytes(framed(header, b"\x07" + np.array([0.5, -2.0]).tobytes()))
-    assert TensorFile(path).array("b").tolist() == [0.5, -2.0]
+    file = TensorFile(path)
+    for array in (file.array("b"), file.private_arrays()["b"]):
+        assert array.tolist() == [0.5, -2.0]
+        assert array.flags.aligned
+        assert array.flags.writeable
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -292,8 +349,9 @@ def test_every_dtype_is_read_as_it_was_written(tmp_path: Path, dtype: str) -> No
     path.write_bytes(written({"a": array}, specs=[spec]))
     file = TensorFile(path)
     assert file.spec("a") == spec
-    np.testing.assert_array_equal(file.array("a"), array)
-    assert file.array("a").dtype == STORAGE[dtype]
+    for read in (file.array("a"), file.private_arrays()["a"]):
+        np.testing.assert_array_equal(read, array)
+        assert read.dtype == STORAGE[dtype]
 
 
 def test_order_in_the_header_and_order_of_the_data_may_differ() -> None:

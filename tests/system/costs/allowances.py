@@ -45,9 +45,9 @@ _NOTHING: Final = Allowance("next to nothing")
 
 SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
     "client": {
-        "bytes_read": Allowance("the update is sent, the model that came is read for the task", update=2),
+        "bytes_read": Allowance("the update is sent; the model that came is mapped for the task", update=1),
         "bytes_written": Allowance("the update is saved and sent, the model that comes is kept", update=3),
-        "reads": Allowance("an update is sent by the kernel, a model is read by tensors", update=12),
+        "reads": Allowance("an update is sent by the kernel, of a model only the header is read", update=10),
         "writes": Allowance(
             "a model is written by 1 MiB, an update by tensors; a line is logged at each step", update=34
         ),
