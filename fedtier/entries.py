@@ -21,15 +21,13 @@ from fedtier.fields import parse_metrics, parse_num_examples
 from fedtier.header import Header, encode_header
 from fedtier.kinds import CHUNK, SumPlan, TensorPlan, check_update
 from fedtier.overwriting import overwritten
+from fedtier.partial_headers import PARTIAL_HEADER_LIMIT, PARTIAL_KEY, contributor_bytes
 from fedtier.problems import BadRequest, OutOfRange, Problem, SchemaMismatch
 from fedtier.rounds import Contributor, PartialHeader, RoundPlan
 from fedtier.tensors import TensorFile
 from fedtier.wire import WireSum, wire_chunks, wire_layout
 
-PARTIAL_KEY: Final = "partial"
 _HEADER_SLACK: Final = 1 << 16
-PARTIAL_HEADER_LIMIT: Final = 16 << 20
-"""Some 80,000 contributors; parsing a header takes up to twenty times its length in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +73,11 @@ class Entry:
     total_weight: int
     contributors: tuple[Contributor, ...]
     header: Header | None = field(default=None, compare=False, repr=False)
+    contributor_bytes: int = field(init=False, compare=False, repr=False)
+    """Of all contributors in a partial's header, at most; reckoned once, for who gathers entries asks often."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "contributor_bytes", sum(map(contributor_bytes, self.contributors)))
 
     @property
     def client_ids(self) -> frozenset[str]:

@@ -12,8 +12,9 @@ from typing import Final, TypeAlias
 import structlog
 
 from fedtier.crash_points import CrashPoint, reach
-from fedtier.entries import PARTIAL_HEADER_LIMIT, Entry, Received, remove_entry, values_of, write_partial
+from fedtier.entries import Entry, Received, remove_entry, values_of, write_partial
 from fedtier.logs import named
+from fedtier.partial_headers import PARTIAL_HEADER_LIMIT
 from fedtier.problems import DigestMismatch, Problem
 from fedtier.reminders import trouble_reminder
 from fedtier.serving.statedir import StateDirectory
