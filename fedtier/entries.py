@@ -135,7 +135,7 @@ def read_update(plan: RoundPlan, client_id: str, body: Received) -> Entry:
         metrics=parse_metrics(metadata.get("metrics")),
     )
     check_update(plan.sums, update_values(plan.sums, file))
-    header = _without_metadata(file.header)
+    header = _kept(plan.sums, file.header)
     return Entry("update", body, plan.round, plan.attempt, num_examples, (contributor,), header)
 
 
@@ -152,13 +152,17 @@ def read_partial(plan: RoundPlan, body: Received) -> Entry:
     if said.attempt == plan.attempt:
         # Of another attempt the kinds and exponents may differ, and it is not going to be added.
         check_sum(plan.sums, _wire_sum(plan.sums, file, said.total_weight, len(said.contributors)))
-    header = _without_metadata(file.header)
+    header = _kept(plan.sums, file.header)
     return Entry("partial", body, plan.round, said.attempt, said.total_weight, said.contributors, header)
 
 
-def _without_metadata(header: Header) -> Header:
-    # What it says is in the entry, and would be twice in memory: a partial's names every contributor.
-    return replace(header, metadata={})
+def _kept(plan: SumPlan, header: Header) -> Header:
+    """Return what adding needs of a header, for as long as an entry waits.
+
+    What the metadata say is in the entry, and would be twice in memory: a partial's names every contributor. The
+    tensors of updates are the plan's; those of partials are their own.
+    """
+    return replace(header, metadata={}, specs=tuple(plan.upload_specs.get(spec, spec) for spec in header.specs))
 
 
 def add_entry(total: ExactSum, entry: Entry) -> None:
