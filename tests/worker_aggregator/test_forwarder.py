@@ -87,7 +87,7 @@ def test_the_file_of_a_batch_that_was_refused_is_deleted_for_some_of_it_may_be_o
 
 
 def test_the_file_of_a_batch_that_was_sent_twice_is_deleted(state: StateDirectory) -> None:
-    tries = [counted, lambda: Response("", 503)]
+    tries: list[Callable[[], Response]] = [counted, lambda: Response("", 503)]
 
     def answer() -> Response:
         return tries.pop()()
