@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.scale_cell import Cell, Record, cell, spent
 from benchmarks.scale_tiers import Tree
-from fedtier.entries import PARTIAL_HEADER_LIMIT
+from fedtier.partial_headers import PARTIAL_HEADER_LIMIT
 from fedtier.rounds import Contributor, PartialHeader
 
 

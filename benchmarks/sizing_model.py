@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from fedtier.partial_headers import PARTIAL_HEADER_LIMIT
 from fedtier.serving.front.limits import Limits
 from fedtier.serving.pacing import POLLS_PER_SECOND, SLOWEST
-from worker_aggregator.batch import MOST_CONTRIBUTORS
 
 BATCH_MAX: Final = 64
 """Updates, or partials, at which a worker sends a batch (`--batch-max`)."""
@@ -256,10 +256,10 @@ def contributors_per_partial(costs: Costs, megabytes: float, updates_per_second:
     return min(max(wanted, 1.0), most)
 
 
-def most_in_a_partial(tier: int) -> int:
+def most_in_a_partial(costs: Costs, tier: int) -> int:
     """Return how many contributors a partial may stand for, of workers that clients reach (0) or of a tier above."""
     updates: int = BATCH_MAX ** (tier + 1)
-    return min(updates, MOST_CONTRIBUTORS)
+    return min(updates, int(PARTIAL_HEADER_LIMIT / costs.header_bytes))
 
 
 def s3_requests(megabytes: float) -> tuple[int, int]:
@@ -273,12 +273,14 @@ def s3_requests(megabytes: float) -> tuple[int, int]:
 def tiers_between(costs: Costs, scenario: Scenario) -> tuple[int, ...]:
     """Return the processes of each tier between workers and master, from below; none where the master is enough."""
     found: list[int] = []
-    while scenario.updates_per_second > (most := updates_per_second(costs, scenario, most_in_a_partial(len(found)))):
+    while True:
+        most = updates_per_second(costs, scenario, most_in_a_partial(costs, len(found)))
+        if scenario.updates_per_second <= most:
+            return tuple(found)
         needed = math.ceil(scenario.updates_per_second / most)
         if found and needed >= found[-1]:
             raise ValueError(f"no tree of workers takes {scenario.updates_per_second:.0f} updates a second")
         found.append(needed)
-    return tuple(found)
 
 
 def size(costs: Costs, scenario: Scenario, prices: Prices) -> Deployment:
@@ -293,7 +295,7 @@ def size(costs: Costs, scenario: Scenario, prices: Prices) -> Deployment:
     between = tiers_between(costs, scenario)
     first = between[0] if between else 1
     held = contributors_per_partial(costs, megabytes, rate / first, BATCH_MAX)
-    held_by_master = contributors_per_partial(costs, megabytes, rate, most_in_a_partial(len(between)))
+    held_by_master = contributors_per_partial(costs, megabytes, rate, most_in_a_partial(costs, len(between)))
     into_master = rate / max(held, held_by_master)
     transfers = rate * 2 * 8 * megabytes / scenario.client_megabits
     for_slots = math.ceil(transfers / (SLOTS * use - _WAITING * held))

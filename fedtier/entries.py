@@ -21,15 +21,13 @@ from fedtier.fields import parse_metrics, parse_num_examples
 from fedtier.header import Header, encode_header
 from fedtier.kinds import CHUNK, SumPlan, TensorPlan, check_update
 from fedtier.overwriting import overwritten
+from fedtier.partial_headers import PARTIAL_HEADER_LIMIT, PARTIAL_KEY, contributor_bytes
 from fedtier.problems import BadRequest, OutOfRange, Problem, SchemaMismatch
 from fedtier.rounds import Contributor, PartialHeader, RoundPlan
 from fedtier.tensors import TensorFile
 from fedtier.wire import WireSum, wire_chunks, wire_layout
 
-PARTIAL_KEY: Final = "partial"
 _HEADER_SLACK: Final = 1 << 16
-PARTIAL_HEADER_LIMIT: Final = 16 << 20
-"""Some 80,000 contributors; parsing a header takes up to twenty times its length in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +73,11 @@ class Entry:
     total_weight: int
     contributors: tuple[Contributor, ...]
     header: Header | None = field(default=None, compare=False, repr=False)
+    contributor_bytes: int = field(init=False, compare=False, repr=False)
+    """Of all contributors in a partial's header, at most; reckoned once, for who gathers entries asks often."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "contributor_bytes", sum(map(contributor_bytes, self.contributors)))
 
     @property
     def client_ids(self) -> frozenset[str]:
@@ -132,7 +135,7 @@ def read_update(plan: RoundPlan, client_id: str, body: Received) -> Entry:
         metrics=parse_metrics(metadata.get("metrics")),
     )
     check_update(plan.sums, update_values(plan.sums, file))
-    header = _without_metadata(file.header)
+    header = _kept(plan.sums, file.header)
     return Entry("update", body, plan.round, plan.attempt, num_examples, (contributor,), header)
 
 
@@ -149,13 +152,17 @@ def read_partial(plan: RoundPlan, body: Received) -> Entry:
     if said.attempt == plan.attempt:
         # Of another attempt the kinds and exponents may differ, and it is not going to be added.
         check_sum(plan.sums, _wire_sum(plan.sums, file, said.total_weight, len(said.contributors)))
-    header = _without_metadata(file.header)
+    header = _kept(plan.sums, file.header)
     return Entry("partial", body, plan.round, said.attempt, said.total_weight, said.contributors, header)
 
 
-def _without_metadata(header: Header) -> Header:
-    # What it says is in the entry, and would be twice in memory: a partial's names every contributor.
-    return replace(header, metadata={})
+def _kept(plan: SumPlan, header: Header) -> Header:
+    """Return what adding needs of a header, for as long as an entry waits.
+
+    What the metadata say is in the entry, and would be twice in memory: a partial's names every contributor. The
+    tensors of updates are the plan's; those of partials are their own.
+    """
+    return replace(header, metadata={}, specs=tuple(plan.upload_specs.get(spec, spec) for spec in header.specs))
 
 
 def add_entry(total: ExactSum, entry: Entry) -> None:

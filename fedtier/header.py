@@ -7,6 +7,7 @@ object; then the data of all tensors, without gaps
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import os
@@ -39,13 +40,19 @@ class Header:
     specs : tuple of TensorSpec
         In the order of the data.
     metadata : Mapping of str to str
-    offsets : Mapping of str to int
-        Where each tensor's data starts, in bytes from the start of the file.
+    start : int
+        Of the data, in bytes from the start of the file.
     """
 
     specs: tuple[TensorSpec, ...]
     metadata: Mapping[str, str]
-    offsets: Mapping[str, int]
+    start: int
+
+    @property
+    def offsets(self) -> dict[str, int]:
+        """Where each tensor's data starts, in bytes from the start of the file; made anew each time."""
+        starts = itertools.accumulate((spec.nbytes for spec in self.specs), initial=self.start)
+        return {spec.name: start for spec, start in zip(self.specs, starts, strict=False)}
 
 
 def header_length(path: Path) -> int:
@@ -119,7 +126,7 @@ def parse_header(header: bytes, *, data_bytes: int) -> Header:
     return Header(
         specs=tuple(spec for spec, _, _ in entries),
         metadata=metadata,
-        offsets={spec.name: start_of_data + begin for spec, begin, _ in entries},
+        start=start_of_data,
     )
 
 

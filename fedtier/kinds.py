@@ -126,6 +126,13 @@ class SumPlan:
         """The tensors that are summed: all but the kept ones."""
         return tuple(tensor for tensor in self.tensors if tensor.kind != "kept")
 
+    @cached_property
+    def upload_specs(self) -> dict[TensorSpec, TensorSpec]:
+        """What an update may carry, each to be found by its equal: updates that wait share it."""
+        tensors = ((tensor, dtype) for tensor in self.tensors for dtype in tensor.upload_dtypes)
+        specs = (TensorSpec(tensor.name, dtype, tensor.shape) for tensor, dtype in tensors)
+        return {spec: spec for spec in specs}
+
     @property
     def nbytes(self) -> int:
         """How many bytes a sum takes in memory, and at most in a file."""

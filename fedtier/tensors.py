@@ -64,6 +64,7 @@ class TensorFile:
         weakref.finalize(self, self._file.close)
         self._window = np.empty(0, np.uint8)
         self.header = header or read_header(self._file, header_limit=header_limit)
+        self._offsets = self.header.offsets
         self._specs = {spec.name: spec for spec in self.header.specs}
 
     def array(self, name: str) -> Array:
@@ -76,7 +77,7 @@ class TensorFile:
         """
         spec = self._specs[name]
         array = np.empty(spec.shape, STORAGE[spec.dtype])
-        self._read(array.reshape(-1).view(np.uint8), self.header.offsets[name])
+        self._read(array.reshape(-1).view(np.uint8), self._offsets[name])
         return array
 
     def private_arrays(self) -> dict[str, Array]:
@@ -122,7 +123,7 @@ class TensorFile:
         if self._window.size < size:
             self._window = np.empty(size, np.uint8)
         read = self._window[:size]
-        self._read(read, self.header.offsets[spec.name] + start * storage.itemsize)
+        self._read(read, self._offsets[spec.name] + start * storage.itemsize)
         return read.view(storage)
 
     def __contains__(self, name: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from fedtier.admission import refuse_unselected
 from fedtier.entries import Counted, Entry, Outcome
+from fedtier.partial_headers import contributors_room
 from fedtier.problems import AlreadyCounted, AttemptOver, NotSelected, Problem, RoundOver, Unavailable
 from fedtier.rounds import RoundPlan
 from worker_aggregator.events import (
@@ -43,8 +44,6 @@ STALLED_AFTER: Final = 0.2
 """An upload that delivered no byte for so many seconds holds no batch open."""
 LINGER: Final = 0.005
 """Seconds without an upload after which no other is expected to come along: small ones end before the next begins."""
-MOST_CONTRIBUTORS: Final = 2048
-"""Of several entries in a batch; a partial's header has room for so many, whatever their metrics are."""
 
 
 @dataclass(slots=True)
@@ -55,8 +54,8 @@ class _Open:
     since: float = 0.0
 
     @property
-    def contributors(self) -> int:
-        return sum(len(entry.contributors) for entry in self.entries.values())
+    def contributor_bytes(self) -> int:
+        return sum(entry.contributor_bytes for entry in self.entries.values())
 
     @property
     def weight(self) -> int:
@@ -71,7 +70,8 @@ class Batcher:
     batch_max : int
         Entries at which a batch is sent without waiting for more. So many updates of the most examples that the round
         allows are also the most weight of several entries together: the master counts on that
-        (`RoundPlan.max_examples`). One heavier partial still goes.
+        (`RoundPlan.max_examples`). Nor do several have more contributors than a partial's header has room for. One
+        partial alone goes whatever it is.
     batch_age : float
         Seconds after its first entry at which a batch is sent whatever still comes in.
     new_id : callable
@@ -83,6 +83,7 @@ class Batcher:
         self._batch_age = batch_age
         self._new_id = new_id
         self._plan: RoundPlan | None = None
+        self._room = 0
         self._open = _Open()
         self._flight: Batch | None = None
         self._waiting: deque[tuple[int, Entry]] = deque()
@@ -145,6 +146,7 @@ class Batcher:
         if known is not None and plan.pair <= known.pair:
             return []
         self._plan = plan
+        self._room = contributors_room(plan)
         stale = [*self._open.entries.items(), *self._waiting]
         self._open = _Open()
         self._waiting.clear()
@@ -216,7 +218,7 @@ class Batcher:
         most_weight = min(plan.weight_limit, self._batch_max * plan.max_examples)
         return (
             len(self._open.entries) < self._batch_max
-            and self._open.contributors + len(entry.contributors) <= MOST_CONTRIBUTORS
+            and self._open.contributor_bytes + entry.contributor_bytes <= self._room
             and self._open.weight + entry.total_weight <= most_weight
         )
 

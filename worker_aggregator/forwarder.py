@@ -12,8 +12,9 @@ from typing import Final, TypeAlias
 import structlog
 
 from fedtier.crash_points import CrashPoint, reach
-from fedtier.entries import PARTIAL_HEADER_LIMIT, Entry, Received, remove_entry, values_of, write_partial
+from fedtier.entries import Entry, Received, remove_entry, values_of, write_partial
 from fedtier.logs import named
+from fedtier.partial_headers import PARTIAL_HEADER_LIMIT
 from fedtier.problems import DigestMismatch, Problem
 from fedtier.reminders import trouble_reminder
 from fedtier.serving.statedir import StateDirectory
@@ -68,6 +69,7 @@ class Forwarder:
         self._orders: queue.SimpleQueue[Order] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._body: Received | None = None
+        self._received: Received | None = None
 
     def start(self) -> None:
         """Start the thread."""
@@ -94,9 +96,14 @@ class Forwarder:
                     self._discard()
 
     def _discard(self) -> None:
-        if self._body is not None:
+        """Let go of the file: it is written over only if the upstream had all of it, for the kernel sends its pages."""
+        if self._body is None:
+            return
+        if self._body is self._received:
             self._state.drop(self._body.path)
-            self._body = None
+        else:
+            self._state.delete(self._body.path)
+        self._body = self._received = None
 
     def _shrink(self, batch: Batch, removed: tuple[Entry, ...]) -> None:
         """Subtract, exactly, what is counted already, and send the rest."""
@@ -139,7 +146,7 @@ class Forwarder:
             self._send_until_answered(batch, body)
 
     def _send_until_answered(self, batch: Batch, body: Received) -> None:
-        pause = FIRST_PAUSE
+        pause, is_first_try = FIRST_PAUSE, True
         waiting = _Waiting(batch, self._clock)
         log, clients = waiting.log, named(c for entry in batch.entries.values() for c in entry.client_ids)
         self._metrics.partial(clients["contributors"], _size(body))
@@ -165,6 +172,7 @@ class Forwarder:
                 wanted = problem.retry_after
             else:
                 reach(CrashPoint.BATCH_ANSWERED, batch.plan.round)
+                self._received = body if is_first_try else None  # of an earlier try some may be on its way still
                 log.info("batch counted", **clients)
                 self._metrics.batches.add("counted")
                 self._metrics.counted(clients["contributors"])
@@ -172,7 +180,7 @@ class Forwarder:
                 return
             # Full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015).
             self._stopped.wait(max(self._rng.uniform(0, pause), min(wanted or 0.0, LONGEST_PAUSE)))
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pause, is_first_try = min(2 * pause, LONGEST_PAUSE), False
 
     def _worth_another_try(self, batch: Batch, body: Received, problem: Problem) -> bool:
         if isinstance(problem, DigestMismatch):

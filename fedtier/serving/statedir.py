@@ -142,21 +142,22 @@ class StateDirectory:
         try:
             yield
         except BaseException:
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-                self._quota.let_go(path.name)
+            self.delete(path)
             raise
 
     def drop(self, path: Path) -> None:
-        """Have a file that nobody needs any more be written over later; on a full disk delete it.
-
-        Where the disk refuses even that, the next start clears it away.
-        """
+        """Have a file that nobody needs any more be written over later; on a full disk `delete` it."""
+        if self._is_full:
+            self.delete(path)
+            return
         with suppress(OSError):
-            if self._is_full:
-                path.unlink(missing_ok=True)
-            else:
-                self._spares.keep(path)
+            self._spares.keep(path)
+            self._quota.let_go(path.name)
+
+    def delete(self, path: Path) -> None:
+        """Delete a file that nobody needs any more; where the disk refuses that, the next start clears it away."""
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
             self._quota.let_go(path.name)
 
     def delete_spares(self) -> None:

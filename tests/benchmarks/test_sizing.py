@@ -23,7 +23,6 @@ from benchmarks.sizing_model import (
     tiers_between,
     updates_per_second,
 )
-from worker_aggregator.batch import MOST_CONTRIBUTORS
 
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 COSTS = Costs(
@@ -87,8 +86,9 @@ def test_a_master_that_full_batches_keep_busy_gets_a_tier_below() -> None:
 
 
 def test_a_partial_stands_for_as_many_as_its_header_has_room_for() -> None:
-    assert [most_in_a_partial(tier) for tier in range(3)] == [BATCH_MAX, MOST_CONTRIBUTORS, MOST_CONTRIBUTORS]
-    most = updates_per_second(COSTS, SCENARIO, MOST_CONTRIBUTORS)
+    # 2**24 bytes, 180 for each.
+    assert [most_in_a_partial(COSTS, tier) for tier in range(4)] == [64, 4096, 93_206, 93_206]
+    most = updates_per_second(COSTS, SCENARIO, 93_206)
     with pytest.raises(ValueError, match="no tree of workers takes"):
         tiers_between(COSTS, replace(SCENARIO, clients=int(1.1 * most * SCENARIO.round_seconds)))
 

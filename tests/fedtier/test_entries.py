@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import hashlib
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,3 +123,18 @@ def test_a_partial_of_another_attempt_is_read_but_not_judged_by_this_rounds_boun
     )
     entry = read_partial(PLAN, received(tmp_path / "wild", safetensors(wild, {"partial": header})))
     assert entry.attempt == 9
+
+
+def test_an_update_that_waits_keeps_little_more_than_who_it_is_of(tmp_path: Path) -> None:
+    model = {f"layer.{number}.weight": np.zeros((1, 2), np.float32) for number in range(2000)}
+    plan = make_plan(model)
+    body = received(tmp_path / "update", update_bytes(model))
+    read_update(plan, "first", body)  # what all updates of a round share
+    tracemalloc.start()
+    try:
+        entries = [read_update(plan, f"client-{number}", body) for number in range(4)]
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept / len(entries) < 16 * len(model), "a reference for each tensor, and no description of its own"

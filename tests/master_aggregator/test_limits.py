@@ -16,8 +16,9 @@ import pytest
 from werkzeug.test import TestResponse
 from werkzeug.wrappers import Response
 
-from fedtier.entries import PARTIAL_HEADER_LIMIT, partial_size_limit, update_size_limit
+from fedtier.entries import partial_size_limit, update_size_limit
 from fedtier.fields import MAX_METRICS_BYTES, sha256_hex
+from fedtier.partial_headers import PARTIAL_HEADER_LIMIT
 from fedtier.rounds import RoundPlan, RoundStatus
 from fedtier.serving import downloads, uploads
 from fedtier.serving.digests import MAX_FIELD

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
 from fedtier.entries import Counted, Entry, Outcome
+from fedtier.partial_headers import contributor_bytes, contributors_room
 from fedtier.problems import (
     AlreadyCounted,
     AttemptOver,
@@ -17,7 +19,7 @@ from fedtier.problems import (
     WeightLimit,
 )
 from tests.builders import digest_of, make_plan, partial_entry, update_entry
-from worker_aggregator.batch import LINGER, MOST_CONTRIBUTORS, Batcher
+from worker_aggregator.batch import LINGER, Batcher
 from worker_aggregator.events import (
     Action,
     Batch,
@@ -84,6 +86,14 @@ def outcomes(actions: Iterable[Action]) -> dict[int, Outcome]:
 
 def dropped(actions: Iterable[Action]) -> list[Entry]:
     return [action.entry for action in actions if isinstance(action, DropBody)]
+
+
+def wordy(client_id: str, size: int) -> Entry:
+    """Return a partial whose contributor takes so many bytes of a header."""
+    entry = partial_entry(client_id)
+    (who,) = entry.contributors
+    frame = contributor_bytes(who.model_copy(update={"metrics": {"": 0.0}}))
+    return replace(entry, contributors=(who.model_copy(update={"metrics": {"m" * (size - frame): 0.0}}),))
 
 
 def already(*client_ids: str, sha256: str | None = None) -> BatchRefused:
@@ -200,11 +210,26 @@ def test_several_entries_weigh_no_more_than_as_many_updates_as_a_batch_may_have(
 
 
 def test_a_partials_header_has_room_for_the_contributors_of_a_batch() -> None:
+    bench, room = Bench(batch_max=4), contributors_room(PLAN)
+    bench.hold_open()
+    assert not sealed(bench.told(Offered(1, wordy("a", room // 2)), Offered(2, wordy("b", room - room // 2))))
+    assert [set(batch.entries) for batch in sealed(bench.told(Offered(3, update_entry("one-more"))))] == [{1, 2}]
+
+
+def test_many_contributors_with_few_words_join_one_batch() -> None:
     bench = Bench(batch_max=4)
     bench.hold_open()
-    half = [f"client-{number}" for number in range(MOST_CONTRIBUTORS // 2)]
-    bench.told(Offered(1, partial_entry(*half)), Offered(2, partial_entry(*(f"{name}-b" for name in half))))
-    assert [set(batch.entries) for batch in sealed(bench.told(Offered(3, update_entry("one-more"))))] == [{1, 2}]
+    first, second = ([f"{side}-{number}" for number in range(2000)] for side in "ab")
+    bench.told(Offered(1, partial_entry(*first)), Offered(2, partial_entry(*second)))
+    batches = sealed(bench.told_and_quiet(UploadEnded(99)))
+    assert [set(batch.entries) for batch in batches] == [{1, 2}]
+
+
+def test_a_partial_for_which_no_header_has_room_goes_alone() -> None:
+    bench, room = Bench(batch_max=4), contributors_room(PLAN)
+    bench.hold_open()
+    batches = sealed(bench.told(Offered(1, wordy("a", room + 1)), Offered(2, update_entry("b"))))
+    assert [set(batch.entries) for batch in batches] == [{1}]
 
 
 def test_one_batch_is_in_flight_and_one_open(bench: Bench) -> None:
