@@ -97,7 +97,7 @@ class TensorFile:
             return {name: self.array(name) for name in self._specs}
         arrays = {}
         for name, spec in self._specs.items():
-            start = self.header.offsets[name]
+            start = self._offsets[name]
             array = content[start : start + spec.nbytes].view(STORAGE[spec.dtype]).reshape(spec.shape)
             arrays[name] = array if array.flags.aligned else array.copy()
         return arrays
@@ -137,7 +137,7 @@ class TensorFile:
         """Return the file's bytes up to the end of its tensors, mapped for writing to a copy, or None."""
         if os.name == "nt":  # deletes no file that is mapped
             return None
-        end = max((self.header.offsets[name] + spec.nbytes for name, spec in self._specs.items()), default=0)
+        end = max((self._offsets[name] + spec.nbytes for name, spec in self._specs.items()), default=0)
         try:
             return np.frombuffer(mmap.mmap(self._file.fileno(), end, access=mmap.ACCESS_COPY), np.uint8)
         except ValueError:
