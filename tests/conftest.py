@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import uuid
 from collections.abc import Iterator, Mapping
 
@@ -44,6 +45,15 @@ def logs_to_standard_error() -> None:
     """Keep what servers in this process log out of the output of commands that a test calls in it."""
     structlog.reset_defaults()
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.__stderr__))
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_said_later() -> Iterator[None]:
+    """Keep what servers in this process would still log after a minute out of the test that runs then."""
+    yield
+    for thread in threading.enumerate():
+        if isinstance(thread, threading.Timer):
+            thread.cancel()
 
 
 @pytest.fixture(scope="session")
