@@ -14,7 +14,7 @@ from tests.system.chaos.run import run
 
 pytestmark = pytest.mark.system
 
-ROUNDS = 60
+ROUNDS = 40
 """About two minutes; ``python -m tests.system.chaos --minutes 60`` goes on for longer."""
 
 
