@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+from fedtier.bucket import COPIED_PART_BYTES, DEFAULT_PART_BYTES
 from fedtier.partial_headers import PARTIAL_HEADER_LIMIT
 from fedtier.serving.front.limits import Limits
 from fedtier.serving.pacing import POLLS_PER_SECOND, SLOWEST
@@ -20,10 +21,10 @@ SLOTS: Final = 248
 """Transfers at once of one worker: its threads but eight, with ``--threads 256``; updates that wait hold one, too."""
 _WAITING: Final = 1.5
 """Partials that an update waits for: the rest of the one that is under way, and its own."""
-PART_MEGABYTES: Final = 67.108864
+PART_MEGABYTES: Final = DEFAULT_PART_BYTES / 1e6
 """Of a multipart upload to S3; a file up to this long is one request."""
-_COPIED_MEGABYTES, _COPIED_PART_MEGABYTES = 8.388608, 1073.741824
-"""From where on the copy is made within S3, and what one request of it copies."""
+_COPIED_MEGABYTES: Final = 8.388608
+"""From where on the copy is made within S3."""
 _CONNECTIONS: Final = Limits().connections
 MONTH_SECONDS: Final = 30 * 24 * 3600
 
@@ -267,7 +268,7 @@ def s3_requests(megabytes: float) -> tuple[int, int]:
     model = 1 if megabytes <= PART_MEGABYTES else math.ceil(megabytes / PART_MEGABYTES) + 2
     if megabytes <= _COPIED_MEGABYTES:
         return 2 * model + 2, 1  # model, copy, manifest and head; asked is which round the copy is of
-    return model + math.ceil(megabytes / _COPIED_PART_MEGABYTES) + 2 + 2, 2
+    return model + math.ceil(megabytes / (COPIED_PART_BYTES / 1e6)) + 2 + 2, 2
 
 
 def tiers_between(costs: Costs, scenario: Scenario) -> tuple[int, ...]:

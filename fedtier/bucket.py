@@ -47,7 +47,7 @@ __all__ = [
 BLOCK: Final = 1 << 20
 """Bytes received at a time."""
 DEFAULT_PART_BYTES: Final = 64 << 20
-_COPIED_PART_BYTES: Final = 128 << 20
+COPIED_PART_BYTES: Final = 128 << 20
 """Bytes that S3 copies in one request, which a slow disk does within `WRITE_SILENCE`, too."""
 
 
@@ -268,7 +268,7 @@ class Bucket:
             MultipartUpload(self._writer, self.name, key, metadata or {}) as upload,
         ):
             with self._errors_translated(source):
-                upload.copy(source, size, part_size(size, _COPIED_PART_BYTES))
+                upload.copy(source, size, part_size(size, COPIED_PART_BYTES))
             with self._conditionally(key):
                 return upload.complete(_condition(expected))
 

@@ -107,8 +107,8 @@ def test_polls_that_take_a_whole_core_are_refused() -> None:
 def test_a_large_model_is_sent_in_parts_and_copied_within_s3() -> None:
     assert s3_requests(8.0) == (1 + 1 + 2, 1)
     assert s3_requests(64.0) == (1 + (1 + 2) + 2, 2)
-    assert s3_requests(400.0) == ((6 + 2) + (1 + 2) + 2, 2)
-    assert s3_requests(2000.0) == ((30 + 2) + (2 + 2) + 2, 2)
+    assert s3_requests(400.0) == ((6 + 2) + (3 + 2) + 2, 2)
+    assert s3_requests(2000.0) == ((30 + 2) + (15 + 2) + 2, 2)
 
 
 def test_a_large_model_takes_whole_instances_for_its_bytes() -> None:
