@@ -15,7 +15,9 @@ EAGER_SECONDS: Final = 30.0
 """So long a round may be about to open; from then on it waits for something, as a rule for S3."""
 UNHURRIED: Final = 4e-9
 """Seconds to wait per byte of the model: a round of large models takes long, and polls would only slow it down."""
-_LONGEST_UNHURRIED: Final = 1.28
+SHARE: Final = 0.01
+"""Part of the time since a round opened, as seconds to wait: about as much longer it may last for that."""
+LONGEST_UNHURRIED: Final = 1.28
 
 
 class PollPacer:
@@ -23,8 +25,8 @@ class PollPacer:
 
     Whoever was told to wait p seconds stands for p seconds of one client, so those
     told within a span, added up, are the clients C times the span. The pacer counts
-    over its last few seconds and asks for p = C / `POLLS_PER_SECOND`, or longer for a large model,
-    rounded up to a power of two times `FASTEST` so that the answer seldom changes.
+    over its last few seconds and asks for p = C / `POLLS_PER_SECOND`, or longer for a large model and in a long
+    round, rounded up to a power of two times `FASTEST` so that the answer seldom changes.
 
     Parameters
     ----------
@@ -40,7 +42,7 @@ class PollPacer:
         self._pace = FASTEST
         self._judged = now
 
-    def pace(self, now: float, *, model_bytes: int = 0, eager: bool = False) -> float:
+    def pace(self, now: float, *, model_bytes: int = 0, age: float = 0.0, eager: bool = False) -> float:
         """Return the pause to ask for, in seconds.
 
         Parameters
@@ -48,6 +50,8 @@ class PollPacer:
         now : float
         model_bytes : int
             Of the model that the round starts from.
+        age : float
+            Seconds since the round opened.
         eager : bool
             The next round is about to open.
         """
@@ -58,7 +62,8 @@ class PollPacer:
             clients = sum(pause for _, pause in self._polls) / span
             self._pace = _step(clients / POLLS_PER_SECOND)
             self._judged = now
-        pace = _step(max(self._pace, min(UNHURRIED * model_bytes, _LONGEST_UNHURRIED)))
+        unhurried = max(UNHURRIED * model_bytes, SHARE * age)
+        pace = _step(max(self._pace, min(unhurried, LONGEST_UNHURRIED)))
         if eager:
             pace = max(FASTEST, pace / EAGERNESS)
         return pace

@@ -47,6 +47,7 @@ class RoundDocuments:
         self._lock = threading.Lock()
         self._pacer = PollPacer(time.monotonic())
         self._eagerness = Eagerness()
+        self._opened = (0, 0), 0.0
         self._last: RoundDocument | None = None
 
     def take(self) -> RoundDocument:
@@ -91,9 +92,15 @@ class RoundDocuments:
     def _current(self, status: RoundStatus) -> RoundDocument:
         now = time.monotonic()
         eager = self._eagerness.look(now, status.state)
-        pace = self._pacer.pace(now, model_bytes=status.base.bytes, eager=eager)
+        pace = self._pacer.pace(now, model_bytes=status.base.bytes, age=now - self._since(status, now), eager=eager)
         last = self._last
         if last is None or last.status is not status or last.pace != pace:
             body = status.model_copy(update={"poll_after": pace}).to_json()
             last = self._last = RoundDocument(status, pace, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
         return last
+
+    def _since(self, status: RoundStatus, now: float) -> float:
+        """Return when a round was shown first."""
+        if self._opened[0] != (status.round, status.attempt):
+            self._opened = (status.round, status.attempt), now
+        return self._opened[1]

@@ -15,9 +15,9 @@ from fedtier.serving.pacing import (
 )
 
 
-def poll(pacer: PollPacer, now: float, *, model_bytes: int = 0, eager: bool = False) -> float:
+def poll(pacer: PollPacer, now: float, *, model_bytes: int = 0, age: float = 0.0, eager: bool = False) -> float:
     """Let one client ask, and return what it is told."""
-    pace = pacer.pace(now, model_bytes=model_bytes, eager=eager)
+    pace = pacer.pace(now, model_bytes=model_bytes, age=age, eager=eager)
     pacer.told(now, pace)
     return pace
 
@@ -71,6 +71,20 @@ def test_nobody_is_asked_to_wait_longer_than_the_slowest_pace() -> None:
 )
 def test_a_large_model_is_asked_for_less_often(megabytes: float, pace: float) -> None:
     assert poll(PollPacer(0.0), 0.0, model_bytes=int(megabytes * 1e6)) == pytest.approx(pace)
+
+
+@pytest.mark.parametrize(("age", "pace"), [(0.0, 0.02), (2.0, 0.02), (2.1, 0.04), (10.0, 0.16), (86400.0, 1.28)])
+def test_a_long_round_is_asked_for_less_often(age: float, pace: float) -> None:
+    assert poll(PollPacer(0.0), 0.0, age=age) == pytest.approx(pace)
+
+
+def test_polls_of_a_round_are_few_however_long_it_takes_and_none_is_late_by_more_than_a_fiftieth() -> None:
+    pacer, now, polls = PollPacer(0.0), 0.0, 0
+    while now < 100.0:
+        pause = poll(pacer, now, age=now)
+        assert pause <= max(FASTEST, now / 50)
+        now, polls = now + pause, polls + 1
+    assert polls < 500
 
 
 def test_the_next_round_is_asked_for_more_often_when_it_is_about_to_open_but_never_too_often() -> None:
