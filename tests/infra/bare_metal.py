@@ -17,7 +17,7 @@ from fedtier_cli.deploying.site import Site
 from tests.infra.hosts import Host, Hosts
 from tests.infra.programs import CHECKOUT, FEDTIER, Facts, Play, play
 
-WORKERS, CLIENTS = 2, 2
+WORKERS, CLIENTS = 2, 3
 DISTURBED, UPGRADED = 3, 6
 """Last rounds of the training that is disturbed, and of the one during which all hosts are upgraded."""
 

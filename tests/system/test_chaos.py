@@ -14,7 +14,7 @@ from tests.system.chaos.run import run
 
 pytestmark = pytest.mark.system
 
-ROUNDS = 40
+ROUNDS = 60
 """About two minutes; ``python -m tests.system.chaos --minutes 60`` goes on for longer."""
 
 
