@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import Final
 
-from fedtier.header import encode_header
 from fedtier.rounds import Contributor, RoundPlan
 
 PARTIAL_KEY: Final = "partial"
@@ -27,7 +26,7 @@ def contributors_room(plan: RoundPlan) -> int:
     Whatever the sum is: the header of a partial whose contributors take no more, by `contributor_bytes`, is no longer
     than `PARTIAL_HEADER_LIMIT`.
     """
-    tensors = len(encode_header((tensor.spec for tensor in plan.tensors), {})) + _TENSOR_PART * len(plan.tensors)
+    tensors = plan.header_bytes + _TENSOR_PART * len(plan.tensors)
     return PARTIAL_HEADER_LIMIT - _PADDED_FRAME - 2 * tensors
 
 

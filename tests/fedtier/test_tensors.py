@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
@@ -209,54 +208,6 @@ def test_a_tensor_is_read_into_memory_of_its_own(tmp_path: Path) -> None:
         file.array("weight")
     bias += 1
     assert file.array("bias").tolist() == [1, 2]
-
-
-def test_private_arrays_keep_their_values_and_stay_out_of_the_file(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    content = written({"bias": np.array([1, 2], np.float32), "scale": np.array(3, np.int64), "none": np.zeros((0, 4))})
-    path.write_bytes(content)
-    arrays = TensorFile(path).private_arrays()
-    assert {name: (array.dtype.str, array.shape) for name, array in arrays.items()} == {
-        "bias": ("<f4", (2,)),
-        "scale": ("<i8", ()),
-        "none": ("<f8", (0, 4)),
-    }
-    arrays["bias"] += 1
-    assert path.read_bytes() == content
-    assert TensorFile(path).private_arrays()["bias"].tolist() == [1, 2]
-
-    (tmp_path / "next").write_bytes(written({"bias": np.array([7, 7], np.float32)}))
-    (tmp_path / "next").replace(path)
-    assert (arrays["bias"].tolist(), arrays["scale"].item()) == ([2, 3], 3)
-    path.unlink()
-    assert (arrays["bias"].tolist(), arrays["scale"].item()) == ([2, 3], 3)
-
-
-@pytest.mark.skipif(os.name == "nt", reason="a file that is mapped there cannot be deleted")
-def test_private_arrays_take_no_memory_until_they_are_written_to(tmp_path: Path) -> None:
-    path = tmp_path / "model.safetensors"
-    values = np.arange(1 << 20, dtype=np.float32)
-    path.write_bytes(written({"w": values}))
-    file = TensorFile(path)
-    tracemalloc.start()
-    arrays = file.private_arrays()
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert peak < values.nbytes // 16
-    np.testing.assert_array_equal(arrays["w"], values)
-
-
-def test_where_files_cannot_be_mapped_private_arrays_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
-
-    monkeypatch.setattr("fedtier.tensors.mmap.mmap", refuse)
-    path = tmp_path / "model.safetensors"
-    path.write_bytes(written({"a": np.array([1.5, 2.5])}))
-    (array,) = TensorFile(path).private_arrays().values()
-    array += 1
-    assert array.tolist() == [2.5, 3.5]
-    assert TensorFile(path).array("a").tolist() == [1.5, 2.5]
 
 
 def test_windows_of_a_file_are_those_of_the_array(tmp_path: Path) -> None:
