@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from flwr.common import Scalar, ndarrays_to_parameters
-from flwr.server import ServerConfig, start_server
+from flwr.server import Server, ServerConfig, SimpleClientManager, start_server
 from flwr.server.strategy import FedAvg
 
 from benchmarks.peers.work import saved_work
@@ -27,10 +27,12 @@ def main() -> None:
         on_fit_config_fn=turn,
         initial_parameters=ndarrays_to_parameters(work.opening()),
     )
+    server = Server(client_manager=SimpleClientManager(), strategy=strategy)
+    server.set_max_workers(work.clients)  # of itself it trains cores + 4 at a time, and all have to meet
     start_server(
         server_address=sys.argv[1],
+        server=server,
         config=ServerConfig(num_rounds=work.turns),
-        strategy=strategy,
         grpc_max_message_length=int(sys.argv[2]),
     )
 
