@@ -219,7 +219,11 @@ class Seaweed:
             # Relative to the directory it runs in: a socket's path may have 107 bytes only.
             "-filer.localSocket=filer.sock",
             "-s3.localSocket=s3.sock",
-            "-filer.maxMB=2",  # of a piece: it holds many at a time, and of 4 MB each they are hundreds of megabytes
+            # Of a piece: it holds many at a time, and of 4 MB each they are hundreds of megabytes.
+            "-filer.maxMB=1",
+            "-s3.cacheCapacityMB=0",  # a model is read once, by each worker
+            "-s3.readerCacheSizeMB=8",
+            "-volume.readBufferSizeMB=1",
             "-s3.autoCreateBucket=false",
             "-s3.iam=false",
             "-s3.port.iceberg=0",
@@ -235,6 +239,9 @@ class Seaweed:
         return {
             "PATH": os.defpath,
             "HOME": str(self._directory),  # so that it does not read the user's SeaweedFS settings
+            # A quarter of a gigabyte of buffers are never touched, and Go takes them for live: with its own 100 %
+            # it would let as much garbage pile up beside them.
+            "GOGC": "12",
             **{f"WEED_JWT_{key}_KEY": secrets.token_urlsafe(30) for key in keys},
         }
 
