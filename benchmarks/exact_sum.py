@@ -20,10 +20,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from fedtier.bounds import check_sum
-from fedtier.dtypes import STORAGE, TensorSpec
+from fedtier.dtypes import TensorSpec
 from fedtier.exact import ExactSum
 from fedtier.kinds import SumPlan, check_update, plan_tensor
-from fedtier.wire import WireSum, wire_chunks, wire_layout
+from fedtier.wire import WireSum, wire_layout, wire_windows
 
 NUM_EXAMPLES = 600
 WEIGHT_LIMIT = 1 << 28
@@ -81,8 +81,8 @@ def operations(rows: int) -> Mapping[str, Callable[[], object]]:
         merged.merge(received)
 
     def code() -> None:
-        for wire in wire_layout(constant, plan):
-            for _ in wire_chunks(constant, wire):
+        for wire in wire_layout(constant):
+            for _ in wire_windows(constant, wire):
                 pass
 
     def mean() -> None:
@@ -93,9 +93,7 @@ def operations(rows: int) -> Mapping[str, Callable[[], object]]:
         "memcpy": lambda: np.copyto(copy, values),
         "check": lambda: check_update(plan, update),
         "check + fold": check_and_fold,
-        "unfold": lambda: total.unfold(update, NUM_EXAMPLES),
         "check + merge from the wire": check_and_merge,
-        "subtract from the wire": lambda: merged.subtract(received),
         "code for the wire": code,
         "mean": mean,
         "SHA-256 of the input": lambda: hashlib.sha256(values.data),
@@ -105,13 +103,10 @@ def operations(rows: int) -> Mapping[str, Callable[[], object]]:
 def on_the_wire(total: ExactSum) -> WireSum:
     """Return a sum in its compact form, as a receiver holds it."""
     arrays = {}
-    for wire in wire_layout(total, total.plan):
-        array = np.empty(wire.spec.elements, STORAGE[wire.spec.dtype])
-        position = 0
-        for chunk in wire_chunks(total, wire):
-            array[position : position + chunk.size] = chunk
-            position += chunk.size
-        arrays[wire.spec.name] = array.reshape(wire.spec.shape)
+    for wire in wire_layout(total):
+        copies = [[window.copy() for window in windows] for windows in wire_windows(total, wire)]
+        for spec, chunks in zip(wire.parts, zip(*copies, strict=True), strict=True):
+            arrays[spec.name] = np.concatenate(chunks).reshape(spec.shape)
     return WireSum(total.plan, arrays, total_weight=total.total_weight, contributors=total.contributors)
 
 

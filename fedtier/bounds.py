@@ -42,8 +42,13 @@ class _Run:
     high: int
 
 
-def check_sum(plan: SumPlan, view: SumView) -> None:
+def check_sum(plan: SumPlan, view: SumView) -> list[float]:
     """Check that a partial is what valid updates can add up to.
+
+    Returns
+    -------
+    list of float
+        The largest magnitude of each summed tensor's sum.
 
     Raises
     ------
@@ -55,17 +60,20 @@ def check_sum(plan: SumPlan, view: SumView) -> None:
             f"the partial's total_weight is {view.total_weight}, not in [1, {plan.weight_limit}]",
             value=str(view.total_weight),
         )
+    largest = []
     for tensor in plan.summed:
-        for run in _runs(tensor, plan, view):
-            _check_run(tensor, view, run)
+        largest.append(max((_check_run(tensor, view, run) for run in _runs(tensor, plan, view)), default=0.0))
         if tensor.kind == "wide":
             _check_wide_means(tensor, view)
+    return largest
 
 
-def _check_run(tensor: TensorPlan, view: SumView, run: _Run) -> None:
+def _check_run(tensor: TensorPlan, view: SumView, run: _Run) -> float:
+    """Return the largest magnitude of a run, which is within its bounds."""
     part = view.read(tensor, run.start, run.stop)
-    if int(part.max()) <= run.high and int(part.min()) >= run.low:
-        return
+    low, high = int(part.min()), int(part.max())
+    if high <= run.high and low >= run.low:
+        return float(max(-low, high))
     at = int(np.flatnonzero((part > run.high) | (part < run.low))[0])
     raise OutOfRange(
         f"the partial's sum of {tensor.name!r} has {part[at]} at flat index {run.start + at}; "

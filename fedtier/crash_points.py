@@ -73,9 +73,9 @@ class CrashPoint(StrEnum):
     """A journal was read back, and is not added up yet."""
 
     # A worker.
-    ENTRY_FOLDED = "folder.entry-folded"
-    """An entry is in the open sum."""
-    BATCH_SEALED = "folder.batch-sealed"
+    BATCH_BEGUN = "sealer.batch-begun"
+    """A batch is about to be added up."""
+    BATCH_SEALED = "sealer.batch-sealed"
     """A batch is a file, and was not sent."""
     BATCH_ANSWERED = "forwarder.batch-answered"
     """The upstream answered a batch, and no client was told."""

@@ -1,31 +1,31 @@
 """What an aggregator receives: an update or a partial, on disk, checked, with the contributors it stands for.
 
-An entry is checked whole when it arrives; after that it can be added to a sum and,
-should its contributors turn out to be counted already, taken out again exactly.
+An entry is checked whole when it arrives; after that it can be added to any sum of its round.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from fedtier.bounds import check_sum
-from fedtier.dtypes import Values, Widened
+from fedtier.dtypes import Array, Values, Widened
 from fedtier.exact import ExactSum
 from fedtier.fields import parse_metrics, parse_num_examples
-from fedtier.header import Header, encode_header
+from fedtier.header import Header
 from fedtier.kinds import CHUNK, SumPlan, TensorPlan, check_update
-from fedtier.overwriting import overwritten
+from fedtier.limbs import Int64s
 from fedtier.partial_headers import PARTIAL_HEADER_LIMIT, PARTIAL_KEY, contributor_bytes
 from fedtier.problems import BadRequest, OutOfRange, Problem, SchemaMismatch
+from fedtier.reach import Reach, rounded_up, update_reach
 from fedtier.rounds import Contributor, PartialHeader, RoundPlan
 from fedtier.tensors import TensorFile
-from fedtier.wire import WireSum, wire_chunks, wire_layout
+from fedtier.wire import WireSum
 
 _HEADER_SLACK: Final = 1 << 16
 
@@ -64,6 +64,8 @@ class Entry:
         Distinct; exactly one for an update.
     header : Header, optional
         Of the body, as it was checked; without it, the body is checked again when it is added.
+    reach : Reach, optional
+        How far what it adds may reach, as it was checked; without it, as far as its weight allows.
     """
 
     kind: Literal["update", "partial"]
@@ -73,6 +75,7 @@ class Entry:
     total_weight: int
     contributors: tuple[Contributor, ...]
     header: Header | None = field(default=None, compare=False, repr=False)
+    reach: Reach | None = field(default=None, compare=False, repr=False)
     contributor_bytes: int = field(init=False, compare=False, repr=False)
     """Of all contributors in a partial's header, at most; reckoned once, for who gathers entries asks often."""
 
@@ -134,9 +137,9 @@ def read_update(plan: RoundPlan, client_id: str, body: Received) -> Entry:
         sha256=body.sha256,
         metrics=parse_metrics(metadata.get("metrics")),
     )
-    check_update(plan.sums, update_values(plan.sums, file))
+    reach = update_reach(plan.sums, check_update(plan.sums, update_values(plan.sums, file)), num_examples)
     header = _kept(plan.sums, file.header)
-    return Entry("update", body, plan.round, plan.attempt, num_examples, (contributor,), header)
+    return Entry("update", body, plan.round, plan.attempt, num_examples, (contributor,), header, reach)
 
 
 def read_partial(plan: RoundPlan, body: Received) -> Entry:
@@ -149,11 +152,13 @@ def read_partial(plan: RoundPlan, body: Received) -> Entry:
     file = TensorFile(body.path, header_limit=PARTIAL_HEADER_LIMIT)
     said = _partial_header(file)
     said.require_consistent()
+    reach = None
     if said.attempt == plan.attempt:
         # Of another attempt the kinds and exponents may differ, and it is not going to be added.
-        check_sum(plan.sums, _wire_sum(plan.sums, file, said.total_weight, len(said.contributors)))
+        largest = check_sum(plan.sums, partial_sum(plan.sums, file, said.total_weight, len(said.contributors)))
+        reach = rounded_up(largest)
     header = _kept(plan.sums, file.header)
-    return Entry("partial", body, plan.round, said.attempt, said.total_weight, said.contributors, header)
+    return Entry("partial", body, plan.round, said.attempt, said.total_weight, said.contributors, header, reach)
 
 
 def _kept(plan: SumPlan, header: Header) -> Header:
@@ -175,24 +180,16 @@ def add_entry(total: ExactSum, entry: Entry) -> None:
     OSError
         The file cannot be read.
     """
-    file = _file_of(entry)
+    file = entry_file(entry)
     if entry.kind == "update":
         total.fold(update_values(total.plan, file), entry.total_weight)
     else:
-        total.merge(_wire_sum(total.plan, file, entry.total_weight, len(entry.contributors)))
+        total.merge(partial_sum(total.plan, file, entry.total_weight, len(entry.contributors)))
 
 
-def remove_entry(total: ExactSum, entry: Entry) -> None:
-    """Take an entry that was added out of a sum again: the exact inverse of `add_entry`."""
-    file = _file_of(entry)
-    if entry.kind == "update":
-        total.unfold(update_values(total.plan, file), entry.total_weight)
-    else:
-        total.subtract(_wire_sum(total.plan, file, entry.total_weight, len(entry.contributors)))
-
-
-def _file_of(entry: Entry) -> TensorFile:
-    return TensorFile(entry.body.path, header_limit=PARTIAL_HEADER_LIMIT, header=entry.header)
+def entry_file(entry: Entry, window: Array | None = None) -> TensorFile:
+    """Open the file of a checked entry; `window` is as of `TensorFile`."""
+    return TensorFile(entry.body.path, header_limit=PARTIAL_HEADER_LIMIT, header=entry.header, window=window)
 
 
 def require_schema(plan: RoundPlan, file: TensorFile) -> None:
@@ -237,7 +234,9 @@ def _taken(tensor: TensorPlan) -> str:
     return f"{', '.join(others)} or {last} {list(tensor.shape)}" if others else f"{last} {list(tensor.shape)}"
 
 
-def update_values(plan: SumPlan, file: TensorFile) -> Mapping[str, Values]:
+def update_values(
+    plan: SumPlan, file: TensorFile, window: npt.NDArray[np.float32] | None = None
+) -> Mapping[str, Values]:
     """Return what an update adds to each summed tensor, by name: half-size tensors as the float32 that they are.
 
     Parameters
@@ -245,12 +244,14 @@ def update_values(plan: SumPlan, file: TensorFile) -> Mapping[str, Values]:
     plan : SumPlan
     file : TensorFile
         Of an update that `require_schema` accepted.
+    window : ndarray of float32, shape (CHUNK,), optional
+        Written over with half-size values that are read; several updates may share one.
     """
-    window = np.empty(CHUNK, np.float32)
+    widened = np.empty(CHUNK, np.float32) if window is None else window
 
     def values(tensor: TensorPlan) -> Values:
         stored, dtype = file.values(tensor.name), file.spec(tensor.name).dtype
-        return stored if dtype == tensor.dtype else Widened(stored, dtype, window)
+        return stored if dtype == tensor.dtype else Widened(stored, dtype, widened)
 
     return {tensor.name: values(tensor) for tensor in plan.summed}
 
@@ -267,57 +268,17 @@ def _partial_header(file: TensorFile) -> PartialHeader:
     return PartialHeader.from_json(metadata[PARTIAL_KEY])
 
 
-def _wire_sum(plan: SumPlan, file: TensorFile, total_weight: int, contributors: int) -> WireSum:
+def partial_sum(
+    plan: SumPlan, file: TensorFile, total_weight: int, contributors: int, window: Int64s | None = None
+) -> WireSum:
+    """Return what a partial's file adds to a sum; `window` is as of `WireSum`.
+
+    Raises
+    ------
+    SchemaMismatch
+        The file does not hold the sums of the plan.
+    """
     for spec in file.header.specs:
         if spec.dtype not in {"I64", "U32", "I32", "I16", "I8"}:
             raise SchemaMismatch(f"the partial's tensor {spec.name!r} is {spec.dtype}; sums are integers")
-    return WireSum(plan, values_of(file), total_weight=total_weight, contributors=contributors)
-
-
-def write_partial(total: ExactSum, entries: Iterable[Entry], attempt: int, path: Path) -> Received:
-    """Write a sum as a partial's file.
-
-    Parameters
-    ----------
-    total : ExactSum
-        Of exactly these entries.
-    entries : iterable of Entry
-    attempt : int
-    path : Path
-        What may lie there is written over; it is removed when the write fails.
-
-    Raises
-    ------
-    OSError
-    """
-    contributors = sorted(
-        (contributor for entry in entries for contributor in entry.contributors),
-        key=lambda contributor: contributor.client_id,
-    )
-    header = PartialHeader(attempt=attempt, total_weight=total.total_weight, contributors=tuple(contributors))
-    return write_sum(total, path, {PARTIAL_KEY: header.to_json().decode()})
-
-
-def write_sum(total: ExactSum, path: Path, metadata: Mapping[str, str]) -> Received:
-    """Write a sum in its wire form, with metadata.
-
-    Raises
-    ------
-    OSError
-        The file is removed, also where one lay there before.
-    """
-    layout = wire_layout(total, total.plan)
-    digest = hashlib.sha256()
-    try:
-        with overwritten(path) as file:
-            head = encode_header([wire.spec for wire in layout], metadata)
-            digest.update(head)
-            file.write(head)
-            for wire in layout:
-                for chunk in wire_chunks(total, wire):
-                    digest.update(chunk.data)
-                    file.write(chunk.data)
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return Received(path.name, path, digest.hexdigest())
+    return WireSum(plan, values_of(file), total_weight=total_weight, contributors=contributors, window=window)

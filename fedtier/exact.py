@@ -11,40 +11,48 @@ import errno
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Final, NoReturn, Protocol, TypeAlias
+from typing import Final, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fedtier.dtypes import STORAGE, Array, Values, round_to_bfloat16, widen
+from fedtier.dtypes import STORAGE, Array, Values, round_to_bfloat16
 from fedtier.kinds import CHUNK, LIMBS, SUM_BITS, SumPlan, TensorPlan
-from fedtier.limbs import LIMB_BITS, add_to_limbs, limbs_to_float
+from fedtier.limbs import LIMB_BITS, Int64s, add_to_limbs, limbs_to_float
 from fedtier.problems import StartupError, WeightLimit
-
-Int64s: TypeAlias = npt.NDArray[np.int64]
+from fedtier.terms import TermAdder
 
 MAX_CONTRIBUTORS: Final = 1 << (SUM_BITS - LIMB_BITS + 1)
 """Lower limbs stay within 2**62 for so many contributors, whatever the weight limit."""
 
 
 class SumView(Protocol):
-    """An exact sum that can be read: one in memory or one on its way."""
+    """An exact sum that can be read: in memory, on its way, or still in the files of its members."""
 
+    plan: SumPlan
     total_weight: int
     contributors: int
 
     def read(self, tensor: TensorPlan, start: int, stop: int) -> Int64s:
-        """Return elements ``[start, stop)`` of a tensor's flattened sum; valid until the next call."""
+        """Return elements ``[start, stop)`` of a tensor's flattened sum, at most `CHUNK`; valid until the next call."""
+        ...
+
+
+class BoundedSum(SumView, Protocol):
+    """A sum of which is known how large it is."""
+
+    def largest(self, tensor: TensorPlan) -> float:
+        """Return a number b: no element of a tensor's sum is more than b or less than ``-b - 1``."""
         ...
 
 
 class ExactSum:
-    """The sum of any set of weighted updates: a commutative group.
+    """The sum of any set of weighted updates, in memory: a commutative monoid.
 
     With ``a``, ``b``, ``c`` sums of the same plan and ``0`` the sum of nothing:
 
     - ``a + b == b + a`` and ``(a + b) + c == a + (b + c)``, to the bit;
-    - ``a + 0 == a`` and ``(a + b) - b == a``, to the bit;
+    - ``a + 0 == a``, to the bit;
     - folding an update adds a term that depends on the update alone;
     - `mean` of equal sums gives equal bytes.
 
@@ -76,8 +84,7 @@ class ExactSum:
         self._sums = {tensor.name: np.empty(tensor.sum_length, np.int64) for tensor in plan.summed}
         self._empty = True
         self._broken = False
-        self._scaled = np.empty(CHUNK, np.float64)
-        self._counted = np.empty(CHUNK, np.int64)
+        self._adder = TermAdder()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ExactSum):
@@ -129,12 +136,8 @@ class ExactSum:
         OSError
             The update cannot be read to its end.
         """
-        self._require_room(num_examples, 1)
-        self._fold(update, num_examples, +1)
-
-    def unfold(self, update: Mapping[str, Values], num_examples: int) -> None:
-        """Subtract an update that was folded: the exact inverse of `fold`."""
-        self._fold(update, num_examples, -1)
+        require_room(self, num_examples, 1)
+        self._fold(update, num_examples)
 
     def merge(self, other: SumView) -> None:
         """Add another sum of the same plan, whose bounds were checked (`fedtier.bounds`).
@@ -146,16 +149,17 @@ class ExactSum:
         OSError
             The other sum cannot be read to its end.
         """
-        self._require_room(other.total_weight, other.contributors)
-        self._merge(other, +1)
-
-    def subtract(self, other: SumView) -> None:
-        """Subtract a sum that was merged: the exact inverse of `merge`."""
-        self._merge(other, -1)
+        require_room(self, other.total_weight, other.contributors)
+        self._merge(other)
 
     def read(self, tensor: TensorPlan, start: int, stop: int) -> Int64s:
         """Return elements ``[start, stop)`` of a tensor's flattened sum, as a view."""
         return self._settled()[tensor.name][start:stop]
+
+    def largest(self, tensor: TensorPlan) -> float:
+        """Return the least number b: no element of a tensor's sum is more than b or less than ``-b - 1``."""
+        sums = self._settled()[tensor.name]
+        return float(max(-1 - int(sums.min()), int(sums.max()))) if sums.size else 0.0
 
     def mean(self, tensor: TensorPlan) -> Iterator[Array]:
         """Yield the weighted mean of a summed tensor, flattened, in chunks of its storage dtype.
@@ -183,7 +187,7 @@ class ExactSum:
         if tensor.kind == "wide":
             total = limbs_to_float(sums.reshape(LIMBS, -1)[:, start:stop])
         else:
-            total = self._scaled[: stop - start]
+            total = self._adder.scaled[: stop - start]
             np.copyto(total, sums[start:stop])
         np.divide(total, math.ldexp(self.total_weight, tensor.exponent), out=total)
         return _cast(total, tensor.dtype)
@@ -213,67 +217,47 @@ class ExactSum:
             raise
         self._empty = False
 
-    def _require_room(self, weight: int, contributors: int) -> None:
-        if self.total_weight + weight > self.plan.weight_limit:
-            raise WeightLimit(
-                f"{weight} more examples on top of {self.total_weight} exceed the round's limit "
-                f"of {self.plan.weight_limit}"
-            )
-        if self.contributors + contributors > MAX_CONTRIBUTORS:
-            raise WeightLimit(f"the round has more than {MAX_CONTRIBUTORS} contributors")
-
-    def _fold(self, update: Mapping[str, Values], num_examples: int, sign: int) -> None:
+    def _fold(self, update: Mapping[str, Values], num_examples: int) -> None:
         # All tensors are looked up before any is added: a missing one leaves the sum as it was.
         flattened = [update[tensor.name].ravel() for tensor in self.plan.summed]
         with self._changing() as first:
             for tensor, flat in zip(self.plan.summed, flattened, strict=True):
                 sums = self._sums[tensor.name]
-                if tensor.kind == "float":
-                    self._fold_float(sums, flat, tensor, sign * num_examples, first=first)
-                elif tensor.kind == "wide":
-                    add_to_limbs(sums.reshape(LIMBS, -1), flat, tensor, sign * num_examples, first=first)
-                else:
-                    self._fold_integer(sums, flat, sign * num_examples, first=first)
-        self.total_weight += sign * num_examples
-        self.contributors += sign
+                if tensor.kind == "wide":
+                    add_to_limbs(sums.reshape(LIMBS, -1), flat, tensor, num_examples, first=first)
+                    continue
+                for start in range(0, flat.size, CHUNK):
+                    target, part = sums[start : start + CHUNK], flat[start : start + CHUNK]
+                    self._adder.add(target, part, tensor, num_examples, first=first)
+        self.total_weight += num_examples
+        self.contributors += 1
 
-    def _fold_float(self, sums: Int64s, flat: Values, tensor: TensorPlan, weight: int, *, first: bool) -> None:
-        # rint is odd (half to even), so a negative weight adds exactly the negated term.
-        scale = math.ldexp(weight, tensor.exponent)
-        for start in range(0, flat.size, CHUNK):
-            part = widen(flat[start : start + CHUNK], tensor.dtype)
-            scaled, target = self._scaled[: part.size], sums[start : start + CHUNK]
-            np.copyto(scaled, part)
-            np.multiply(scaled, scale, out=scaled)
-            np.rint(scaled, out=scaled)
-            counted = target if first else self._counted[: part.size]
-            np.copyto(counted, scaled, casting="unsafe")
-            if not first:
-                np.add(target, counted, out=target)
-
-    def _fold_integer(self, sums: Int64s, flat: Values, weight: int, *, first: bool) -> None:
-        for start in range(0, flat.size, CHUNK):
-            part, target = flat[start : start + CHUNK], sums[start : start + CHUNK]
-            counted = target if first else self._counted[: part.size]
-            np.copyto(counted, part, casting="unsafe")
-            np.multiply(counted, weight, out=counted)
-            if not first:
-                np.add(target, counted, out=target)
-
-    def _merge(self, other: SumView, sign: int) -> None:
-        combine = np.add if sign > 0 else np.subtract
+    def _merge(self, other: SumView) -> None:
         with self._changing() as first:
             for tensor in self.plan.summed:
                 sums = self._sums[tensor.name]
                 for start in range(0, sums.size, CHUNK):
                     target = sums[start : start + CHUNK]
                     part = other.read(tensor, start, start + target.size)
-                    if first:
-                        np.multiply(part, sign, out=target)
-                    else:
-                        combine(target, part, out=target)
-        self.total_weight += sign * other.total_weight
-        self.contributors += sign * other.contributors
+                    np.copyto(target, part) if first else np.add(target, part, out=target)
+        self.total_weight += other.total_weight
+        self.contributors += other.contributors
+
+
+def require_room(total: SumView, weight: int, contributors: int) -> None:
+    """Check that a sum has room for so many more examples and contributors.
+
+    Raises
+    ------
+    WeightLimit
+    """
+    if total.total_weight + weight > total.plan.weight_limit:
+        raise WeightLimit(
+            f"{weight} more examples on top of {total.total_weight} exceed the round's limit "
+            f"of {total.plan.weight_limit}"
+        )
+    if total.contributors + contributors > MAX_CONTRIBUTORS:
+        raise WeightLimit(f"the round has more than {MAX_CONTRIBUTORS} contributors")
 
 
 def _divide_half_even(sums: Int64s, divisor: int) -> Int64s:

@@ -234,8 +234,8 @@ def value_limit(plan: TensorPlan, weight_limit: int) -> int:
     return 1 << bits if bits >= 0 else 0
 
 
-def check_values(plan: TensorPlan, values: Values, weight_limit: int) -> None:
-    """Check that an update's tensor can be folded.
+def check_values(plan: TensorPlan, values: Values, weight_limit: int) -> float:
+    """Check that an update's tensor can be folded; return its largest magnitude.
 
     Parameters
     ----------
@@ -249,28 +249,33 @@ def check_values(plan: TensorPlan, values: Values, weight_limit: int) -> None:
     NotFinite, OutOfRange
         Name the tensor, the index and the value.
     """
-    _check(plan, values, value_limit(plan, weight_limit))
+    return _check(plan, values, value_limit(plan, weight_limit))
 
 
-def _check(plan: TensorPlan, values: Values, limit: int) -> None:
+def _check(plan: TensorPlan, values: Values, limit: int) -> float:
     if plan.kind == "kept":
-        return
-    flat = values.ravel()
-    fits = _integers_fit if plan.kind == "integer" else _floats_fit
+        return 0.0
+    flat, largest = values.ravel(), 0.0
+    reach = _integers_reach if plan.kind == "integer" else _floats_reach
     for start in range(0, flat.size, CHUNK):
         part = widen(flat[start : start + CHUNK], plan.dtype)
-        if not fits(part, limit):
+        reached = reach(part, limit)
+        if reached is None:
             raise _misfit(plan, part, start, limit)
+        largest = max(largest, reached)
+    return largest
 
 
-def _floats_fit(part: Array, limit: int) -> bool:
-    bound = float(limit)
+def _floats_reach(part: Array, limit: int) -> float | None:
+    """Return the largest magnitude, None where it is too large."""
+    bound, low, high = float(limit), float(part.min()), float(part.max())
     # Written so that a NaN, which compares false with everything, fails.
-    return float(part.max()) < bound and float(part.min()) > -bound
+    return max(-low, high) if high < bound and low > -bound else None
 
 
-def _integers_fit(part: Array, limit: int) -> bool:
-    return int(part.max()) <= limit and int(part.min()) >= -limit
+def _integers_reach(part: Array, limit: int) -> float | None:
+    low, high = int(part.min()), int(part.max())
+    return float(max(-low, high)) if high <= limit and low >= -limit else None
 
 
 def _misfit(plan: TensorPlan, part: Array, start: int, limit: int) -> NotFinite | OutOfRange:
@@ -295,13 +300,17 @@ def _first(plan: TensorPlan, broken: Array, part: Array, start: int) -> tuple[li
     return index, str(part[at])
 
 
-def check_update(plan: SumPlan, update: Mapping[str, Values]) -> None:
+def check_update(plan: SumPlan, update: Mapping[str, Values]) -> list[float]:
     """Check every value of an update before any is added.
+
+    Returns
+    -------
+    list of float
+        The largest magnitude of each summed tensor.
 
     Raises
     ------
     NotFinite, OutOfRange
         Name the tensor, the index and the value.
     """
-    for tensor in plan.summed:
-        check_values(tensor, update[tensor.name], plan.weight_limit)
+    return [check_values(tensor, update[tensor.name], plan.weight_limit) for tensor in plan.summed]

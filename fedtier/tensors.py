@@ -41,7 +41,14 @@ class TensorFile:
     (3,)
     """
 
-    def __init__(self, path: Path, *, header_limit: int = DEFAULT_HEADER_LIMIT, header: Header | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        header_limit: int = DEFAULT_HEADER_LIMIT,
+        header: Header | None = None,
+        window: Array | None = None,
+    ) -> None:
         """Open and check `path`.
 
         Parameters
@@ -51,6 +58,8 @@ class TensorFile:
             Longest header accepted, in bytes.
         header : Header, optional
             The file's, from an earlier check; then it is not read again.
+        window : ndarray of uint8, shape (n,), optional
+            Memory for windows of at most n bytes, which several files may share that are read in turns.
 
         Raises
         ------
@@ -62,7 +71,7 @@ class TensorFile:
         self._path = path
         self._file = path.open("rb", buffering=0)
         weakref.finalize(self, self._file.close)
-        self._window = np.empty(0, np.uint8)
+        self._window = np.empty(0, np.uint8) if window is None else window
         self.header = header or read_header(self._file, header_limit=header_limit)
         self._offsets = self.header.offsets
         self._specs = {spec.name: spec for spec in self.header.specs}

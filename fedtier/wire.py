@@ -6,15 +6,16 @@ tensors have their eight limbs in front; kept ones are absent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import errno
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from fedtier.dtypes import STORAGE, Array, TensorSpec, Values
-from fedtier.exact import ExactSum, Int64s, SumView
+from fedtier.exact import BoundedSum, SumView
 from fedtier.kinds import CHUNK, SumPlan, TensorPlan
+from fedtier.limbs import Int64s
 from fedtier.problems import SchemaMismatch
 
 
@@ -27,6 +28,8 @@ class WireSum:
     arrays : Mapping of str to Values
         The tensors of the partial's file.
     total_weight, contributors : int
+    window : ndarray of int64, shape (CHUNK,), optional
+        Written over with what is read; several sums may share one.
 
     Raises
     ------
@@ -34,13 +37,21 @@ class WireSum:
         A tensor is missing, or has another dtype or shape.
     """
 
-    def __init__(self, plan: SumPlan, arrays: Mapping[str, Values], *, total_weight: int, contributors: int) -> None:
+    def __init__(
+        self,
+        plan: SumPlan,
+        arrays: Mapping[str, Values],
+        *,
+        total_weight: int,
+        contributors: int,
+        window: Int64s | None = None,
+    ) -> None:
         self.plan = plan
         self.total_weight = total_weight
         self.contributors = contributors
         self._whole: dict[str, Values] = {}
         self._split: dict[str, tuple[Values, Values]] = {}
-        self._joined = np.empty(CHUNK, np.int64)
+        self._joined = np.empty(CHUNK, np.int64) if window is None else window
         unused = set(arrays)
         for tensor in plan.summed:
             unused -= self._take(tensor, arrays)
@@ -74,39 +85,61 @@ class WireSum:
 
 @dataclass(frozen=True, slots=True)
 class WireTensor:
-    """One tensor of a partial's file and the sum it is coded from."""
+    """A summed tensor as it is coded.
 
-    spec: TensorSpec
+    Parameters
+    ----------
+    source : TensorPlan
+    parts : tuple of TensorSpec
+        The tensors of the file that hold it: the whole, or low and high part.
+    """
+
     source: TensorPlan
-    part: Literal["whole", "low", "high"]
+    parts: tuple[TensorSpec, ...]
 
 
-def wire_layout(view: SumView, plan: SumPlan) -> tuple[WireTensor, ...]:
-    """Choose the cheapest exact coding of every sum: widest items first, so that all are aligned."""
-    chosen: list[WireTensor] = []
-    for tensor in plan.summed:
-        dtype = _high_dtype(view, tensor) if can_split(tensor, plan) else None
-        if dtype is None:
-            chosen.append(WireTensor(TensorSpec(tensor.name, "I64", tensor.sum_shape), tensor, "whole"))
-            continue
-        low, high = split_names(tensor)
-        chosen.append(WireTensor(TensorSpec(low, "U32", tensor.sum_shape), tensor, "low"))
-        chosen.append(WireTensor(TensorSpec(high, dtype, tensor.sum_shape), tensor, "high"))
-    return tuple(sorted(chosen, key=lambda wire: -STORAGE[wire.spec.dtype].itemsize))
+def wire_layout(total: BoundedSum) -> tuple[WireTensor, ...]:
+    """Choose the cheapest coding that is exact for as much as a sum may hold."""
+    return tuple(_layout_of(tensor, total) for tensor in total.plan.summed)
 
 
-def wire_chunks(view: SumView, wire: WireTensor) -> Iterator[Array]:
-    """Yield the data of one tensor of a partial's file; each chunk is valid until the next."""
+def _layout_of(tensor: TensorPlan, total: BoundedSum) -> WireTensor:
+    dtype = _high_dtype(total.largest(tensor)) if can_split(tensor, total.plan) else None
+    if dtype is None:
+        return WireTensor(tensor, (TensorSpec(tensor.name, "I64", tensor.sum_shape),))
+    low, high = split_names(tensor)
+    return WireTensor(tensor, (TensorSpec(low, "U32", tensor.sum_shape), TensorSpec(high, dtype, tensor.sum_shape)))
+
+
+def wire_specs(layout: Iterable[WireTensor]) -> list[TensorSpec]:
+    """Return the tensors of a file in their order: widest items first, so that all are aligned."""
+    return sorted((spec for wire in layout for spec in wire.parts), key=lambda spec: -STORAGE[spec.dtype].itemsize)
+
+
+def wire_windows(view: SumView, wire: WireTensor) -> Iterator[tuple[Array, ...]]:
+    """Yield the data of a tensor's parts, a window of each at a time; they are valid until the next.
+
+    Raises
+    ------
+    OSError
+        A sum is larger than it was said to be, so what it is read from has changed.
+    """
     length = wire.source.sum_length
-    coded = np.empty(min(CHUNK, length), STORAGE[wire.spec.dtype])
-    shifted = np.empty(coded.size if wire.part == "high" else 0, np.int64)
+    coded = [np.empty(min(CHUNK, length), STORAGE[spec.dtype]) for spec in wire.parts]
     for start in range(0, length, CHUNK):
         values = view.read(wire.source, start, min(start + CHUNK, length))
-        if wire.part == "high":
-            values = np.right_shift(values, 32, out=shifted[: values.size])
-        chunk = coded[: values.size]
-        np.copyto(chunk, values, casting="unsafe")  # takes the low half modulo 2**32
-        yield chunk
+        windows = tuple(part[: values.size] for part in coded)
+        np.copyto(windows[0], values, casting="unsafe")  # takes the low half modulo 2**32
+        if len(windows) > 1:
+            _require_fit(values, wire)
+            np.right_shift(values, 32, out=windows[1], casting="unsafe")
+        yield windows
+
+
+def _require_fit(values: Int64s, wire: WireTensor) -> None:
+    info = np.iinfo(STORAGE[wire.parts[1].dtype])
+    if int(values.min()) >> 32 < info.min or int(values.max()) >> 32 > info.max:
+        raise OSError(errno.EIO, f"the sum of {wire.source.name!r} is larger than its checked members can add up to")
 
 
 def split_names(tensor: TensorPlan) -> tuple[str, str]:
@@ -119,17 +152,9 @@ def can_split(tensor: TensorPlan, plan: SumPlan) -> bool:
     return plan.names.isdisjoint(split_names(tensor))
 
 
-def _high_dtype(view: SumView, tensor: TensorPlan) -> str | None:
+def _high_dtype(largest: float) -> str | None:
     """Return I8 or I16 when the upper half of every sum fits, else None: I64 is no larger then."""
-    low = high = 0
-    for start in range(0, tensor.sum_length, CHUNK):
-        part = view.read(tensor, start, min(start + CHUNK, tensor.sum_length))
-        low, high = min(low, int(part.min())), max(high, int(part.max()))
-    for dtype in ("I8", "I16"):
-        info = np.iinfo(STORAGE[dtype])
-        if info.min <= low >> 32 and high >> 32 <= info.max:
-            return dtype
-    return None
+    return next((dtype for dtype in ("I8", "I16") if largest < 2.0 ** (31 + 8 * STORAGE[dtype].itemsize)), None)
 
 
 def _require(arrays: Mapping[str, Values], name: str, shape: tuple[int, ...], dtypes: tuple[str, ...]) -> None:
@@ -140,10 +165,3 @@ def _require(arrays: Mapping[str, Values], name: str, shape: tuple[int, ...], dt
             f"expected {' or '.join(dtypes)} {list(shape)}",
             tensor=name,
         )
-
-
-def copy_sum(view: SumView, plan: SumPlan) -> ExactSum:
-    """Return a sum in memory that equals `view`."""
-    total = ExactSum(plan)
-    total.merge(view)
-    return total

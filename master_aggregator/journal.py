@@ -31,10 +31,11 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from fedtier.crash_points import CrashPoint, reach
-from fedtier.entries import Entry, Received, write_sum
+from fedtier.entries import Entry, Received
 from fedtier.exact import ExactSum
 from fedtier.rounds import Contributor, RoundPlan
 from fedtier.serving.statedir import sync_directory, sync_file
+from fedtier.sum_files import write_sum
 from fedtier.upstream import file_sha256
 from master_aggregator.records import CloseRecord, CommitRecord, Damaged, EntryRecord, PlanRecord, read_record, sealed
 

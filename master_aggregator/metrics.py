@@ -11,6 +11,7 @@ class MasterMetrics(AggregatorMetrics):
 
     def __init__(self) -> None:
         super().__init__("master")
+        self.fold = self.seconds("fold", "To add an update or a partial to the sum.")
         self.journal_write = self.seconds("journal_write", "To make a group of uploads durable.")
         self.close = self.seconds("close", "To write a closed round's model and record, tries and pauses included.")
         self.publish = self.seconds("publish", "From a written model to the moved head.")

@@ -14,12 +14,12 @@ import numpy as np
 
 from fedtier.dtypes import Array, spec_of
 from fedtier.entries import Entry, Received
-from fedtier.exact import ExactSum
+from fedtier.exact import BoundedSum, ExactSum
 from fedtier.header import encode_header
 from fedtier.kinds import plan_tensor
 from fedtier.rounds import BaseRound, ClientSettings, Contributor, PartialHeader, RoundPlan
 from fedtier.tensors import write_arrays
-from fedtier.wire import wire_chunks, wire_layout
+from fedtier.wire import wire_layout, wire_specs, wire_windows
 
 WEIGHT_LIMIT = 1 << 20
 
@@ -141,9 +141,19 @@ def partial_bytes(
     )
     honest = PartialHeader(attempt=plan.attempt, total_weight=total.total_weight, contributors=who)
     document = json.loads(honest.to_json()) | dict(header or {})
-    layout = wire_layout(total, total.plan)
-    chunks = (chunk.tobytes() for wire in layout for chunk in wire_chunks(total, wire))
-    return encode_header([wire.spec for wire in layout], {"partial": json.dumps(document)}) + b"".join(chunks)
+    return sum_bytes(total, {"partial": json.dumps(document)})
+
+
+def sum_bytes(total: BoundedSum, metadata: Mapping[str, str]) -> bytes:
+    """Return a sum in its wire form."""
+    layout = wire_layout(total)
+    specs = wire_specs(layout)
+    data = {spec.name: b"" for spec in specs}
+    for wire in layout:
+        for windows in wire_windows(total, wire):
+            for spec, window in zip(wire.parts, windows, strict=True):
+                data[spec.name] += window.tobytes()
+    return encode_header(specs, metadata) + b"".join(data.values())
 
 
 def received(path: Path, content: bytes) -> Received:

@@ -38,20 +38,18 @@ from worker_aggregator.events import (
     Discard,
     DropBody,
     Event,
-    Fold,
     Offered,
     RoundSeen,
     Seal,
     Settle,
     Shrink,
-    StartSum,
     Tick,
     UploadEnded,
 )
-from worker_aggregator.folder import Folder
 from worker_aggregator.follower import Follower
 from worker_aggregator.forwarder import Forwarder
 from worker_aggregator.metrics import WorkerMetrics
+from worker_aggregator.sealer import Sealer
 
 ANSWER_WITHIN: Final = 25.0
 """Seconds an upload waits for the upstream before it is asked to come again; its entry stays in the batch."""
@@ -123,7 +121,7 @@ class WorkerAggregator:
         self._idle: list[Upstream] = []  # one, where nobody uses it: not every model needs a connection of its own
         self._shelf = ModelShelf(state.models, self._fetch_model)
         self._forwarder = Forwarder(connect(), state, self._tell, metrics, clock=clock, rng=rng)
-        self._folder = Folder(state, self._forwarder.put, self._tell, metrics)
+        self._sealer = Sealer(state, self._forwarder.put, self._tell, metrics)
         self._refusals = Refusals()
         self._follower = Follower(connect(), self._see, self._refusals, metrics.silence, clock=clock, rng=rng)
         self._log = structlog.get_logger()
@@ -133,7 +131,7 @@ class WorkerAggregator:
     def start(self) -> None:
         """Start the threads."""
         self._forwarder.start()
-        self._folder.start()
+        self._sealer.start()
         threading.Thread(target=self._keep_time, name="timer", daemon=True).start()
         self._follower.start()
 
@@ -249,8 +247,8 @@ class WorkerAggregator:
                 self._waiting.settle(ticket, outcome)
                 if isinstance(outcome, RoundOver):
                     self._follower.hurry()
-            case StartSum() | Fold() | Seal() | DropBody():
-                self._folder.put(action)
+            case Seal() | DropBody():
+                self._sealer.put(action)
             case Shrink() | Discard():
                 self._forwarder.put(action)
 

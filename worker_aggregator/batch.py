@@ -28,14 +28,12 @@ from worker_aggregator.events import (
     Discard,
     DropBody,
     Event,
-    Fold,
-    FoldFailed,
+    LeftOut,
     Offered,
     RoundSeen,
     Seal,
     Settle,
     Shrink,
-    StartSum,
     Tick,
     UploadEnded,
 )
@@ -48,7 +46,7 @@ LINGER: Final = 0.005
 
 @dataclass(slots=True)
 class _Open:
-    """The open batch: what was folded, or is about to be."""
+    """The open batch."""
 
     entries: dict[int, Entry] = field(default_factory=dict)
     since: float = 0.0
@@ -117,15 +115,15 @@ class Batcher:
             case Offered(ticket, entry, finished):
                 self._end_upload(finished, now)
                 actions += self._offer(ticket, entry)
-            case FoldFailed(ticket, problem):
-                actions += self._drop_unfolded(ticket, problem)
+            case LeftOut(ticket, problem):
+                actions += self._leave_out(ticket, problem)
             case BatchCounted():
                 actions += self._batch_counted()
             case BatchRefused(problem):
                 actions += self._batch_refused(problem)
             case Tick():
                 pass
-        actions += self._fill(now)
+        self._fill(now)
         actions += self._seal_when_due(now)
         return actions
 
@@ -152,8 +150,8 @@ class Batcher:
         self._waiting.clear()
         actions: list[Action] = []
         for ticket, entry in stale:
-            actions += self._finish(ticket, entry, _stale(entry, plan), keep_body=False)
-        return [*actions, StartSum(plan)]
+            actions += self._finish(ticket, entry, _stale(entry, plan))
+        return actions
 
     def _offer(self, ticket: int, entry: Entry) -> list[Action]:
         plan = self._plan
@@ -186,11 +184,10 @@ class Batcher:
         flight = self._flight.entries.items() if self._flight else ()
         return [*self._open.entries.items(), *flight, *self._waiting]
 
-    def _fill(self, now: float) -> list[Action]:
+    def _fill(self, now: float) -> None:
         """Move what waits into the open batch, as far as it fits."""
         if self._plan is None or not self._waiting:
-            return []
-        actions: list[Action] = []
+            return
         blocked = self._clients_in_batches()
         still: deque[tuple[int, Entry]] = deque()
         for ticket, entry in self._waiting:
@@ -202,9 +199,7 @@ class Batcher:
                 self._open.since = now
             self._open.entries[ticket] = entry
             blocked |= entry.client_ids
-            actions.append(Fold(ticket, entry))
         self._waiting = still
-        return actions
 
     def _clients_in_batches(self) -> set[str]:
         entries = list(self._open.entries.values())
@@ -230,22 +225,20 @@ class Batcher:
             return []
         self._flight = Batch(self._new_id(), self._plan, self._open.entries)
         self._open = _Open()
-        return [Seal(self._flight), *self._fill(now)]
+        self._fill(now)
+        return [Seal(self._flight)]
 
     def _is_more_coming(self, now: float) -> bool:
         if now < self._received_at + LINGER:
             return True
         return any(now < last + STALLED_AFTER for last in self._uploads.values())
 
-    def _drop_unfolded(self, ticket: int, problem: Problem) -> list[Action]:
-        entry = self._open.entries.pop(ticket, None)
-        if entry is not None:
-            return self._finish(ticket, entry, problem)
+    def _leave_out(self, ticket: int, problem: Problem) -> list[Action]:
         if self._flight is not None and ticket in self._flight.entries:
             rest = {t: e for t, e in self._flight.entries.items() if t != ticket}
-            failed = self._flight.entries[ticket]
+            unread = self._flight.entries[ticket]
             self._flight = Batch(self._flight.batch_id, self._flight.plan, rest)
-            return self._finish(ticket, failed, problem)
+            return self._finish(ticket, unread, problem)
         return []
 
     def _batch_counted(self) -> list[Action]:
@@ -277,18 +270,16 @@ class Batcher:
         actions: list[Action] = []
         if rest:
             self._flight = Batch(self._new_id(), batch.plan, rest)
-            actions.append(Shrink(self._flight, tuple(hit.values())))
+            actions.append(Shrink(self._flight))
         else:
             actions.append(Discard())
         for ticket, entry in hit.items():
-            # `Shrink` still reads these bodies, and drops them itself.
-            actions += self._finish(ticket, entry, _already(entry, batch.plan, counted), keep_body=bool(rest))
+            actions += self._finish(ticket, entry, _already(entry, batch.plan, counted))
         return actions
 
-    def _finish(self, ticket: int, entry: Entry, outcome: Outcome, *, keep_body: bool = False) -> list[Action]:
+    def _finish(self, ticket: int, entry: Entry, outcome: Outcome) -> list[Action]:
         tickets = [ticket, *self._joined.pop(ticket, [])]
-        actions: list[Action] = [Settle(waiter, outcome) for waiter in tickets]
-        return actions if keep_body else [*actions, DropBody(entry)]
+        return [*(Settle(waiter, outcome) for waiter in tickets), DropBody(entry)]
 
 
 def _counted(entry: Entry, plan: RoundPlan) -> Counted:

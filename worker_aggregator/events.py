@@ -47,8 +47,8 @@ class Offered:
 
 
 @dataclass(frozen=True, slots=True)
-class FoldFailed:
-    """An entry could not be added to the open sum, which is unchanged."""
+class LeftOut:
+    """An entry of the batch in flight could not be read; the batch goes without it."""
 
     ticket: int
     problem: Problem
@@ -71,25 +71,10 @@ class Tick:
     """Time passed."""
 
 
-Event: TypeAlias = RoundSeen | BytesCame | UploadEnded | Offered | FoldFailed | BatchCounted | BatchRefused | Tick
+Event: TypeAlias = RoundSeen | BytesCame | UploadEnded | Offered | LeftOut | BatchCounted | BatchRefused | Tick
 
 
 # Actions: what is to be done, in this order.
-
-
-@dataclass(frozen=True, slots=True)
-class StartSum:
-    """Forget the open sum and begin an empty one for this plan."""
-
-    plan: RoundPlan
-
-
-@dataclass(frozen=True, slots=True)
-class Fold:
-    """Add an entry to the open sum."""
-
-    ticket: int
-    entry: Entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +88,16 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """Make a batch of the open sum, begin an empty sum, and send the batch."""
+    """Add up a batch, and send it."""
 
     batch: Batch
 
 
 @dataclass(frozen=True, slots=True)
 class Shrink:
-    """Take entries out of the batch in flight, drop their bodies, and send the rest as a new batch."""
+    """Add up what is left of the batch in flight, and send it as a new batch."""
 
     batch: Batch
-    removed: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +120,4 @@ class Settle:
     outcome: Outcome
 
 
-Action: TypeAlias = StartSum | Fold | Seal | Shrink | Discard | DropBody | Settle
+Action: TypeAlias = Seal | Shrink | Discard | DropBody | Settle

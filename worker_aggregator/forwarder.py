@@ -12,18 +12,16 @@ from typing import Final, TypeAlias
 import structlog
 
 from fedtier.crash_points import CrashPoint, reach
-from fedtier.entries import Entry, Received, remove_entry, values_of, write_partial
+from fedtier.entries import Received
+from fedtier.entry_sums import EntryUnreadable
 from fedtier.logs import named
-from fedtier.partial_headers import PARTIAL_HEADER_LIMIT
 from fedtier.problems import DigestMismatch, Problem
 from fedtier.reminders import trouble_reminder
 from fedtier.serving.statedir import StateDirectory
-from fedtier.tensors import TensorFile
 from fedtier.upstream import Unreachable, Upstream, file_sha256
-from fedtier.wire import WireSum, copy_sum
 from worker_aggregator.events import Batch, BatchCounted, BatchRefused, Discard, Event, Shrink
-from worker_aggregator.folder import SealedBatch
 from worker_aggregator.metrics import WorkerMetrics
+from worker_aggregator.sealer import SealedBatch, write_batch
 
 Order: TypeAlias = SealedBatch | Shrink | Discard
 
@@ -90,8 +88,8 @@ class Forwarder:
                 case SealedBatch(batch, body):
                     self._body = body
                     self._send(batch, body)
-                case Shrink(batch, removed):
-                    self._shrink(batch, removed)
+                case Shrink(batch):
+                    self._shrink(batch)
                 case Discard():
                     self._discard()
 
@@ -105,41 +103,23 @@ class Forwarder:
             self._state.delete(self._body.path)
         self._body = self._received = None
 
-    def _shrink(self, batch: Batch, removed: tuple[Entry, ...]) -> None:
-        """Subtract, exactly, what is counted already, and send the rest."""
-        assert self._body is not None, "a batch that was refused was sent"
+    def _shrink(self, batch: Batch) -> None:
+        """Write a batch anew that lost what is counted already, and send it."""
         try:
-            body = self._without(self._body, batch, removed)
+            body = write_batch(self._state, batch)
+        except EntryUnreadable as unreadable:
+            self._tell(BatchRefused(self._state.refuse(unreadable.error)))
+            return
         except OSError as error:
             self._tell(BatchRefused(self._state.refuse(error, wanted=batch.plan.sums.nbytes)))
             return
         except Problem as problem:
             self._tell(BatchRefused(problem))
             return
-        finally:
-            for entry in removed:
-                self._state.drop(entry.body.path)
         reach(CrashPoint.BATCH_SHRUNK, batch.plan.round)
         self._discard()
         self._body = body
         self._send(batch, body)
-
-    def _without(self, body: Received, batch: Batch, removed: tuple[Entry, ...]) -> Received:
-        entries = [*batch.entries.values(), *removed]
-        file = TensorFile(body.path, header_limit=PARTIAL_HEADER_LIMIT)
-        total = copy_sum(
-            WireSum(
-                batch.plan.sums,
-                values_of(file),
-                total_weight=sum(entry.total_weight for entry in entries),
-                contributors=sum(len(entry.contributors) for entry in entries),
-            ),
-            batch.plan.sums,
-        )
-        for entry in removed:
-            remove_entry(total, entry)
-        with self._state.own_file(batch.plan.sums.nbytes) as path:
-            return write_partial(total, batch.entries.values(), batch.plan.attempt, path)
 
     def _send(self, batch: Batch, body: Received) -> None:
         with self._metrics.forward.time():

@@ -20,7 +20,7 @@ class WorkerMetrics(AggregatorMetrics):
     def __init__(self, clock: Callable[[], float]) -> None:
         super().__init__("worker")
         self.silence = Silence(self.registry, clock)
-        self.seal = self.seconds("seal", "To write a batch as a partial.")
+        self.seal = self.seconds("seal", "To add up a batch and write it as a partial.")
         self.forward = self.seconds("forward", "From a batch to its upstream's answer, with all tries.", LONG_SECONDS)
         self.batches = ByReason(
             "fedtier_batches_total", "Batches by the upstream's answer.", self.registry, label="outcome"

@@ -48,7 +48,6 @@ class AggregatorMetrics(Metrics):
         )
         self._receive = _by_kind(self, "receive", "For the body of an upload to come in.")
         self._check = _by_kind(self, "check", "To check an upload that came in.")
-        self.fold = self.seconds("fold", "To add an update or a partial to the sum.")
         self._batch = Histogram(
             "fedtier_batch_contributors", "Contributors of a partial.", registry=registry, buckets=NUMBERS
         )

@@ -12,11 +12,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from fedtier.dtypes import STORAGE, Array, TensorSpec
-from fedtier.exact import ExactSum, SumView
-from fedtier.header import encode_header, read_header
+from fedtier.exact import BoundedSum, ExactSum, SumView
+from fedtier.header import read_header
 from fedtier.kinds import SumPlan, plan_tensor
-from fedtier.wire import WireSum, wire_chunks, wire_layout
+from fedtier.wire import WireSum
 from tests import reference
+from tests.builders import sum_bytes
 from tests.reference import Tensor
 
 FLOATS = ("F64", "F32", "F16", "BF16")
@@ -128,11 +129,16 @@ def rounds(
     return Round(weight_limit, tuple(base), tuple(updates))
 
 
-def write_wire(view: SumView, plan: SumPlan) -> bytes:
+def copy_sum(view: SumView, plan: SumPlan) -> ExactSum:
+    """Return a sum in memory that equals another."""
+    total = ExactSum(plan)
+    total.merge(view)
+    return total
+
+
+def write_wire(total: BoundedSum) -> bytes:
     """Write a partial's file."""
-    layout = wire_layout(view, plan)
-    chunks = (chunk.tobytes() for wire in layout for chunk in wire_chunks(view, wire))
-    return encode_header([wire.spec for wire in layout], {}) + b"".join(chunks)
+    return sum_bytes(total, {})
 
 
 def read_wire(data: bytes, plan: SumPlan, *, total_weight: int, contributors: int) -> WireSum:
@@ -147,5 +153,5 @@ def read_wire(data: bytes, plan: SumPlan, *, total_weight: int, contributors: in
 
 def through_wire(total: ExactSum) -> WireSum:
     """Return a sum as whoever receives it reads it."""
-    data = write_wire(total, total.plan)
+    data = write_wire(total)
     return read_wire(data, total.plan, total_weight=total.total_weight, contributors=total.contributors)

@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedtier.dtypes import Array
-from fedtier.entries import read_partial, write_partial
+from fedtier.entries import read_partial
 from fedtier.header import header_length
 from fedtier.partial_headers import PARTIAL_HEADER_LIMIT, contributor_bytes, contributors_room
 from fedtier.rounds import Contributor, RoundPlan
+from fedtier.sum_files import partial_metadata, write_sum
 from tests.builders import make_plan, partial_entry, sum_of, trained
 from tests.fedtier.round_documents import SHA
 
@@ -57,7 +58,7 @@ def header_of(plan: RoundPlan, model: Mapping[str, Array], contributors: Iterabl
     """Return the header of a partial with these contributors, without the spaces at its end."""
     entry = replace(partial_entry("whose-body-is-not-read"), contributors=tuple(contributors))
     with tempfile.TemporaryDirectory() as folder:
-        path = write_partial(sum_of(plan, [(model, 3)]), [entry], 1, Path(folder) / "partial").path
+        path = write_sum(sum_of(plan, [(model, 3)]), Path(folder) / "partial", partial_metadata([entry], 1)).path
         return path.read_bytes()[8 : 8 + header_length(path)].rstrip(b" ")
 
 
@@ -98,6 +99,7 @@ def test_a_header_that_is_as_full_as_it_may_be_is_read(tmp_path: Path) -> None:
             break
         contributors.append(one)
     entry = replace(partial_entry("whose-body-is-not-read"), contributors=tuple(contributors))
-    written = write_partial(sum_of(plan, [(trained(1), len(contributors))]), [entry], 1, tmp_path / "partial")
+    total = sum_of(plan, [(trained(1), len(contributors))])
+    written = write_sum(total, tmp_path / "partial", partial_metadata([entry], 1))
     assert header_length(written.path) > 0.9 * PARTIAL_HEADER_LIMIT
     assert len(read_partial(plan, written).contributors) == len(contributors)

@@ -10,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedtier.dtypes import STORAGE, Array
-from fedtier.exact import ExactSum, Int64s
+from fedtier.exact import ExactSum
 from fedtier.kinds import CHUNK, LIMBS, SumPlan, TensorPlan
+from fedtier.limbs import Int64s
 from fedtier.problems import SchemaMismatch
-from fedtier.wire import WireSum, copy_sum, wire_layout
-from tests.fedtier.models import read_wire, rounds, through_wire, write_wire
+from fedtier.wire import WireSum, wire_layout, wire_specs
+from tests.fedtier.models import copy_sum, read_wire, rounds, through_wire, write_wire
 
 LIMIT = 1 << 28
 
@@ -31,7 +32,7 @@ def summed(plan: SumPlan, **values: Int64s) -> ExactSum:
 
 
 def written(plan: SumPlan, **values: Int64s) -> dict[str, tuple[str, tuple[int, ...]]]:
-    return {wire.spec.name: (wire.spec.dtype, wire.spec.shape) for wire in wire_layout(summed(plan, **values), plan)}
+    return {spec.name: (spec.dtype, spec.shape) for spec in wire_specs(wire_layout(summed(plan, **values)))}
 
 
 def refused(plan: SumPlan, arrays: dict[str, Array]) -> SchemaMismatch:
@@ -130,12 +131,12 @@ def test_wide_tensors_travel_with_their_limbs_in_front_and_kept_ones_not_at_all(
 def test_every_part_is_aligned_to_its_items() -> None:
     plan = SumPlan((one("a", (3,)), one("b", (3,)), one("c", (3,)), one("d", (1,))), LIMIT)
     small, medium, large = (np.full(3, value, np.int64) for value in (1, 1 << 40, 1 << 50))
-    layout = wire_layout(summed(plan, a=small, b=medium, c=large, d=np.array([1], np.int64)), plan)
+    specs = wire_specs(wire_layout(summed(plan, a=small, b=medium, c=large, d=np.array([1], np.int64))))
     start = 0
-    for wire in layout:
-        assert start % STORAGE[wire.spec.dtype].itemsize == 0, wire.spec
-        start += wire.spec.nbytes
-    assert len(layout) == 7
+    for spec in specs:
+        assert start % STORAGE[spec.dtype].itemsize == 0, spec
+        start += spec.nbytes
+    assert len(specs) == 7
 
 
 def test_one_hundred_average_clients_take_a_third_less_than_int64() -> None:
@@ -144,7 +145,7 @@ def test_one_hundred_average_clients_take_a_third_less_than_int64() -> None:
     random = np.random.default_rng(3)
     for _ in range(100):
         total.fold({"t": random.normal(0, 0.05, (100, 1000)).astype(np.float32)}, 600)
-    assert len(write_wire(total, plan)) < 0.64 * 8 * 100_000
+    assert len(write_wire(total)) < 0.64 * 8 * 100_000
     assert copy_sum(through_wire(total), plan) == total
 
 
@@ -172,7 +173,7 @@ def test_a_kept_tensor_keeps_its_name_from_being_used() -> None:
 def test_no_set_of_names_collides(names: list[str]) -> None:
     plan = SumPlan(tuple(one(name, (1,)) for name in names), LIMIT)
     total = summed(plan, **{name: np.array([number], np.int64) for number, name in enumerate(names)})
-    data = write_wire(total, plan)
+    data = write_wire(total)
     assert copy_sum(read_wire(data, plan, total_weight=1, contributors=1), plan) == total
 
 

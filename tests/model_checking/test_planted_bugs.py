@@ -75,8 +75,8 @@ def what_has_a_client_in_common_is_taken_for_a_repeat(patch: pytest.MonkeyPatch)
 
 def the_open_batch_outlives_its_round(patch: pytest.MonkeyPatch) -> None:
     def see(self: Batcher, plan: RoundPlan) -> Any:
-        first, self._plan = self._plan is None, plan
-        return [events.StartSum(plan)] if first else []
+        self._plan = plan
+        return []
 
     patch.setattr(Batcher, "_see_round", see)
 
@@ -84,21 +84,21 @@ def the_open_batch_outlives_its_round(patch: pytest.MonkeyPatch) -> None:
 # In a worker: what is taken out of a batch, and who is told what.
 
 
-def an_entry_that_counts_already_is_not_subtracted(patch: pytest.MonkeyPatch) -> None:
+def an_entry_that_counts_already_is_only_struck_off(patch: pytest.MonkeyPatch) -> None:
     real = Batcher._take_out
 
     def take_out(self: Batcher, sent: events.Batch, hit: Mapping[int, Entry], counted: Mapping[str, str]) -> Any:
         for action in real(self, sent, hit, counted):
             if isinstance(action, events.Shrink):
-                yield replace(action, removed=())
-                yield from (events.DropBody(entry) for entry in action.removed)
-            else:
+                struck = {ticket: replace(entry, contributors=()) for ticket, entry in hit.items()}
+                yield events.Shrink(replace(action.batch, entries={**action.batch.entries, **struck}))
+            elif not isinstance(action, events.DropBody):
                 yield action
 
     patch.setattr(Batcher, "_take_out", take_out)
 
 
-def of_a_partial_the_client_is_struck_off_and_nothing_subtracted(patch: pytest.MonkeyPatch) -> None:
+def of_a_partial_the_client_is_only_struck_off(patch: pytest.MonkeyPatch) -> None:
     real = Batcher._take_out
 
     def take_out(self: Batcher, sent: events.Batch, hit: Mapping[int, Entry], counted: Mapping[str, str]) -> Any:
@@ -108,7 +108,7 @@ def of_a_partial_the_client_is_struck_off_and_nothing_subtracted(patch: pytest.M
         }
         if all(entry.contributors for entry in left.values()):
             self._flight = replace(sent, batch_id=self._new_id(), entries=left)
-            return [events.Shrink(self._flight, ())]
+            return [events.Shrink(self._flight)]
         return real(self, sent, hit, counted)
 
     patch.setattr(Batcher, "_take_out", take_out)
@@ -138,15 +138,15 @@ def a_batch_that_counts_in_part_is_confirmed(patch: pytest.MonkeyPatch) -> None:
 def who_joined_a_wait_is_forgotten(patch: pytest.MonkeyPatch) -> None:
     real = Batcher._finish
 
-    def finish(self: Batcher, ticket: int, entry: Entry, outcome: Outcome, *, keep_body: bool = False) -> Any:
+    def finish(self: Batcher, ticket: int, entry: Entry, outcome: Outcome) -> Any:
         self._joined.pop(ticket, None)
-        return real(self, ticket, entry, outcome, keep_body=keep_body)
+        return real(self, ticket, entry, outcome)
 
     patch.setattr(Batcher, "_finish", finish)
 
 
 def the_body_of_a_settled_entry_is_forgotten(patch: pytest.MonkeyPatch) -> None:
-    def finish(self: Batcher, ticket: int, entry: Entry, outcome: Outcome, *, keep_body: bool = False) -> Any:
+    def finish(self: Batcher, ticket: int, entry: Entry, outcome: Outcome) -> Any:
         return [events.Settle(waiter, outcome) for waiter in (ticket, *self._joined.pop(ticket, []))]
 
     patch.setattr(Batcher, "_finish", finish)
@@ -200,8 +200,8 @@ PLANTED: Final[Mapping[Plant, tuple[str, ...]]] = {
     overlapping_entries_go_into_one_batch: (HONEST_PARTIAL,),
     what_has_a_client_in_common_is_taken_for_a_repeat: (PROMISE, CLOSES, ANSWERED),
     the_open_batch_outlives_its_round: (OWN_ROUND,),
-    an_entry_that_counts_already_is_not_subtracted: (HONEST_PARTIAL,),
-    of_a_partial_the_client_is_struck_off_and_nothing_subtracted: (HONEST_PARTIAL,),
+    an_entry_that_counts_already_is_only_struck_off: (HONEST_PARTIAL, NOTHING_LEFT),
+    of_a_partial_the_client_is_only_struck_off: (HONEST_PARTIAL,),
     a_repeat_is_told_its_own_digest: (PROMISE,),
     a_partial_that_counts_in_part_is_confirmed: (PROMISE, CLOSES),
     a_batch_that_counts_in_part_is_confirmed: (PROMISE, CLOSES),

@@ -15,7 +15,7 @@ from fedtier.rounds import RoundPlan, RoundStatus
 from tests.model_checking.network import Request, Server, Step
 from tests.model_checking.serving import Serving
 from tests.model_checking.surroundings import Surroundings
-from tests.model_checking.worker_threads import Disk, FolderThread, ForwarderThread
+from tests.model_checking.worker_threads import Disk, ForwarderThread, SealerThread
 from worker_aggregator.aggregator import LOST_AFTER
 from worker_aggregator.batch import Batcher
 from worker_aggregator.events import (
@@ -24,13 +24,11 @@ from worker_aggregator.events import (
     Discard,
     DropBody,
     Event,
-    Fold,
     Offered,
     RoundSeen,
     Seal,
     Settle,
     Shrink,
-    StartSum,
     Tick,
     UploadEnded,
 )
@@ -82,7 +80,7 @@ class WorkerProcess:
         self.disk = Disk(self.serving.bodies)
         self.core = Batcher(batch_max=batch_max, batch_age=BATCH_AGE, new_id=around.new_batch_id)
         self.forwarder = ForwarderThread(name, self.disk, around.network, upstream, self._tell)
-        self.folder = FolderThread(self.disk, self.forwarder.orders.append, self._tell)
+        self.sealer = SealerThread(self.disk, self.forwarder.orders.append, self._tell)
         self._name = name
         self._upstream = upstream
         self._around = around
@@ -92,7 +90,7 @@ class WorkerProcess:
     @property
     def empty(self) -> bool:
         """Whether it holds nothing of anybody."""
-        waiting = self.serving.waiting or self.serving.receiving or self.folder.queue or self.forwarder.orders
+        waiting = self.serving.waiting or self.serving.receiving or self.sealer.queue or self.forwarder.orders
         return not waiting and not self.core.unsettled and not self.serving.bodies
 
     def shown(self) -> RoundStatus | Problem:
@@ -101,8 +99,8 @@ class WorkerProcess:
 
     def steps(self) -> Iterable[Step]:
         yield from self.serving.steps()
-        if self.folder.queue:
-            yield f"folder of {self._name}", self.folder.step
+        if self.sealer.queue:
+            yield f"sealer of {self._name}", self.sealer.step
         if not self.forwarder.idle:
             yield f"forwarder of {self._name}", self.forwarder.step
         if self._lost_since is not None or self._upstream.status() is not self._status:
@@ -160,7 +158,7 @@ class WorkerProcess:
         match action:
             case Settle(ticket, outcome):
                 self.serving.settle(ticket, outcome)
-            case StartSum() | Fold() | Seal() | DropBody():
-                self.folder.queue.append(action)
+            case Seal() | DropBody():
+                self.sealer.queue.append(action)
             case Shrink() | Discard():
                 self.forwarder.orders.append(action)

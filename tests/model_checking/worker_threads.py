@@ -1,4 +1,4 @@
-"""What a simulated worker does in threads of its own: `worker_aggregator.folder` and `worker_aggregator.forwarder`."""
+"""What a simulated worker does in threads of its own: `worker_aggregator.sealer` and `worker_aggregator.forwarder`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from typing import TypeAlias
 
-from fedtier.entries import Entry, Received
+from fedtier.entries import Received
 from fedtier.fields import sha256_hex
 from fedtier.problems import Problem, Unavailable
 from fedtier.rounds import PartialHeader, PartialReceipt
@@ -20,14 +20,12 @@ from worker_aggregator.events import (
     Discard,
     DropBody,
     Event,
-    Fold,
-    FoldFailed,
+    LeftOut,
     Seal,
     Shrink,
-    StartSum,
 )
-from worker_aggregator.folder import SealedBatch, Work
 from worker_aggregator.forwarder import Order, may_be_taken_later
+from worker_aggregator.sealer import SealedBatch, Work
 
 Tell: TypeAlias = Callable[[Event], None]
 
@@ -45,14 +43,17 @@ class Disk:
         if fails:
             raise Unavailable("the disk of the state directory is full", retry_after=5)
 
-    def write_partial(self, total: Sum, batch: Batch) -> Received:
-        """Write a sum, which is said to be of a batch."""
+    def write_partial(self, batch: Batch) -> Received:
+        """Write the sum of what the entries of a batch hold, which is said to be of their contributors."""
         self.try_to_use()
+        total: Sum = Counter()
+        for entry in batch.entries.values():
+            total.update(self.bodies.read(entry.body))
         content = _header_of(batch).to_json() + repr(sorted((+total).items())).encode()
         return self.bodies.write(total, sha256_hex(content))
 
 
-class FolderThread:
+class SealerThread:
     """Does its work strictly in the order in which it was queued, some time later."""
 
     def __init__(self, disk: Disk, send: Callable[[SealedBatch], None], tell: Tell) -> None:
@@ -60,46 +61,31 @@ class FolderThread:
         self._disk = disk
         self._send = send
         self._tell = tell
-        self._sum: Sum | None = None
-        self._failed: set[int] = set()
 
     def step(self) -> None:
         match self.queue.popleft():
-            case StartSum():
-                self._sum = Counter()
-                self._failed.clear()
-            case Fold(ticket, entry):
-                self._fold(ticket, entry)
             case Seal(batch):
                 self._seal(batch)
             case DropBody(entry):
                 self._disk.bodies.drop(entry.body)
 
-    def _fold(self, ticket: int, entry: Entry) -> None:
-        assert self._sum is not None, "a sum is started before it is folded into"
-        try:
-            self._disk.try_to_use()
-        except Problem as problem:
-            self._failed.add(ticket)
-            self._tell(FoldFailed(ticket, problem))
-        else:
-            self._sum.update(self._disk.bodies.read(entry.body))
-
     def _seal(self, batch: Batch) -> None:
-        assert self._sum is not None, "a sum is started before it is sealed"
-        entries = {ticket: entry for ticket, entry in batch.entries.items() if ticket not in self._failed}
-        self._failed.clear()
+        entries = dict(batch.entries)
+        for ticket in batch.entries:
+            try:
+                self._disk.try_to_use()
+            except Problem as problem:
+                del entries[ticket]
+                self._tell(LeftOut(ticket, problem))
         try:
             if not entries:
-                raise Unavailable("no entry of the batch could be folded", retry_after=1)
+                raise Unavailable("no entry of the batch could be read", retry_after=1)
             sealed = Batch(batch.batch_id, batch.plan, entries)
-            body = self._disk.write_partial(self._sum, sealed)
+            body = self._disk.write_partial(sealed)
         except Problem as problem:
             self._tell(BatchRefused(problem))
         else:
             self._send(SealedBatch(sealed, body))
-        finally:
-            self._sum.clear()
 
 
 class ForwarderThread:
@@ -129,8 +115,8 @@ class ForwarderThread:
             case SealedBatch(batch, body):
                 self._body = body
                 self._sending = batch
-            case Shrink(batch, removed):
-                self._shrink(batch, removed)
+            case Shrink(batch):
+                self._shrink(batch)
             case Discard():
                 self._discard()
 
@@ -157,19 +143,12 @@ class ForwarderThread:
             self._disk.bodies.drop(self._body)
             self._body = None
 
-    def _shrink(self, batch: Batch, removed: tuple[Entry, ...]) -> None:
-        assert self._body is not None, "a batch that was refused was sent"
-        total = self._disk.bodies.read(self._body).copy()
+    def _shrink(self, batch: Batch) -> None:
         try:
-            for entry in removed:
-                total.subtract(self._disk.bodies.read(entry.body))
-            body = self._disk.write_partial(total, batch)
+            body = self._disk.write_partial(batch)
         except Problem as problem:
             self._tell(BatchRefused(problem))
             return
-        finally:
-            for entry in removed:
-                self._disk.bodies.drop(entry.body)
         self._discard()
         self._body = body
         self._sending = batch

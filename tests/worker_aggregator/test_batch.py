@@ -29,14 +29,12 @@ from worker_aggregator.events import (
     Discard,
     DropBody,
     Event,
-    Fold,
-    FoldFailed,
+    LeftOut,
     Offered,
     RoundSeen,
     Seal,
     Settle,
     Shrink,
-    StartSum,
     Tick,
     UploadEnded,
 )
@@ -104,15 +102,9 @@ def already(*client_ids: str, sha256: str | None = None) -> BatchRefused:
 # When a batch is sent.
 
 
-def test_the_first_sum_starts_with_the_first_round() -> None:
-    assert Bench().core.handle_event(RoundSeen(PLAN), 0.0) == []
-    fresh = Batcher(batch_max=1, batch_age=1.0, new_id=lambda: "id")
-    assert fresh.handle_event(RoundSeen(PLAN), 0.0) == [StartSum(PLAN)]
-
-
 def test_an_update_is_sent_at_once_when_nothing_else_comes_in(bench: Bench) -> None:
     entry = update_entry("a")
-    assert bench.told(Offered(1, entry)) == [Fold(1, entry), Seal(Batch("batch-1", PLAN, {1: entry}))]
+    assert bench.told(Offered(1, entry)) == [Seal(Batch("batch-1", PLAN, {1: entry}))]
 
 
 def test_nothing_is_settled_before_the_upstream_answers(bench: Bench) -> None:
@@ -236,7 +228,7 @@ def test_one_batch_is_in_flight_and_one_open(bench: Bench) -> None:
     bench.told(Offered(1, update_entry("a")))
     second = bench.told(Offered(2, update_entry("b")))
     third = bench.told(Offered(3, update_entry("c")))
-    assert [type(action) for action in [*second, *third]] == [Fold, Fold]
+    assert [*second, *third] == []
     assert bench.core.wake_at(bench.now) is None
     assert [set(batch.entries) for batch in sealed(bench.told(BatchCounted()))] == [{2, 3}]
 
@@ -290,7 +282,6 @@ def test_a_partial_that_overlaps_the_open_batch_goes_into_the_next(bench: Bench)
     bench.told(Offered(1, update_entry("a")))
     actions = bench.told(Offered(2, partial_entry("a", "b")))
     assert [set(batch.entries) for batch in sealed(actions)] == [{1}]
-    assert not any(isinstance(action, Fold) for action in actions)
     assert [set(batch.entries) for batch in sealed(bench.told_and_quiet(BatchCounted(), UploadEnded(99)))] == [{2}]
 
 
@@ -327,21 +318,21 @@ def test_a_counted_batch_settles_its_entries_and_drops_their_bodies_once(bench: 
     assert bench.core.unsettled == 0
 
 
-def test_what_counted_already_is_subtracted_and_the_rest_sent_under_a_new_id(bench: Bench) -> None:
+def test_what_counted_already_is_left_out_and_the_rest_sent_under_a_new_id(bench: Bench) -> None:
     bench.hold_open()
     a, b = update_entry("a"), update_entry("b")
     first = sealed(bench.told_and_quiet(Offered(1, a), Offered(2, b), UploadEnded(99)))[0]
     actions = bench.told(already("a", sha256="f" * 64))
     rest = Batch("batch-2", PLAN, {2: b})
-    assert actions == [Shrink(rest, (a,)), Settle(1, Counted(1, 1, "f" * 64))]
+    assert actions == [Shrink(rest), Settle(1, Counted(1, 1, "f" * 64)), DropBody(a)]
     assert rest.batch_id != first.batch_id
     assert outcomes(bench.told(BatchCounted())) == {2: Counted(1, 1, digest_of("b"))}
 
 
-def test_bodies_that_shrinking_reads_are_not_dropped_before(bench: Bench) -> None:
+def test_bodies_that_shrinking_reads_are_not_dropped_before_the_answer(bench: Bench) -> None:
     bench.hold_open()
     bench.told_and_quiet(Offered(1, update_entry("a")), Offered(2, update_entry("b")), UploadEnded(99))
-    assert dropped(bench.told(already("a"))) == []
+    assert dropped(bench.told(already("a"))) == [update_entry("a")]
     assert dropped(bench.told(BatchCounted())) == [update_entry("b")]
 
 
@@ -350,7 +341,7 @@ def test_a_childs_partial_is_taken_out_whole_and_told_which_clients_counted(benc
     child, update = partial_entry("a", "b", "c"), update_entry("d")
     bench.told_and_quiet(Offered(1, child), Offered(2, update), UploadEnded(99))
     actions = bench.told(already("b"))
-    assert actions[0] == Shrink(Batch("batch-2", PLAN, {2: update}), (child,))
+    assert actions[0] == Shrink(Batch("batch-2", PLAN, {2: update}))
     refusal = outcomes(actions)[1]
     assert isinstance(refusal, AlreadyCounted)
     assert refusal.members == {**COUNTING, "counted": [{"client_id": "b", "sha256": digest_of("b")}]}
@@ -419,14 +410,12 @@ def test_an_answer_to_no_batch_changes_nothing(bench: Bench) -> None:
 # Rounds and attempts.
 
 
-def test_a_newer_attempt_drops_the_open_batch_and_starts_an_empty_sum(bench: Bench) -> None:
+def test_a_newer_attempt_drops_the_open_batch(bench: Bench) -> None:
     bench.hold_open()
     update, partial = update_entry("a"), partial_entry("b")
     bench.told(Offered(1, update), Offered(2, partial))
-    newer = make_plan(attempt=2)
-    actions = bench.told(RoundSeen(newer))
+    actions = bench.told(RoundSeen(make_plan(attempt=2)))
     assert dropped(actions) == [update, partial]
-    assert actions[-1] == StartSum(newer)
     assert isinstance(outcomes(actions)[1], Unavailable)
     assert isinstance(outcomes(actions)[2], AttemptOver)
     assert bench.core.unsettled == 0
@@ -449,7 +438,7 @@ def test_a_client_may_send_again_while_its_old_batch_is_in_flight(bench: Bench) 
     bench.told(Offered(1, update_entry("a")))
     bench.told(RoundSeen(make_plan(attempt=2)))
     again = update_entry("a", attempt=2)
-    assert bench.told(Offered(2, again)) == [Fold(2, again)]
+    assert bench.told(Offered(2, again)) == []
     assert bench.told(Offered(3, again)) == [DropBody(again)]
 
 
@@ -489,35 +478,27 @@ def test_a_partial_with_a_client_that_is_not_selected_harms_no_other() -> None:
     assert [set(batch.entries) for batch in sealed(actions)] == [{2}]
 
 
-# Entries that cannot be added.
+# Entries that cannot be read.
 
 
-def test_an_entry_that_cannot_be_folded_leaves_the_open_batch(bench: Bench) -> None:
+def test_an_entry_that_cannot_be_read_leaves_the_batch_in_flight(bench: Bench) -> None:
     bench.hold_open()
-    a, b, problem = update_entry("a"), update_entry("b"), Unavailable("the disk")
-    bench.told(Offered(1, a), Offered(2, b))
-    actions = bench.told(FoldFailed(1, problem))
-    assert actions == [Settle(1, problem), DropBody(a)]
-    assert [set(batch.entries) for batch in sealed(bench.told_and_quiet(UploadEnded(99)))] == [{2}]
-
-
-def test_an_entry_whose_fold_fails_after_sealing_leaves_the_batch_in_flight(bench: Bench) -> None:
-    bench.hold_open()
-    bench.told_and_quiet(Offered(1, update_entry("a")), Offered(2, update_entry("b")), UploadEnded(99))
+    a = update_entry("a")
+    bench.told_and_quiet(Offered(1, a), Offered(2, update_entry("b")), UploadEnded(99))
     problem = Unavailable("the disk")
-    assert outcomes(bench.told(FoldFailed(1, problem))) == {1: problem}
+    assert bench.told(LeftOut(1, problem)) == [Settle(1, problem), DropBody(a)]
     assert set(outcomes(bench.told(BatchCounted()))) == {2}
 
 
-def test_a_batch_of_which_nothing_could_be_folded_ends(bench: Bench) -> None:
+def test_a_batch_of_which_nothing_could_be_read_ends(bench: Bench) -> None:
     bench.told(Offered(1, update_entry("a")))
-    bench.told(FoldFailed(1, Unavailable("the disk")))
+    bench.told(LeftOut(1, Unavailable("the disk")))
     assert outcomes(bench.told(BatchRefused(Unavailable("nothing to send")))) == {}
     assert bench.core.unsettled == 0
 
 
-def test_a_failed_fold_of_an_entry_that_is_gone_changes_nothing(bench: Bench) -> None:
+def test_an_entry_that_is_left_out_of_no_batch_changes_nothing(bench: Bench) -> None:
     bench.hold_open()
     bench.told(Offered(1, update_entry("a")))
-    bench.told(RoundSeen(make_plan(attempt=2)))
-    assert bench.told(FoldFailed(1, Unavailable("the disk"))) == []
+    assert bench.told(LeftOut(1, Unavailable("the disk"))) == []
+    assert bench.core.unsettled == 1

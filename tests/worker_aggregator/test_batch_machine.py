@@ -23,14 +23,12 @@ from worker_aggregator.events import (
     Discard,
     DropBody,
     Event,
-    Fold,
-    FoldFailed,
+    LeftOut,
     Offered,
     RoundSeen,
     Seal,
     Settle,
     Shrink,
-    StartSum,
     Tick,
     UploadEnded,
 )
@@ -81,9 +79,7 @@ class Worker(RuleBasedStateMachine):
         self.settled: dict[int, Outcome] = {}
         self.bodies: set[str] = set()
         self.uploads: set[int] = set()
-        self.folding: dict[int, Entry] = {}
-        self.sum: dict[int, Entry] = {}
-        self.failed: set[int] = set()
+        self.sealing: tuple[Batch, dict[int, Entry]] | None = None
         self.sent: tuple[Batch, dict[int, Entry]] | None = None
         self.ids: set[str] = set()
 
@@ -97,16 +93,10 @@ class Worker(RuleBasedStateMachine):
 
     def perform(self, action: Action) -> None:
         match action:
-            case StartSum():
-                self.sum = {}
-                self.failed = set()
-            case Fold(ticket, entry):
-                assert entry.body.name in self.bodies, "a body is there when it is folded"
-                self.sum[ticket] = entry
             case Seal(batch):
                 self.seal(batch)
-            case Shrink(batch, removed):
-                self.shrink(batch, removed)
+            case Shrink(batch):
+                self.shrink(batch)
             case Discard():
                 self.sent = None
             case DropBody(entry):
@@ -115,25 +105,18 @@ class Worker(RuleBasedStateMachine):
                 self.settle(ticket, outcome)
 
     def seal(self, batch: Batch) -> None:
-        assert self.sent is None, "one batch is in flight"
+        assert self.sent is self.sealing is None, "one batch is in flight"
         assert batch.entries
-        assert batch.entries == self.sum, "the batch lists exactly what was added up"
-        self.send(batch)
-        self.sum = {}
+        self.sealing = batch, dict(batch.entries)
 
-    def shrink(self, batch: Batch, removed: tuple[Entry, ...]) -> None:
+    def shrink(self, batch: Batch) -> None:
         assert self.sent is not None
-        left = dict(self.sent[1])
-        for entry in removed:
-            assert entry.body.name in self.bodies, "a body is there when it is subtracted"
-            ticket = next(ticket for ticket, other in left.items() if other is entry)
-            del left[ticket]
-            self.drop(entry)
-        assert 0 < len(left) < len(self.sent[1]), "every refusal shrinks a batch"
-        assert left == batch.entries, "what is left is what the new batch lists"
+        assert batch.entries.items() < self.sent[1].items(), "every refusal shrinks a batch"
         self.send(batch)
 
     def send(self, batch: Batch) -> None:
+        assert batch.entries
+        assert all(e.body.name in self.bodies for e in batch.entries.values()), "a body is there when it is added"
         assert batch.batch_id not in self.ids
         self.ids.add(batch.batch_id)
         listed = [client_id for entry in batch.entries.values() for client_id in entry.client_ids]
@@ -193,12 +176,24 @@ class Worker(RuleBasedStateMachine):
         self.now += seconds
         self.tell(Tick())
 
-    @precondition(lambda self: self.sum)
+    @precondition(lambda self: self.sealing)
     @rule(data=st.data())
-    def fold_fails(self, data: st.DataObject) -> None:
-        ticket = data.draw(st.sampled_from(sorted(self.sum)))
-        del self.sum[ticket]
-        self.tell(FoldFailed(ticket, Unavailable("the disk is full")))
+    def entry_cannot_be_read(self, data: st.DataObject) -> None:
+        assert self.sealing is not None
+        _, entries = self.sealing
+        ticket = data.draw(st.sampled_from(sorted(entries)))
+        del entries[ticket]
+        self.tell(LeftOut(ticket, Unavailable("the disk")))
+        if not entries:
+            self.sealing = None
+            self.tell(BatchRefused(Unavailable("no entry could be read")))
+
+    @precondition(lambda self: self.sealing)
+    @rule()
+    def batch_is_sealed(self) -> None:
+        assert self.sealing is not None
+        (batch, entries), self.sealing = self.sealing, None
+        self.send(Batch(batch.batch_id, batch.plan, entries))
 
     @precondition(lambda self: self.sent)
     @rule(lost=st.booleans())
@@ -232,7 +227,7 @@ class Worker(RuleBasedStateMachine):
     def a_body_stays_while_its_entry_is_unsettled(self) -> None:
         waiting = [e for t, e in self.offered.items() if t not in self.settled]
         assert self.core.unsettled <= len(waiting)
-        in_use = [*self.sum.values(), *(self.sent[1].values() if self.sent else ())]
+        in_use = [entry for flight in (self.sealing, self.sent) if flight for entry in flight[1].values()]
         assert all(entry.body.name in self.bodies for entry in in_use)
         assert len(self.bodies) == self.core.unsettled, "a body is kept for every unsettled entry, and for no other"
 
@@ -244,13 +239,15 @@ class Worker(RuleBasedStateMachine):
         self.now += LINGER
         self.tell(Tick())
         for _ in range(len(self.offered) * 3 + 3):
+            if self.sealing is not None:
+                self.batch_is_sealed()
             if self.sent is None:
                 break
             self.tell(self.upstream.take(*self.sent))
         assert self.core.unsettled == 0
         assert self.settled.keys() == self.offered.keys()
         assert not self.bodies
-        assert not self.sum
+        assert self.sealing is None
         assert all(isinstance(outcome, Counted | Problem) for outcome in self.settled.values())
 
 

@@ -22,9 +22,9 @@ from tests.builders import make_plan, update_entry
 from tests.masters import wait_until
 from tests.workers import served
 from worker_aggregator.events import Batch, BatchCounted, BatchRefused, Discard, Event
-from worker_aggregator.folder import SealedBatch
 from worker_aggregator.forwarder import Forwarder
 from worker_aggregator.metrics import WorkerMetrics
+from worker_aggregator.sealer import SealedBatch
 
 CONTENT = bytes(1 << 20)
 """So long that its file is worth keeping."""

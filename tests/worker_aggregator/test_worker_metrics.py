@@ -43,7 +43,7 @@ def test_an_update_is_counted_through_all_its_steps(worker: Worker) -> None:
     assert seen.uploads("update") == {"counted": 1}
     assert seen("contributors_total") == seen("batch_contributors_sum") == 1
     assert seen("batches_total", outcome="counted") == 1
-    for step in ("fold", "seal", "forward"):
+    for step in ("seal", "forward"):
         assert seen(f"{step}_seconds_count") == 1, step
     assert seen("received_bytes_total", content="update") == len(BODY)
     assert seen("sent_bytes_total", content="partial") == seen("partial_bytes_sum") > 0
