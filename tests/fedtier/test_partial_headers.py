@@ -98,8 +98,9 @@ def test_a_header_that_is_as_full_as_it_may_be_is_read(tmp_path: Path) -> None:
         if left < 0:
             break
         contributors.append(one)
-    entry = replace(partial_entry("whose-body-is-not-read"), contributors=tuple(contributors))
-    total = sum_of(plan, [(trained(1), len(contributors))])
+    who, weight = tuple(contributors), len(contributors)
+    entry = replace(partial_entry("whose-body-is-not-read"), contributors=who, total_weight=weight)
+    total = sum_of(plan, [(trained(1), weight)])
     written = write_sum(total, tmp_path / "partial", partial_metadata([entry], 1))
     assert header_length(written.path) > 0.9 * PARTIAL_HEADER_LIMIT
     assert len(read_partial(plan, written).contributors) == len(contributors)
