@@ -74,7 +74,7 @@ class EntrySum:
         reach = np.stack([_reach_of(plan, entry) for entry in entries]).sum(axis=0, dtype=np.float64)
         self._largest = {tensor.name: float(bound) for tensor, bound in zip(plan.summed, reach, strict=True)}
         self._target = np.empty(CHUNK, np.int64)
-        self._wide = "", self._target
+        self._wide: tuple[str | None, Int64s] = None, self._target
         self._entries = entries
         self._members = _members_of(plan, entries)
 
