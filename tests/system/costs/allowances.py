@@ -55,9 +55,10 @@ SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
     },
     "worker": {
         "bytes_read": Allowance(
-            "an update is checked, and then folded; the model is sent to each client, a partial to the master",
+            "an update is checked, and then folded; the model is sent to each client, a partial to the master, and of it "
+            "the upper bytes of all numbers are read once more to be hashed, which is a fifth",
             update=3,
-            partial=1,
+            partial=1.2,
         ),
         "bytes_written": Allowance(
             "an update is spooled once, a partial written and sent, the model kept once and sent to each client",
@@ -72,7 +73,7 @@ SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
         "writes": Allowance(
             "an update is spooled by 256 KiB, a partial coded by as much and less", update=30, partial=90, round=40
         ),
-        "faults": Allowance("buffers and files are written over", update=0.15),
+        "faults": Allowance("buffers and files are written over", update=0.05),
     },
     "master": {
         "bytes_read": Allowance(
