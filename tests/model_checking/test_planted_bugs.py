@@ -200,7 +200,7 @@ PLANTED: Final[Mapping[Plant, tuple[str, ...]]] = {
     overlapping_entries_go_into_one_batch: (HONEST_PARTIAL,),
     what_has_a_client_in_common_is_taken_for_a_repeat: (PROMISE, CLOSES, ANSWERED),
     the_open_batch_outlives_its_round: (OWN_ROUND,),
-    an_entry_that_counts_already_is_only_struck_off: (HONEST_PARTIAL, NOTHING_LEFT),
+    an_entry_that_counts_already_is_only_struck_off: (HONEST_PARTIAL,),
     of_a_partial_the_client_is_only_struck_off: (HONEST_PARTIAL,),
     a_repeat_is_told_its_own_digest: (PROMISE,),
     a_partial_that_counts_in_part_is_confirmed: (PROMISE, CLOSES),
