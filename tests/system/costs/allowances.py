@@ -55,8 +55,8 @@ SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
     },
     "worker": {
         "bytes_read": Allowance(
-            "an update is checked, and then folded; the model is sent to each client, a partial to the master; the upper "
-            "bytes of its numbers, a fifth, are read once more to be hashed",
+            "an update is checked, and then folded; the model is sent to each client, a partial to the master; "
+            "the upper bytes of its numbers, a fifth, are read once more to be hashed",
             update=3,
             partial=1.2,
         ),
