@@ -84,7 +84,9 @@ def _run(cell: str, results: Path, *, small: bool) -> bool:
     words = [word for flag, value in flags.items() for word in (flag, value) if word]
     started = time.monotonic()
     print(f"== {cell}: {' '.join(words)}", flush=True)
-    call = [sys.executable, "-m", "benchmarks.round", *words, "--out", str(results / f"{cell}.json")]
+    out = results / f"{cell}.json"
+    out.unlink(missing_ok=True)  # a cell that fails is missing from the report, rather than as it was before
+    call = [sys.executable, "-m", "benchmarks.round", *words, "--out", str(out)]
     # A session of its own, so that the terminal's Ctrl-C does not reach it, too, while it clears away.
     with subprocess.Popen(call, stdin=subprocess.DEVNULL, start_new_session=True) as process:
         try:

@@ -51,10 +51,11 @@ class SystemResult:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Systems that did the same work in turns."""
+    """Systems that did the same work in turns, for so many counted rounds in each run."""
 
     clients: int
     megabytes: float
+    rounds: int
     results: tuple[SystemResult, ...]
 
     @property
@@ -79,6 +80,8 @@ class Recorded:
         By file name without ``.json``: ``peers-64mb``.
     scales : Mapping of str to sequence of records
         By file name without ``.json``: ``scale-updates``.
+    halves : Mapping of str to sequence of float, or None
+        Accuracy after each round on MNIST, from round 0 on, by upload dtype.
     cores : int or None
         Of the machine that the scales were measured on.
     """
@@ -86,12 +89,13 @@ class Recorded:
     cells: Mapping[str, Measured]
     comparisons: Mapping[str, Comparison]
     scales: Mapping[str, Sequence[Record]]
+    halves: Mapping[str, Sequence[float]] | None
     cores: int | None
 
     @property
     def missing(self) -> list[str]:
         """What the report would show and has not got."""
-        others = [("peers", self.comparisons), ("scale", self.scales)]
+        others = [("peers", self.comparisons), ("scale", self.scales), ("halves", self.halves)]
         return [cell for cell in CELLS if cell not in self.cells] + [name for name, found in others if not found]
 
 
@@ -106,6 +110,7 @@ def read_results(folder: Path) -> Recorded:
     measured, comparison = TypeAdapter(Measured), TypeAdapter(Comparison)
     paths = {cell: folder / f"{cell}.json" for cell in CELLS}
     scales = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("scale*.json"))}
+    halves = folder / "halves.json"
     cores = [found["machine"]["cores"] for found in scales.values() if "machine" in found]
     return Recorded(
         cells={cell: measured.validate_json(path.read_bytes()) for cell, path in paths.items() if path.exists()},
@@ -113,5 +118,6 @@ def read_results(folder: Path) -> Recorded:
             path.stem: comparison.validate_json(path.read_bytes()) for path in sorted(folder.glob("peers-*.json"))
         },
         scales={name: found["records"] for name, found in scales.items()},
+        halves=json.loads(halves.read_text())["accuracy"] if halves.exists() else None,
         cores=cores[0] if cores else None,
     )

@@ -24,6 +24,8 @@ _WAITING: Final = 1.5
 PART_MEGABYTES: Final = DEFAULT_PART_BYTES / 1e6
 """Of a multipart upload to S3; a file up to this long is one request."""
 _COPIED_MEGABYTES: Final = 8.388608
+_ASKED: Final = 2
+"""Whether the model is there, and which round the copy is of."""
 """From where on the copy is made within S3."""
 _CONNECTIONS: Final = Limits().connections
 MONTH_SECONDS: Final = 30 * 24 * 3600
@@ -267,8 +269,8 @@ def s3_requests(megabytes: float) -> tuple[int, int]:
     """Return how often a round writes to S3, and how often it asks whether something is there."""
     model = 1 if megabytes <= PART_MEGABYTES else math.ceil(megabytes / PART_MEGABYTES) + 2
     if megabytes <= _COPIED_MEGABYTES:
-        return 2 * model + 2, 1  # model, copy, manifest and head; asked is which round the copy is of
-    return model + math.ceil(megabytes / (COPIED_PART_BYTES / 1e6)) + 2 + 2, 2
+        return 2 * model + 2, _ASKED  # model, copy, manifest and head
+    return model + math.ceil(megabytes / (COPIED_PART_BYTES / 1e6)) + 2 + 2, _ASKED
 
 
 def tiers_between(costs: Costs, scenario: Scenario) -> tuple[int, ...]:

@@ -117,6 +117,12 @@ def comparison_table(comparison: Comparison) -> str:
     return "\n\n".join(filter(None, (markdown(head, rows), "\n".join(failures))))
 
 
+def halves_table(accuracy: Mapping[str, Sequence[float]]) -> str:
+    """Return accuracies, a row per round and a column per upload dtype."""
+    rounds = enumerate(zip(*accuracy.values(), strict=True))
+    return markdown(["round", *accuracy], [[str(number), *(f"{one:.2%}" for one in row)] for number, row in rounds])
+
+
 def scale_tables(records: Sequence[Record]) -> str:
     """Return flat records: one table of what concerns all tiers, and one per tier, whose figures bear its name."""
     names = [name for name in dict.fromkeys(name for record in records for name in record) if _is_figure(records, name)]

@@ -64,7 +64,7 @@ def write_comparison(folder: Path, systems: Mapping[tuple[str, str], tuple[float
                 "failures": [] if found else ["it hung"],
             }
         )
-    document = {"machine": asdict(MACHINE), "clients": 8, "megabytes": 64, "results": results}
+    document = {"machine": asdict(MACHINE), "clients": 8, "megabytes": 64, "rounds": 2, "results": results}
     (folder / "peers-64mb.json").write_text(json.dumps(document))
 
 

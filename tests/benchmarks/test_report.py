@@ -19,7 +19,7 @@ def verdict(folder: Path, words: str) -> Verdict:
 def test_without_results_nothing_is_measured_and_all_is_missing(tmp_path: Path) -> None:
     recorded = read_results(tmp_path)
     assert {one.outcome for one in verdicts(recorded)} == {"not measured"}
-    assert {"64mb-1w", "2gb-1w", "peers", "scale"} <= set(recorded.missing)
+    assert {"64mb-1w", "2gb-1w", "peers", "scale", "halves"} <= set(recorded.missing)
 
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.0, "met"), (1.01, "missed")])
@@ -48,7 +48,9 @@ def test_memory_is_held_against_the_smaller_flower_path(tmp_path: Path, megabyte
             ("flower", "superlink"): (27.0, 2400),
         },
     )
-    assert verdict(tmp_path, "memory of all servers").outcome == outcome
+    found = verdict(tmp_path, "memory of all servers")
+    assert found.outcome == outcome
+    assert found.found.endswith("for each process, 0.250")
 
 
 @pytest.mark.parametrize("failed", ["legacy", "superlink"])
@@ -123,6 +125,7 @@ def test_the_page_shows_what_was_met_and_missed_and_how_to_repeat_it(tmp_path: P
     write_cell(tmp_path, "64mb-1w", a_cell())
     write_comparison(tmp_path, {("fedtier", ""): (1.5, 500), ("flower", "legacy"): (10.0, 4000)})
     write_scale(tmp_path, 400.0)
+    (tmp_path / "halves.json").write_text('{"accuracy": {"float32": [0.1, 0.972], "float16": [0.1, 0.9711]}}')
     page = written(tmp_path)
     assert page.startswith("# Benchmarks\n\nProse.\n")
     assert page.endswith("\n\nMore prose.\n")
@@ -134,6 +137,8 @@ def test_the_page_shows_what_was_met_and_missed_and_how_to_repeat_it(tmp_path: P
     assert "| clients | workers | depth | megabytes | updates per second |\n" in page
     assert "| clients | workers | depth | megabytes | core ms per update |\n" in page
     assert "| 100 | 2 | 2 | 1.7 | 3.5 |\n" in page
+    assert "| round | float32 | float16 |\n" in page
+    assert "| 1 | 97.20% | 97.11% |\n" in page
     assert "python -m benchmarks.round --megabytes 64 --workers 1" in page
     for name in ("peers-64mb", "rounds", "scale-updates"):
         assert f"![{name}]({name}.svg)" in page
@@ -141,7 +146,7 @@ def test_the_page_shows_what_was_met_and_missed_and_how_to_repeat_it(tmp_path: P
     assert written(tmp_path) == page
 
 
-def test_only_a_check_fails_where_a_target_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_a_check_fails_where_a_target_is_not_met(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     readme = tmp_path / "README.md"
     readme.write_text(PAGE)
     write_cell(tmp_path, "64mb-1w", a_cell(commit=9.0))
@@ -149,6 +154,9 @@ def test_only_a_check_fails_where_a_target_is_missed(tmp_path: Path, capsys: pyt
     assert main(where) == 0
     assert "missed: ingest" in capsys.readouterr().err
     assert main([*where, "--check"]) == 1
+    write_cell(tmp_path, "64mb-1w", a_cell(commit=0.1))
+    assert main([*where, "--check"]) == 1
+    assert "not measured: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("page", ["no markers", f"{END} {BEGIN}", f"{BEGIN} {BEGIN} {END}", f"{BEGIN} {END} {END}"])
