@@ -24,9 +24,9 @@ _WAITING: Final = 1.5
 PART_MEGABYTES: Final = DEFAULT_PART_BYTES / 1e6
 """Of a multipart upload to S3; a file up to this long is one request."""
 _COPIED_MEGABYTES: Final = 8.388608
+"""From where on the copy is made within S3."""
 _ASKED: Final = 2
 """Whether the model is there, and which round the copy is of."""
-"""From where on the copy is made within S3."""
 _CONNECTIONS: Final = Limits().connections
 MONTH_SECONDS: Final = 30 * 24 * 3600
 
