@@ -1,8 +1,9 @@
 """What the tiers share; imports no tier.
 
 In: bytes of safetensors files and JSON documents. Out: checked tensors (`tensors`,
-`header`, `dtypes`), exact sums of them (`kinds`, `exact`, `bounds`, `wire`), what an aggregator
-receives (`entries`, `admission`), the documents that travel and are published
+`header`, `dtypes`), exact sums of them in memory (`kinds`, `exact`, made of `terms` and
+`limbs`; `bounds`, `magnitudes`, `wire`) and of files (`entry_sums`, `sum_files`), what an
+aggregator receives (`entries`, `admission`), the documents that travel and are published
 (`rounds`, made of `documents` and `fields`), the S3 side (`store`, `round_keys`),
 refusals (`problems`), where a test may let a process die (`crash_points`), signed
 tokens (`tokens`, `claims`, `revocations`; `token_sources` for who presents one),

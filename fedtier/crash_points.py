@@ -79,8 +79,6 @@ class CrashPoint(StrEnum):
     """A batch is a file, and was not sent."""
     BATCH_ANSWERED = "forwarder.batch-answered"
     """The upstream answered a batch, and no client was told."""
-    BATCH_SHRUNK = "forwarder.batch-shrunk"
-    """What is left of a batch is a file, and was not sent."""
 
     # A client.
     MODEL_FETCHED = "client.model-fetched"

@@ -20,9 +20,9 @@ from fedtier.fields import parse_metrics, parse_num_examples
 from fedtier.header import Header
 from fedtier.kinds import CHUNK, SumPlan, TensorPlan, check_update
 from fedtier.limbs import Int64s
+from fedtier.magnitudes import Magnitudes, rounded_up, update_magnitudes
 from fedtier.partial_headers import PARTIAL_HEADER_LIMIT, PARTIAL_KEY, contributor_bytes
 from fedtier.problems import BadRequest, OutOfRange, Problem, SchemaMismatch
-from fedtier.reach import Reach, rounded_up, update_reach
 from fedtier.rounds import Contributor, PartialHeader, RoundPlan
 from fedtier.tensors import TensorFile
 from fedtier.wire import WireSum
@@ -64,8 +64,8 @@ class Entry:
         Distinct; exactly one for an update.
     header : Header, optional
         Of the body, as it was checked; without it, the body is checked again when it is added.
-    reach : Reach, optional
-        How far what it adds may reach, as it was checked; without it, as far as its weight allows.
+    magnitudes : Magnitudes, optional
+        Of what it adds, as it was checked; an entry of another attempt has none, and is added to nothing.
     """
 
     kind: Literal["update", "partial"]
@@ -75,7 +75,7 @@ class Entry:
     total_weight: int
     contributors: tuple[Contributor, ...]
     header: Header | None = field(default=None, compare=False, repr=False)
-    reach: Reach | None = field(default=None, compare=False, repr=False)
+    magnitudes: Magnitudes | None = field(default=None, compare=False, repr=False)
     contributor_bytes: int = field(init=False, compare=False, repr=False)
     """Of all contributors in a partial's header, at most; reckoned once, for who gathers entries asks often."""
 
@@ -137,9 +137,10 @@ def read_update(plan: RoundPlan, client_id: str, body: Received) -> Entry:
         sha256=body.sha256,
         metrics=parse_metrics(metadata.get("metrics")),
     )
-    reach = update_reach(plan.sums, check_update(plan.sums, update_values(plan.sums, file)), num_examples)
+    largest = check_update(plan.sums, update_values(plan.sums, file))
+    magnitudes = update_magnitudes(plan.sums, largest, num_examples)
     header = _kept(plan.sums, file.header)
-    return Entry("update", body, plan.round, plan.attempt, num_examples, (contributor,), header, reach)
+    return Entry("update", body, plan.round, plan.attempt, num_examples, (contributor,), header, magnitudes)
 
 
 def read_partial(plan: RoundPlan, body: Received) -> Entry:
@@ -152,13 +153,13 @@ def read_partial(plan: RoundPlan, body: Received) -> Entry:
     file = TensorFile(body.path, header_limit=PARTIAL_HEADER_LIMIT)
     said = _partial_header(file)
     said.require_consistent()
-    reach = None
+    magnitudes = None
     if said.attempt == plan.attempt:
         # Of another attempt the kinds and exponents may differ, and it is not going to be added.
         largest = check_sum(plan.sums, partial_sum(plan.sums, file, said.total_weight, len(said.contributors)))
-        reach = rounded_up(largest)
+        magnitudes = rounded_up(largest)
     header = _kept(plan.sums, file.header)
-    return Entry("partial", body, plan.round, said.attempt, said.total_weight, said.contributors, header, reach)
+    return Entry("partial", body, plan.round, said.attempt, said.total_weight, said.contributors, header, magnitudes)
 
 
 def _kept(plan: SumPlan, header: Header) -> Header:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 
@@ -12,9 +13,11 @@ from fedtier.entries import Entry, entry_file, partial_sum, update_values
 from fedtier.exact import require_room
 from fedtier.kinds import CHUNK, LIMBS, SumPlan, TensorPlan
 from fedtier.limbs import Int64s, add_to_limbs
-from fedtier.reach import Reach, unknown_reach
+from fedtier.magnitudes import Magnitudes
 from fedtier.terms import TermAdder
 from fedtier.wire import WireSum
+
+_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class EntryUnreadable(Exception):
@@ -61,6 +64,8 @@ class EntrySum:
         The sum has no room for all of them.
     EntryUnreadable
         Names the first whose file cannot be opened. Reading raises it, too.
+    OSError
+        The process, or the system, has no descriptors left.
     """
 
     def __init__(self, plan: SumPlan, entries: Sequence[Entry]) -> None:
@@ -71,16 +76,16 @@ class EntrySum:
             require_room(self, entry.total_weight, len(entry.contributors))
             self.total_weight += entry.total_weight
             self.contributors += len(entry.contributors)
-        reach = np.stack([_reach_of(plan, entry) for entry in entries]).sum(axis=0, dtype=np.float64)
-        self._largest = {tensor.name: float(bound) for tensor, bound in zip(plan.summed, reach, strict=True)}
+        bounds = np.stack([_magnitudes_of(entry) for entry in entries]).sum(axis=0, dtype=np.float64)
+        self._bounds = {tensor.name: float(bound) for tensor, bound in zip(plan.summed, bounds, strict=True)}
         self._target = np.empty(CHUNK, np.int64)
         self._wide: tuple[str | None, Int64s] = None, self._target
         self._entries = entries
         self._members = _members_of(plan, entries)
 
-    def largest(self, tensor: TensorPlan) -> float:
+    def bound(self, tensor: TensorPlan) -> float:
         """Return a number that no element of a tensor's sum exceeds in magnitude, as the entries' check found."""
-        return self._largest[tensor.name]
+        return self._bounds[tensor.name]
 
     def read(self, tensor: TensorPlan, start: int, stop: int) -> Int64s:
         """Return elements ``[start, stop)`` of a tensor's flattened sum, at most `CHUNK`; valid until the next call."""
@@ -143,6 +148,8 @@ def _members_of(plan: SumPlan, entries: Sequence[Entry]) -> list[_Member]:
         try:
             file = entry_file(entry, window)
         except OSError as error:
+            if error.errno in _OUT_OF_FILES:  # no entry's fault, and without any one of them just the same
+                raise
             raise EntryUnreadable(entry, error) from error
         if entry.kind == "update":
             values = update_values(plan, file, scratch.view(np.float32)[:CHUNK])
@@ -152,5 +159,6 @@ def _members_of(plan: SumPlan, entries: Sequence[Entry]) -> list[_Member]:
     return members
 
 
-def _reach_of(plan: SumPlan, entry: Entry) -> Reach:
-    return unknown_reach(plan, entry.total_weight) if entry.reach is None else entry.reach
+def _magnitudes_of(entry: Entry) -> Magnitudes:
+    assert entry.magnitudes is not None, "it was checked against the attempt that it is added in"
+    return entry.magnitudes

@@ -41,7 +41,7 @@ class SumView(Protocol):
 class BoundedSum(SumView, Protocol):
     """A sum of which is known how large it is."""
 
-    def largest(self, tensor: TensorPlan) -> float:
+    def bound(self, tensor: TensorPlan) -> float:
         """Return a number b: no element of a tensor's sum is more than b or less than ``-b - 1``."""
         ...
 
@@ -100,7 +100,7 @@ class ExactSum:
         raise TypeError("a sum changes in place, so it has no hash")
 
     def clear(self, plan: SumPlan | None = None) -> None:
-        """Make this the sum of nothing, keeping its memory for the next batch or round.
+        """Make this the sum of nothing, keeping its memory for the next round.
 
         Parameters
         ----------
@@ -156,7 +156,7 @@ class ExactSum:
         """Return elements ``[start, stop)`` of a tensor's flattened sum, as a view."""
         return self._settled()[tensor.name][start:stop]
 
-    def largest(self, tensor: TensorPlan) -> float:
+    def bound(self, tensor: TensorPlan) -> float:
         """Return the least number b: no element of a tensor's sum is more than b or less than ``-b - 1``."""
         sums = self._settled()[tensor.name]
         return float(max(-1 - int(sums.min()), int(sums.max()))) if sums.size else 0.0

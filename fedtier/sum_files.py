@@ -1,4 +1,7 @@
-"""Sums as files: each value of a sum is worked out once, and written to all parts of its coding."""
+"""Sums as files: each value of a sum is worked out once, and written to all parts of its coding.
+
+What is sent is what was hashed: high parts stand behind all others in a file, and are read back for it.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ def write_partial(plan: RoundPlan, entries: Sequence[Entry], path: Path) -> Rece
     entries : sequence of Entry
         Checked ones, at least one; no two have a contributor in common.
     path : Path
-        What may lie there is written over; it is removed when the write fails.
+        What may lie there is written over; it is removed when that fails, and stays as it is before it begins.
 
     Raises
     ------
@@ -39,6 +42,7 @@ def write_partial(plan: RoundPlan, entries: Sequence[Entry], path: Path) -> Rece
     EntryUnreadable
         Names one whose file cannot be read.
     OSError
+        The file cannot be written, or the sum is larger than was said; see `EntrySum`, too.
     """
     return write_sum(EntrySum(plan.sums, entries), path, partial_metadata(entries, plan.attempt))
 
@@ -57,7 +61,9 @@ def write_sum(total: BoundedSum, path: Path, metadata: Mapping[str, str]) -> Rec
     Raises
     ------
     OSError
-        The file is removed, also where one lay there before.
+        It cannot be written. The file is removed, also where one lay there before.
+    Exception
+        Whatever reading the sum raises, as `EntryUnreadable`; the file is removed then, too.
     """
     layout = wire_layout(total)
     specs = wire_specs(layout)

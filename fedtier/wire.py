@@ -104,7 +104,7 @@ def wire_layout(total: BoundedSum) -> tuple[WireTensor, ...]:
 
 
 def _layout_of(tensor: TensorPlan, total: BoundedSum) -> WireTensor:
-    dtype = _high_dtype(total.largest(tensor)) if can_split(tensor, total.plan) else None
+    dtype = _high_dtype(total.bound(tensor)) if can_split(tensor, total.plan) else None
     if dtype is None:
         return WireTensor(tensor, (TensorSpec(tensor.name, "I64", tensor.sum_shape),))
     low, high = split_names(tensor)
@@ -123,6 +123,8 @@ def wire_windows(view: SumView, wire: WireTensor) -> Iterator[tuple[Array, ...]]
     ------
     OSError
         A sum is larger than it was said to be, so what it is read from has changed.
+    Exception
+        Whatever the view's `read` raises.
     """
     length = wire.source.sum_length
     coded = [np.empty(min(CHUNK, length), STORAGE[spec.dtype]) for spec in wire.parts]

@@ -42,7 +42,6 @@ from worker_aggregator.events import (
     RoundSeen,
     Seal,
     Settle,
-    Shrink,
     Tick,
     UploadEnded,
 )
@@ -249,7 +248,7 @@ class WorkerAggregator:
                     self._follower.hurry()
             case Seal() | DropBody():
                 self._sealer.put(action)
-            case Shrink() | Discard():
+            case Discard():
                 self._forwarder.put(action)
 
     def _keep_time(self) -> None:

@@ -33,7 +33,6 @@ from worker_aggregator.events import (
     RoundSeen,
     Seal,
     Settle,
-    Shrink,
     Tick,
     UploadEnded,
 )
@@ -42,6 +41,8 @@ STALLED_AFTER: Final = 0.2
 """An upload that delivered no byte for so many seconds holds no batch open."""
 LINGER: Final = 0.005
 """Seconds without an upload after which no other is expected to come along: small ones end before the next begins."""
+BATCH_BYTES: Final = 4 << 30
+"""Of updates in a batch of more than two. It is read back before it is sent, and its senders wait for that."""
 
 
 @dataclass(slots=True)
@@ -66,10 +67,10 @@ class Batcher:
     Parameters
     ----------
     batch_max : int
-        Entries at which a batch is sent without waiting for more. So many updates of the most examples that the round
-        allows are also the most weight of several entries together: the master counts on that
-        (`RoundPlan.max_examples`). Nor do several have more contributors than a partial's header has room for. One
-        partial alone goes whatever it is.
+        Entries at which a batch is sent without waiting for more; of large models fewer will do (`BATCH_BYTES`). So
+        many updates of the most examples that the round allows are also the most weight of several entries together:
+        the master counts on that (`RoundPlan.max_examples`). Nor do several have more contributors than a partial's
+        header has room for. One partial alone goes whatever it is.
     batch_age : float
         Seconds after its first entry at which a batch is sent whatever still comes in.
     new_id : callable
@@ -82,6 +83,7 @@ class Batcher:
         self._new_id = new_id
         self._plan: RoundPlan | None = None
         self._room = 0
+        self._most = batch_max
         self._open = _Open()
         self._flight: Batch | None = None
         self._waiting: deque[tuple[int, Entry]] = deque()
@@ -145,6 +147,7 @@ class Batcher:
             return []
         self._plan = plan
         self._room = contributors_room(plan)
+        self._most = min(self._batch_max, max(2, BATCH_BYTES // max(plan.tensor_bytes, 1)))
         stale = [*self._open.entries.items(), *self._waiting]
         self._open = _Open()
         self._waiting.clear()
@@ -212,7 +215,7 @@ class Batcher:
             return True
         most_weight = min(plan.weight_limit, self._batch_max * plan.max_examples)
         return (
-            len(self._open.entries) < self._batch_max
+            len(self._open.entries) < self._most
             and self._open.contributor_bytes + entry.contributor_bytes <= self._room
             and self._open.weight + entry.total_weight <= most_weight
         )
@@ -220,7 +223,7 @@ class Batcher:
     def _seal_when_due(self, now: float) -> list[Action]:
         if self._flight is not None or not self._open.entries or self._plan is None:
             return []
-        full = len(self._open.entries) >= self._batch_max or bool(self._waiting)
+        full = len(self._open.entries) >= self._most or bool(self._waiting)
         if self._is_more_coming(now) and not full and now < self._open.since + self._batch_age:
             return []
         self._flight = Batch(self._new_id(), self._plan, self._open.entries)
@@ -267,12 +270,10 @@ class Batcher:
 
     def _take_out(self, batch: Batch, hit: Mapping[int, Entry], counted: Mapping[str, str]) -> list[Action]:
         rest = {ticket: entry for ticket, entry in batch.entries.items() if ticket not in hit}
-        actions: list[Action] = []
+        actions: list[Action] = [Discard()]
         if rest:
             self._flight = Batch(self._new_id(), batch.plan, rest)
-            actions.append(Shrink(self._flight))
-        else:
-            actions.append(Discard())
+            actions.append(Seal(self._flight))
         for ticket, entry in hit.items():
             actions += self._finish(ticket, entry, _already(entry, batch.plan, counted))
         return actions

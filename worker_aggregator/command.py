@@ -88,7 +88,7 @@ def worker(
         grace=grace,
         share_port=share_port,
         announce_json=as_json,
-        limits=Limits(min_rate=min_rate),
+        limits=Limits(files=batch_max, min_rate=min_rate),
         tls=server_context(tls, client_certs=require_client_certs),
     )
     serve(server, lambda: create_worker(options))

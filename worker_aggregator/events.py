@@ -94,13 +94,6 @@ class Seal:
 
 
 @dataclass(frozen=True, slots=True)
-class Shrink:
-    """Add up what is left of the batch in flight, and send it as a new batch."""
-
-    batch: Batch
-
-
-@dataclass(frozen=True, slots=True)
 class Discard:
     """Drop the file of the batch in flight; its answer has come."""
 
@@ -120,4 +113,4 @@ class Settle:
     outcome: Outcome
 
 
-Action: TypeAlias = Seal | Shrink | Discard | DropBody | Settle
+Action: TypeAlias = Seal | Discard | DropBody | Settle

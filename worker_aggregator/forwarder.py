@@ -13,17 +13,16 @@ import structlog
 
 from fedtier.crash_points import CrashPoint, reach
 from fedtier.entries import Received
-from fedtier.entry_sums import EntryUnreadable
 from fedtier.logs import named
 from fedtier.problems import DigestMismatch, Problem
 from fedtier.reminders import trouble_reminder
 from fedtier.serving.statedir import StateDirectory
 from fedtier.upstream import Unreachable, Upstream, file_sha256
-from worker_aggregator.events import Batch, BatchCounted, BatchRefused, Discard, Event, Shrink
+from worker_aggregator.events import Batch, BatchCounted, BatchRefused, Discard, Event
 from worker_aggregator.metrics import WorkerMetrics
-from worker_aggregator.sealer import SealedBatch, write_batch
+from worker_aggregator.sealer import SealedBatch
 
-Order: TypeAlias = SealedBatch | Shrink | Discard
+Order: TypeAlias = SealedBatch | Discard
 
 FIRST_PAUSE: Final = 0.05
 LONGEST_PAUSE: Final = 5.0
@@ -38,7 +37,7 @@ class Forwarder:
     upstream : Upstream
         Used by this thread alone.
     state : StateDirectory
-        Where a shrunk batch is written.
+        Where batches lie.
     tell : callable
         Takes the answer as an event for the core.
     metrics : WorkerMetrics
@@ -88,8 +87,6 @@ class Forwarder:
                 case SealedBatch(batch, body):
                     self._body = body
                     self._send(batch, body)
-                case Shrink(batch):
-                    self._shrink(batch)
                 case Discard():
                     self._discard()
 
@@ -102,24 +99,6 @@ class Forwarder:
         else:
             self._state.delete(self._body.path)
         self._body = self._received = None
-
-    def _shrink(self, batch: Batch) -> None:
-        """Write a batch anew that lost what is counted already, and send it."""
-        try:
-            body = write_batch(self._state, batch)
-        except EntryUnreadable as unreadable:
-            self._tell(BatchRefused(self._state.refuse(unreadable.error)))
-            return
-        except OSError as error:
-            self._tell(BatchRefused(self._state.refuse(error, wanted=batch.plan.sums.nbytes)))
-            return
-        except Problem as problem:
-            self._tell(BatchRefused(problem))
-            return
-        reach(CrashPoint.BATCH_SHRUNK, batch.plan.round)
-        self._discard()
-        self._body = body
-        self._send(batch, body)
 
     def _send(self, batch: Batch, body: Received) -> None:
         with self._metrics.forward.time():

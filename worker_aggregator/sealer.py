@@ -97,8 +97,8 @@ class Sealer:
         entries = dict(batch.entries)
         while entries:
             try:
-                with self._metrics.seal.time():
-                    body = write_batch(self._state, Batch(batch.batch_id, batch.plan, entries))
+                with self._metrics.seal.time(), self._state.own_file(batch.plan.sums.nbytes) as path:
+                    body = write_partial(batch.plan, tuple(entries.values()), path)
                 return SealedBatch(Batch(batch.batch_id, batch.plan, entries), body)
             except EntryUnreadable as unreadable:
                 ticket = next(ticket for ticket, entry in entries.items() if entry is unreadable.entry)
@@ -125,17 +125,3 @@ class Sealer:
             reason=problem.detail,
         )
         self._tell(BatchRefused(problem))
-
-
-def write_batch(state: StateDirectory, batch: Batch) -> Received:
-    """Write the partial of a batch.
-
-    Raises
-    ------
-    EntryUnreadable
-        Names one whose file cannot be read.
-    Problem, OSError
-        The batch cannot be made.
-    """
-    with state.own_file(batch.plan.sums.nbytes) as path:
-        return write_partial(batch.plan, tuple(batch.entries.values()), path)

@@ -178,27 +178,29 @@ class StateDirectory:
         self._quota.let_go(path.name)
 
     def refuse(self, error: OSError, *, wanted: int = 0) -> Unavailable:
-        """Remember that a write failed, and return the answer to whoever sent it; without the folder, the process ends.
+        """Remember that a file could not be used, and return the answer to its sender; without the folder, end.
 
         Parameters
         ----------
         error : OSError
         wanted : int
-            Bytes for which there was no room, or an upper bound; nothing is ready before there is.
+            Bytes that were to be written, or an upper bound; where the disk is full, nothing is ready before there is
+            room for them.
         """
         self._require_there()
-        if error.errno in _FULL:
+        is_full = error.errno in _FULL
+        if is_full:
             self._is_full = True
             self._spares.shrink(0)
         sentence = _sentence(error)
         with self._troubles:
-            self._wanted = max(self._wanted, wanted + _PROBE_BYTES)
+            self._wanted = max(self._wanted, (wanted if is_full else 0) + _PROBE_BYTES)
             self._trouble = sentence
             self._refused += 1
         return Unavailable(sentence, retry_after=5)
 
     def unready(self) -> str | None:
-        """Return why nothing can be written, trying at first and after a write failed; None when all is well."""
+        """Return why nothing can be written, trying at first and after something failed; None when all is well."""
         self._require_there()
         if self._trouble is not None or self._is_full:
             self._probe()
@@ -258,7 +260,7 @@ def half_of_disk(folder: Path) -> int:
 def _sentence(error: OSError) -> str:
     if error.errno in _FULL:
         return "the disk of the state directory is full"
-    return f"the state directory cannot be written: {error.strerror}"
+    return f"the state directory cannot be used: {error.strerror}"
 
 
 def sync_file(path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,18 +10,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedtier.dtypes import Array
+from fedtier.dtypes import Array, TensorSpec
 from fedtier.entries import Entry, add_entry, read_partial, read_update
 from fedtier.entry_sums import EntrySum, EntryUnreadable
 from fedtier.exact import MAX_CONTRIBUTORS, ExactSum
+from fedtier.header import encode_header
 from fedtier.kinds import CHUNK
+from fedtier.magnitudes import rounded_up
 from fedtier.problems import WeightLimit
-from fedtier.reach import rounded_up
-from fedtier.rounds import RoundPlan
+from fedtier.rounds import Contributor, RoundPlan
 from fedtier.sum_files import write_partial, write_sum
 from fedtier.wire import wire_layout, wire_specs
-from tests.builders import make_plan, partial_bytes, partial_entry, received, sum_of, trained, update_bytes
-from tests.fedtier.models import copy_sum, write_wire
+from tests import reference
+from tests.builders import contributor, make_plan, partial_bytes, partial_entry, received, sum_of, trained, update_bytes
+from tests.fedtier.models import Round, copy_sum, rounds, write_wire
+from tests.reference import Tensor
 
 PLAN = make_plan()
 LONG = 2 * CHUNK + 3
@@ -82,6 +86,45 @@ def test_tensors_longer_than_a_window_are_added_to_their_end(tmp_path: Path, dty
     assert above == expected
 
 
+@pytest.mark.parametrize("elements", [CHUNK // 8 + 1, CHUNK])
+def test_wide_tensors_are_added_to_their_last_limb(tmp_path: Path, elements: int) -> None:
+    rng = np.random.default_rng(2)
+    models = [{"bias": (rng.standard_normal(elements) * 1e9).astype(np.float32)} for _ in range(4)]
+    plan = make_plan(models[0], weight_limit=1 << 40)
+    weights = [1, (1 << 34) + 1, (1 << 37) + 5, 3]
+    alone = [update(tmp_path, plan, model, n, str(n)) for model, n in zip(models, weights, strict=True)]
+    assert [spec.dtype for spec in wire_specs(wire_layout(EntrySum(plan.sums, alone[:1])))] == ["U32", "I8"]
+    pair = read_partial(plan, write_partial(plan, alone[2:], tmp_path / "pair"))
+    expected = sum_of(plan, zip(models, weights, strict=True))
+    assert copy_sum(EntrySum(plan.sums, alone), plan.sums) == expected
+    assert copy_sum(EntrySum(plan.sums, [alone[0], pair, alone[1]]), plan.sums) == expected
+
+
+def entry_of(folder: Path, plan: RoundPlan, tensors: Mapping[str, Tensor], weight: int, name: str) -> Entry:
+    specs = [TensorSpec(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items()]
+    head = encode_header(specs, {"num_examples": str(weight)})
+    return read_update(plan, name, received(folder / name, head + b"".join(t.data for t in tensors.values())))
+
+
+@given(drawn=rounds(updates_at_least=2), split=st.integers(0, 4))
+@settings(max_examples=60, deadline=None)
+def test_it_is_the_sum_of_the_definition(tmp_path_factory: pytest.TempPathFactory, drawn: Round, split: int) -> None:
+    folder = tmp_path_factory.mktemp("drawn")
+    limit = drawn.weight_limit
+    plan = make_plan(tensors=drawn.plan.tensors, weight_limit=limit, max_examples=limit)
+    entries = [entry_of(folder, plan, tensors, weight, f"c{n}") for n, (tensors, weight) in enumerate(drawn.updates)]
+    below, above = entries[:split], entries[split:]
+    if below:
+        above.append(read_partial(plan, write_partial(plan, below, folder / "below")))
+    total = copy_sum(EntrySum(plan.sums, above), plan.sums)
+    for name, base in drawn.base:
+        of_tensor = reference.plan_of(base, drawn.weight_limit)
+        if of_tensor.kind != "kept":
+            tensor = next(tensor for tensor in plan.sums.summed if tensor.name == name)
+            mean = b"".join(chunk.tobytes() for chunk in total.mean(tensor))
+            assert mean == reference.mean(of_tensor, drawn.of(name)), (name, of_tensor)
+
+
 def test_half_size_updates_and_partials_of_them_go_together(tmp_path: Path) -> None:
     plan = make_plan({"w": np.zeros((2, LONG), np.float32)})
     values = np.linspace(-3, 3, 2 * LONG, dtype=np.float32).reshape(2, LONG).astype(np.float16)
@@ -93,26 +136,24 @@ def test_half_size_updates_and_partials_of_them_go_together(tmp_path: Path) -> N
     assert copy_sum(EntrySum(plan.sums, [third, both]), plan.sums) == expected
 
 
-# How far it reaches
+# How large it may be
 
 
-def test_it_reaches_as_far_as_its_members_may_add_up_to(tmp_path: Path) -> None:
+def test_it_is_bounded_by_what_its_members_may_add_up_to(tmp_path: Path) -> None:
     total = EntrySum(PLAN.sums, entries_of(tmp_path))
     for tensor in PLAN.sums.summed:
-        found = copy_sum(total, PLAN.sums).largest(tensor)
-        assert found <= total.largest(tensor)
+        found = copy_sum(total, PLAN.sums).bound(tensor)
+        assert found <= total.bound(tensor)
         if tensor.kind != "wide":
-            assert total.largest(tensor) <= 1.5 * found + 10
+            assert total.bound(tensor) <= 1.5 * found + 10
 
 
 def test_it_is_coded_as_narrowly_as_the_check_allows(tmp_path: Path) -> None:
     plan = make_plan({"w": np.full((2, 3), 0.9, np.float32)}, weight_limit=1 << 28)
     entries = [update(tmp_path, plan, {"w": np.full((2, 3), 0.5, np.float32)}, 600, str(n)) for n in range(8)]
-    known = wire_specs(wire_layout(EntrySum(plan.sums, entries)))
-    assert [spec.dtype for spec in known] == ["U32", "I8"]
-    unknown = EntrySum(plan.sums, [replace(entry, reach=None) for entry in entries])
-    assert [spec.dtype for spec in wire_specs(wire_layout(unknown))] == ["U32", "I16"]
-    assert copy_sum(unknown, plan.sums) == copy_sum(EntrySum(plan.sums, entries), plan.sums)
+    assert [spec.dtype for spec in wire_specs(wire_layout(EntrySum(plan.sums, entries)))] == ["U32", "I8"]
+    entries += [update(tmp_path, plan, {"w": np.full((2, 3), 0.5, np.float32)}, 200_000, "heavy")]
+    assert [spec.dtype for spec in wire_specs(wire_layout(EntrySum(plan.sums, entries)))] == ["U32", "I16"]
 
 
 def test_bounds_are_rounded_up() -> None:
@@ -159,4 +200,17 @@ def test_what_has_no_room_is_refused_before_a_file_is_opened() -> None:
     heavy = partial_entry("a", "b", num_examples=PLAN.weight_limit // 2)
     with pytest.raises(WeightLimit, match=str(PLAN.weight_limit)):
         EntrySum(PLAN.sums, [heavy, partial_entry("c", num_examples=1)])
-    assert PLAN.weight_limit < MAX_CONTRIBUTORS
+
+
+class Crowd(tuple[Contributor, ...]):
+    """As many as may be in a round, without the memory that they would take."""
+
+    def __len__(self) -> int:
+        return MAX_CONTRIBUTORS
+
+
+def test_entries_of_more_contributors_than_limbs_bear_are_refused() -> None:
+    plan = make_plan(weight_limit=1 << 40)
+    many = replace(partial_entry("a"), contributors=Crowd([contributor("a")]))
+    with pytest.raises(WeightLimit, match=str(MAX_CONTRIBUTORS)):
+        EntrySum(plan.sums, [many, partial_entry("b")])

@@ -80,7 +80,7 @@ def assert_adds(entry: Entry) -> None:
     alone, of_files = sum_of(PLAN, []), EntrySum(PLAN.sums, [entry])
     add_entry(alone, entry)
     assert copy_sum(of_files, PLAN.sums) == alone
-    assert all(alone.largest(tensor) <= of_files.largest(tensor) for tensor in PLAN.sums.summed)
+    assert all(alone.bound(tensor) <= of_files.bound(tensor) for tensor in PLAN.sums.summed)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from fedtier.rounds import Contributor, Head, RoundManifest, RoundStatus, UpdateReceipt, parse_manifest
 
 Sum: TypeAlias = Counter[tuple[str, str]]
-"""An exact sum: how often each update, by client and digest, is in it. A wrong subtraction shows as 0, 2 or -1."""
+"""An exact sum: how often each update, by client and digest, is in it. A wrong one shows as 0 or 2."""
 
 COUNTED_ONCE: Final = "a published model is the sum over its contributors, each listed once"
 HONEST_PARTIAL: Final = "a partial is the sum over the contributors that it lists, each once"

@@ -89,9 +89,9 @@ def an_entry_that_counts_already_is_only_struck_off(patch: pytest.MonkeyPatch) -
 
     def take_out(self: Batcher, sent: events.Batch, hit: Mapping[int, Entry], counted: Mapping[str, str]) -> Any:
         for action in real(self, sent, hit, counted):
-            if isinstance(action, events.Shrink):
+            if isinstance(action, events.Seal):
                 struck = {ticket: replace(entry, contributors=()) for ticket, entry in hit.items()}
-                yield events.Shrink(replace(action.batch, entries={**action.batch.entries, **struck}))
+                yield events.Seal(replace(action.batch, entries={**action.batch.entries, **struck}))
             elif not isinstance(action, events.DropBody):
                 yield action
 
@@ -108,7 +108,7 @@ def of_a_partial_the_client_is_only_struck_off(patch: pytest.MonkeyPatch) -> Non
         }
         if all(entry.contributors for entry in left.values()):
             self._flight = replace(sent, batch_id=self._new_id(), entries=left)
-            return [events.Shrink(self._flight)]
+            return [events.Discard(), events.Seal(self._flight)]
         return real(self, sent, hit, counted)
 
     patch.setattr(Batcher, "_take_out", take_out)

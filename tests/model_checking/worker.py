@@ -28,7 +28,6 @@ from worker_aggregator.events import (
     RoundSeen,
     Seal,
     Settle,
-    Shrink,
     Tick,
     UploadEnded,
 )
@@ -160,5 +159,5 @@ class WorkerProcess:
                 self.serving.settle(ticket, outcome)
             case Seal() | DropBody():
                 self.sealer.queue.append(action)
-            case Shrink() | Discard():
+            case Discard():
                 self.forwarder.orders.append(action)

@@ -22,7 +22,6 @@ from worker_aggregator.events import (
     Event,
     LeftOut,
     Seal,
-    Shrink,
 )
 from worker_aggregator.forwarder import Order, may_be_taken_later
 from worker_aggregator.sealer import SealedBatch, Work
@@ -115,8 +114,6 @@ class ForwarderThread:
             case SealedBatch(batch, body):
                 self._body = body
                 self._sending = batch
-            case Shrink(batch):
-                self._shrink(batch)
             case Discard():
                 self._discard()
 
@@ -142,16 +139,6 @@ class ForwarderThread:
         if self._body is not None:
             self._disk.bodies.drop(self._body)
             self._body = None
-
-    def _shrink(self, batch: Batch) -> None:
-        try:
-            body = self._disk.write_partial(batch)
-        except Problem as problem:
-            self._tell(BatchRefused(problem))
-            return
-        self._discard()
-        self._body = body
-        self._sending = batch
 
 
 def _header_of(batch: Batch) -> PartialHeader:

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, Final, Literal, TypeAlias
 
@@ -39,11 +39,14 @@ class Order:
         None is any round.
     deed : {"die", "stand still"}
         Killed with all that belongs to it, as by ``kill -9``; or stopped, until a signal lets it go on.
+    skip : int
+        How often the point is reached before; what the file has of it is what is left.
     """
 
     point: CrashPoint
     round: int | None = None
     deed: Deed = "die"
+    skip: int = field(default=0, compare=False)
 
 
 class Orders:
@@ -73,11 +76,11 @@ class Orders:
             return None
         with self._held() as file:
             orders = _read(file)
-            for order in orders:
+            for number, order in enumerate(orders):
                 if order.point == point and order.round in (None, round_number):
-                    orders.remove(order)
+                    orders[number : number + 1] = [replace(order, skip=order.skip - 1)] if order.skip else []
                     _write(file, orders)
-                    return order
+                    return None if order.skip else order
         return None
 
     @contextlib.contextmanager
@@ -89,7 +92,7 @@ class Orders:
 
 def _read(file: IO[str]) -> list[Order]:
     file.seek(0)
-    return [Order(CrashPoint(o["point"]), o["round"], o["deed"]) for o in json.loads(file.read() or "[]")]
+    return [Order(**{**o, "point": CrashPoint(o["point"])}) for o in json.loads(file.read() or "[]")]
 
 
 def _write(file: IO[str], orders: Sequence[Order]) -> None:

@@ -32,12 +32,13 @@ _TRIES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """``kill -9`` of a program at a point of a round, or some seconds after the round began."""
+    """``kill -9`` of a program at a point of a round that it came to `skip` times, or seconds after the round began."""
 
     tier: str
     round: int
     at: CrashPoint | None = None
     after: float = 0.0
+    skip: int = 0
 
     def prepare(self, tree: Tree) -> Callable[[], bool]:
         keeper = tree.keepers[self.tier]
@@ -48,7 +49,7 @@ class Killed:
                 return keeper.crash()
 
             return tree.during(self.round, kill)
-        program, order = keeper.program, Order(self.at, self.round)
+        program, order = keeper.program, Order(self.at, self.round, skip=self.skip)
         program.orders.give([order])
         return lambda: not program.orders.withdrawn(order)
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.system
 
 ROUNDS = 2
 THREADS = 72
-"""Of a worker: the main one, those that fold, forward, follow and keep time, and one that fetches a model ahead."""
+"""Of a worker: the main one, those that add up, forward, follow and keep time, and one that fetches a model ahead."""
 
 
 @dataclass(frozen=True)

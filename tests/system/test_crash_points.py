@@ -19,7 +19,6 @@ from tests.system.federation import Federation
 from tests.system.points import (
     COUNTING,
     PUBLISHING,
-    SHRINKING,
     SNAPSHOTTING,
     STARTING,
     SUMMING,
@@ -35,7 +34,7 @@ pytestmark = pytest.mark.system
 
 def test_every_crash_point_is_in_one_of_the_lists_that_tests_go_through() -> None:
     of_the_master = [*COUNTING, *SNAPSHOTTING, *PUBLISHING, *STARTING]
-    others = [*UPLOADING, *SUMMING, *SHRINKING, *TAKING_PART]
+    others = [*UPLOADING, *SUMMING, *TAKING_PART]
     assert sorted([*of_the_master, *others]) == sorted(CrashPoint)
 
 
@@ -116,17 +115,23 @@ def test_a_worker_killed_after_it_took_out_what_counted_already_takes_it_out_aga
 ) -> None:
     number = tree.open_round()
     edge, other, guard = tree.federation["edge-1"], tree.ways["edge-2"].url, tree.federation.guard
-    fault = Killed("edge-1", round=number, at=CrashPoint.BATCH_SHRUNK)
+    # Made first: the batch of one, the batch of all others, and that one again without those who counted.
+    fault = Killed("edge-1", round=number, at=CrashPoint.BATCH_SEALED, skip=2)
     tree.expect(fault)
     send_at_once([(other, update) for update in ten_updates.updates[:5]], number, guard)
+    *others, first = [(tree.ways["edge-1"].url, update) for update in ten_updates.updates]
 
-    with ThreadPoolExecutor(1) as senders:
-        with tree.federation["master"].frozen():  # so that one batch of the edge holds counted and new ones
-            deliveries = [(tree.ways["edge-1"].url, update) for update in ten_updates.updates]
-            sending = senders.submit(send_at_once, deliveries, number, guard)
-            spool = edge.state_dir / "spool"
-            edge.process.wait_until(lambda: len(list(spool.iterdir())) > len(deliveries), "all wait at the edge")
-        answers = sending.result()
+    def await_files(number: int, until: str) -> None:
+        spool = edge.state_dir / "spool"
+        edge.process.wait_until(lambda: len(list(spool.iterdir())) >= number, until)
+
+    with ThreadPoolExecutor(2) as senders:
+        with tree.federation["master"].frozen():  # so that the others gather behind the batch in flight
+            sendings = [senders.submit(send_at_once, [first], number, guard)]
+            await_files(2, "the first is in a batch")
+            sendings.append(senders.submit(send_at_once, others, number, guard))
+            await_files(2 + len(others), "all wait at the edge")
+        answers = [answer for sending in sendings for answer in sending.result()]
 
     assert all(isinstance(answer, UpdateReceipt | RoundOver) for answer in answers), answers
     assert_round_is_exact(tree, ten_updates, number)

@@ -106,7 +106,7 @@ def test_tree_order_batches_and_repeats_leave_the_bytes_alone(
         assert ten_updates.are_exactly_in(federation["master"].published(round_number)), deliver
 
 
-def test_a_contributor_counted_elsewhere_is_subtracted_from_a_batch_two_tiers_down(
+def test_a_contributor_counted_elsewhere_is_left_out_of_a_batch_two_tiers_down(
     federation: Federation, ten_updates: TenUpdates
 ) -> None:
     doors = grow(federation, Tree([Worker("top"), Worker("edge", under="top")], ["edge"]), ten_updates)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fedtier.entries import Counted, Entry, Outcome
+from fedtier.kinds import TensorPlan
 from fedtier.partial_headers import contributor_bytes, contributors_room
 from fedtier.problems import (
     AlreadyCounted,
@@ -34,7 +35,6 @@ from worker_aggregator.events import (
     RoundSeen,
     Seal,
     Settle,
-    Shrink,
     Tick,
     UploadEnded,
 )
@@ -193,6 +193,16 @@ def test_partials_count_one_each_towards_a_full_batch() -> None:
     assert [set(b.entries) for b in sealed(bench.told(Offered(2, partial_entry("d", "e"))))] == [{1, 2}]
 
 
+@pytest.mark.parametrize(("megabytes", "most"), [(1, 4), (1 << 10, 4), ((1 << 10) + 1, 3), (3 << 10, 2), (1 << 20, 2)])
+def test_of_large_models_a_batch_takes_fewer_but_never_one_alone(megabytes: int, most: int) -> None:
+    bench = Bench(batch_max=4)
+    tensor = TensorPlan("w", "F32", (megabytes, 1 << 18), "float", 20)
+    bench.told(RoundSeen(make_plan(attempt=2, tensors=(tensor,))))
+    bench.hold_open()
+    batches = sealed(bench.told(*(Offered(n, update_entry(str(n), attempt=2)) for n in range(most))))
+    assert [len(batch.entries) for batch in batches] == [most]
+
+
 def test_several_entries_weigh_no_more_than_as_many_updates_as_a_batch_may_have() -> None:
     bench, most = Bench(batch_max=3), PLAN.max_examples
     bench.hold_open()
@@ -324,12 +334,12 @@ def test_what_counted_already_is_left_out_and_the_rest_sent_under_a_new_id(bench
     first = sealed(bench.told_and_quiet(Offered(1, a), Offered(2, b), UploadEnded(99)))[0]
     actions = bench.told(already("a", sha256="f" * 64))
     rest = Batch("batch-2", PLAN, {2: b})
-    assert actions == [Shrink(rest), Settle(1, Counted(1, 1, "f" * 64)), DropBody(a)]
+    assert actions == [Discard(), Seal(rest), Settle(1, Counted(1, 1, "f" * 64)), DropBody(a)]
     assert rest.batch_id != first.batch_id
     assert outcomes(bench.told(BatchCounted())) == {2: Counted(1, 1, digest_of("b"))}
 
 
-def test_bodies_that_shrinking_reads_are_not_dropped_before_the_answer(bench: Bench) -> None:
+def test_bodies_that_are_added_up_again_are_not_dropped_before_the_answer(bench: Bench) -> None:
     bench.hold_open()
     bench.told_and_quiet(Offered(1, update_entry("a")), Offered(2, update_entry("b")), UploadEnded(99))
     assert dropped(bench.told(already("a"))) == [update_entry("a")]
@@ -341,7 +351,7 @@ def test_a_childs_partial_is_taken_out_whole_and_told_which_clients_counted(benc
     child, update = partial_entry("a", "b", "c"), update_entry("d")
     bench.told_and_quiet(Offered(1, child), Offered(2, update), UploadEnded(99))
     actions = bench.told(already("b"))
-    assert actions[0] == Shrink(Batch("batch-2", PLAN, {2: update}))
+    assert actions[:2] == [Discard(), Seal(Batch("batch-2", PLAN, {2: update}))]
     refusal = outcomes(actions)[1]
     assert isinstance(refusal, AlreadyCounted)
     assert refusal.members == {**COUNTING, "counted": [{"client_id": "b", "sha256": digest_of("b")}]}

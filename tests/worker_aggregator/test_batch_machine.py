@@ -28,7 +28,6 @@ from worker_aggregator.events import (
     RoundSeen,
     Seal,
     Settle,
-    Shrink,
     Tick,
     UploadEnded,
 )
@@ -95,8 +94,6 @@ class Worker(RuleBasedStateMachine):
         match action:
             case Seal(batch):
                 self.seal(batch)
-            case Shrink(batch):
-                self.shrink(batch)
             case Discard():
                 self.sent = None
             case DropBody(entry):
@@ -108,11 +105,6 @@ class Worker(RuleBasedStateMachine):
         assert self.sent is self.sealing is None, "one batch is in flight"
         assert batch.entries
         self.sealing = batch, dict(batch.entries)
-
-    def shrink(self, batch: Batch) -> None:
-        assert self.sent is not None
-        assert batch.entries.items() < self.sent[1].items(), "every refusal shrinks a batch"
-        self.send(batch)
 
     def send(self, batch: Batch) -> None:
         assert batch.entries
@@ -190,6 +182,12 @@ class Worker(RuleBasedStateMachine):
 
     @precondition(lambda self: self.sealing)
     @rule()
+    def batch_cannot_be_made(self) -> None:
+        self.sealing = None
+        self.tell(BatchRefused(Unavailable("no room on the disk")))
+
+    @precondition(lambda self: self.sealing)
+    @rule()
     def batch_is_sealed(self) -> None:
         assert self.sealing is not None
         (batch, entries), self.sealing = self.sealing, None
@@ -200,9 +198,12 @@ class Worker(RuleBasedStateMachine):
     def upstream_answers(self, lost: bool) -> None:
         """Deliver the batch; where the answer is lost, the forwarder sends it again later."""
         assert self.sent is not None
-        answer = self.upstream.take(*self.sent)
+        batch, answer = self.sent[0], self.upstream.take(*self.sent)
         if not lost:
             self.tell(answer)
+        if self.sealing is not None:
+            again = self.sealing[0].entries.items()
+            assert again.isdisjoint(batch.entries.items()) or again < batch.entries.items(), "what is left, if any"
 
     @precondition(lambda self: self.sent)
     @rule()

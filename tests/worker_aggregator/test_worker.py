@@ -223,7 +223,7 @@ def test_the_same_contributors_give_the_same_bytes_through_any_tree(s3_server: S
     assert len(models) == 1
 
 
-def test_what_counted_already_is_subtracted_through_two_tiers(federation: Federation) -> None:
+def test_what_counted_already_is_left_out_through_two_tiers(federation: Federation) -> None:
     """The far worker's partial is taken out of the near worker's batch, and then the one client out of the partial."""
     with (
         federation.worker("near") as near,

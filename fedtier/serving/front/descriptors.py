@@ -14,7 +14,7 @@ _OTHERS: Final = 128
 
 def limits_that_fit(limits: Limits, threads: int) -> Limits:
     """Return limits with as many connections as the process may have descriptors for; it gets as many as it may."""
-    others = _OTHERS + 2 * threads
+    others = _OTHERS + 2 * threads + limits.files
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = limits.connections + others
     if soft != resource.RLIM_INFINITY and soft < wanted:

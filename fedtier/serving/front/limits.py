@@ -18,6 +18,8 @@ class Limits:
     ----------
     connections : int
         Open at once, also those that are only being closed.
+    files : int
+        Of bodies that are held open at once by whoever adds them up; connections leave room for them.
     share : float
         The part of them that one address may have. Behind a load balancer all clients have its address: a quarter is
         still many times what the threads can serve, and a connection beyond it costs an idle one, not an answer.
@@ -44,6 +46,7 @@ class Limits:
     """
 
     connections: int = 4096
+    files: int = 0
     share: float = 0.25
     head_bytes: int = 16 << 10
     head_seconds: float = 10.0

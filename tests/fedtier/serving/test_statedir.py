@@ -58,7 +58,7 @@ def test_what_an_earlier_process_was_receiving_is_deleted(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.ENOSPC, "disk .* is full"), (errno.EDQUOT, "disk .* is full"), (errno.EIO, "cannot be written")],
+    [(errno.ENOSPC, "disk .* is full"), (errno.EDQUOT, "disk .* is full"), (errno.EIO, "cannot be used")],
 )
 def test_a_failed_write_is_said_until_writing_works_again(tmp_path: Path, number: int, words: str) -> None:
     state = StateDirectory(tmp_path)
@@ -94,6 +94,12 @@ def test_trouble_stays_while_there_is_no_room_for_what_found_none(tmp_path: Path
         disk.fill(leaving=500_000)
         state.refuse(OSError(errno.ENOSPC, "No space left on device"), wanted=20)
         assert state.unready() is None, "what wanted more has found room since"
+
+
+def test_a_file_that_cannot_be_read_wants_no_room(tmp_path: Path) -> None:
+    state = StateDirectory(tmp_path)
+    state.refuse(OSError(errno.EIO, "Input/output error"), wanted=1 << 60)
+    assert state.unready() is None
 
 
 def test_trouble_stays_while_the_disk_takes_a_file_and_no_second_one(tmp_path: Path) -> None:

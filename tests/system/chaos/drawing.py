@@ -24,7 +24,7 @@ from tests.system.faults import (
     WayCut,
 )
 from tests.system.mishaps import BodyTruncated, Delayed, Doubled, HeldBack, ReplyLost, Stalled
-from tests.system.points import COUNTING, PUBLISHING, SHRINKING, SUMMING, TAKING_PART, UPLOADING
+from tests.system.points import COUNTING, PUBLISHING, SUMMING, TAKING_PART, UPLOADING
 from tests.system.strangers import SHOWN, Stranger
 from tests.system.tree import Fault
 from tests.system.ways import Mishap
@@ -46,7 +46,7 @@ def _master_killed_at(rng: random.Random, number: int) -> Fault:
 
 
 def _worker_killed_at(rng: random.Random, number: int) -> Fault:
-    return Killed(rng.choice(WORKERS), number, at=rng.choice([*UPLOADING, *SUMMING, *SHRINKING]))
+    return Killed(rng.choice(WORKERS), number, at=rng.choice([*UPLOADING, *SUMMING]))
 
 
 def _client_killed_at(rng: random.Random, number: int) -> Fault:

@@ -55,7 +55,7 @@ SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
     },
     "worker": {
         "bytes_read": Allowance(
-            "an update is checked, and then folded; the model is sent to each client, a partial to the master; "
+            "an update is checked, and then added up; the model is sent to each client, a partial to the master; "
             "the upper bytes of its numbers, a fifth, are read once more to be hashed",
             update=3,
             partial=1.2,
