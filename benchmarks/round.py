@@ -125,7 +125,8 @@ def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
             timed = [_one_round(federation, head, number, patience, look) for number in range(2, len(expected) + 1)]
         after = _cpu(federation)
         high_water = {tier: high_water_bytes(pids) for tier, pids in federation.tiers.items()}
-        manifests = {one.round: one.manifest for one in federation.store.rounds.history()}
+        history = federation.store.rounds.history()
+        manifests = {one.round: one.manifest for one in history if isinstance(one.manifest, RoundManifest)}
     in_turns = plan.processes < plan.clients
     spent = {tier: round(after[tier] - before[tier], 2) for tier in after}
     sent = len(timed) * plan.clients * plan.update_bytes / 1e9
@@ -161,9 +162,8 @@ class _Timed:
     committed: float
     held: float
 
-    def counted(self, manifest: object, *, in_turns: bool) -> Round:
+    def counted(self, manifest: RoundManifest, *, in_turns: bool) -> Round:
         """Return the round's seconds."""
-        assert isinstance(manifest, RoundManifest), "every round after the opening one has a whole manifest"
         return Round(
             round=self.round,
             saved_seconds=None if self.saved is None else round(self.saved - self.released, 4),
