@@ -25,8 +25,15 @@ from client.halves import UPLOAD_DTYPES
 _PROGRAM: Final = (sys.executable, "-m", "fedtier_cli.main")
 
 
-def main() -> None:
-    """Train once per seed and dtype, and print accuracy per round."""
+def main(arguments: Sequence[str] | None = None, program: Sequence[str] = _PROGRAM) -> None:
+    """Train once per seed and dtype, and print accuracy per round.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+    program : sequence of str
+        What ``train`` and its flags are given to.
+    """
     parser = argparse.ArgumentParser(description="Accuracy on MNIST with updates of each upload dtype.")
     parser.add_argument("--model", default="mnist_cnn", help="a built-in task for MNIST (default mnist_cnn)")
     parser.add_argument("--clients", type=int, default=4, help="how many clients there are (default 4)")
@@ -34,14 +41,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of all draws (default 0 1 2)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--out", type=Path, help="also write the JSON object to this file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     flags = ["--model", options.model, "--clients", str(options.clients), "--round", str(options.rounds)]
     found: dict[str, list[list[float]]] = {dtype: [] for dtype in UPLOAD_DTYPES}
     with tempfile.TemporaryDirectory() as folder:
         for seed in options.seeds:
             for dtype, of_seeds in found.items():
                 run_dir = Path(folder, f"{dtype}-{seed}")
-                of_seeds.append(accuracies(trained(run_dir, dtype, [*flags, "--seed", str(seed)])))
+                of_seeds.append(accuracies(trained(program, run_dir, dtype, [*flags, "--seed", str(seed)])))
     facts = {
         "benchmark": "halves",
         "model": options.model,
@@ -55,9 +62,9 @@ def main() -> None:
     print(text if options.json else halves_table(found))
 
 
-def trained(run_dir: Path, upload_dtype: str, flags: Sequence[str]) -> list[dict[str, Any]]:
+def trained(program: Sequence[str], run_dir: Path, upload_dtype: str, flags: Sequence[str]) -> list[dict[str, Any]]:
     """Run a federation and return the facts that it printed."""
-    words = [*_PROGRAM, "train", *flags, "--upload-dtype", upload_dtype, "--run-dir", str(run_dir), "--json"]
+    words = [*program, "train", *flags, "--upload-dtype", upload_dtype, "--run-dir", str(run_dir), "--json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as process:  # nosec B603 -- the words are ours
         try:
             said, _ = process.communicate()
