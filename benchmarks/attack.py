@@ -31,7 +31,7 @@ from tests.system.updates import TenUpdates, make_ten_updates
 
 
 @dataclass(frozen=True)
-class Measured:
+class AttackCost:
     """One kind of attack; seconds.
 
     Parameters
@@ -74,7 +74,7 @@ def main() -> None:
     print(json.dumps([asdict(one) for one in measured], indent=1) if options.json else table(measured))
 
 
-def measure(folder: Path, s3: LastingS3, attacks: Mapping[str, KindOfAttack], repeats: int) -> list[Measured]:
+def measure(folder: Path, s3: LastingS3, attacks: Mapping[str, KindOfAttack], repeats: int) -> list[AttackCost]:
     """Play rounds, every second one under attack."""
     guard, updates = Guard(folder / "keys", tls=False), make_ten_updates(folder)
     found = []
@@ -90,7 +90,7 @@ def measure(folder: Path, s3: LastingS3, attacks: Mapping[str, KindOfAttack], re
                 with kind.on(worker, guard, master.status().round) as attack:
                     attacked.append(play(master, worker, guard, updates))
                 did = {what: count for what, count in attack.report.items() if what != "event"}
-            found.append(Measured(name, statistics.median(peace), statistics.median(attacked), max(attacked), did))
+            found.append(AttackCost(name, statistics.median(peace), statistics.median(attacked), max(attacked), did))
     return found
 
 
@@ -107,7 +107,7 @@ def play(master: Aggregator, worker: Aggregator, guard: Guard, updates: TenUpdat
     return seconds
 
 
-def table(measured: list[Measured]) -> str:
+def table(measured: list[AttackCost]) -> str:
     """Return it to be read."""
     lines = [f"{'seconds':36} {'peace':>7} {'attacked':>9} {'longest':>8} {'ratio':>6}  the attacker"]
     for one in measured:

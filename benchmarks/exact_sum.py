@@ -31,7 +31,7 @@ COLUMNS = 1000
 
 
 @dataclass(frozen=True)
-class Measured:
+class OperationSpeed:
     """Seconds one operation took over all repeats, and what follows from them."""
 
     operation: str
@@ -110,7 +110,7 @@ def on_the_wire(total: ExactSum) -> WireSum:
     return WireSum(total.plan, arrays, total_weight=total.total_weight, contributors=total.contributors)
 
 
-def measure(timed: Mapping[str, Callable[[], object]], repeats: int, *, input_bytes: int) -> list[Measured]:
+def measure(timed: Mapping[str, Callable[[], object]], repeats: int, *, input_bytes: int) -> list[OperationSpeed]:
     """Let all operations take turns; the first turn, which touches fresh memory, is not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in timed}
     for _ in range(repeats + 1):
@@ -120,7 +120,7 @@ def measure(timed: Mapping[str, Callable[[], object]], repeats: int, *, input_by
             seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(taken[1:]) for name, taken in seconds.items()}
     return [
-        Measured(
+        OperationSpeed(
             operation=name,
             median_ms=round(medians[name] * 1e3, 2),
             fastest_ms=round(min(taken[1:]) * 1e3, 2),
@@ -132,7 +132,7 @@ def measure(timed: Mapping[str, Callable[[], object]], repeats: int, *, input_by
     ]
 
 
-def table(measured: list[Measured]) -> str:
+def table(measured: list[OperationSpeed]) -> str:
     """Return the figures as text."""
     lines = [f"{'operation':<28} {'median ms':>10} {'range ms':>16} {'GB/s':>7} {'memcpys':>8}"]
     for row in measured:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import socket
 import statistics
 import subprocess
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+_OCTAL = re.compile(r"\\([0-7]{3})")
 _TURNS = 5
 _COPIED_BYTES = 64 * 10**6
 _SENT_BYTES = 10**9
@@ -98,6 +100,18 @@ def this_machine(folder: Path) -> Machine:
         sha256_gigabytes_per_second=round(_speed(len(data), lambda: hashlib.sha256(data)) / 1e9, 2),
         fsync_megabytes_per_second=round(_speed(len(data), lambda: _write(folder, data)) / 1e6),
     )
+
+
+def filesystem_of(folder: Path) -> str:
+    """Return the type of the file system that a folder lies on, as Linux calls it, such as ``ext4`` or ``tmpfs``."""
+    place, found = folder.resolve(), (Path("/"), "unknown")
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount, _, source = line.partition(" - ")
+        # Spaces and the like stand there as octal numbers of three digits.
+        point = Path(_OCTAL.sub(lambda digits: chr(int(digits[1], 8)), mount.split()[4]))
+        if place.is_relative_to(point) and len(point.parts) >= len(found[0].parts):
+            found = (point, source.split()[0])
+    return found[1]
 
 
 def loopback_gigabytes_per_second(sent_bytes: int = _SENT_BYTES) -> float:

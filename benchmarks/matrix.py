@@ -42,8 +42,9 @@ CELLS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "64mb-1w": _cell(64, 1, rounds=5, repeats=3),
         "64mb-2w": _cell(64, 2, rounds=5, repeats=3),
         "64mb-4w": _cell(64, 4, rounds=5),
-        "64mb-memory": {**_cell(64, 1, rounds=5), "--no-fsync": ""},
+        "64mb-memory": _cell(64, 1, rounds=5, state="memory"),
         "64mb-bf16": _cell(64, 1, rounds=5, upload_dtype="bfloat16"),
+        "64mb-f16": _cell(64, 1, rounds=5, upload_dtype="float16"),
         "64mb-64-clients": _cell(64, 1, rounds=5, repeats=3, clients="64", concurrent="8"),
         "400mb-1w": _cell(400, 1, rounds=2),
         "400mb-2w": _cell(400, 2, rounds=2),
@@ -56,7 +57,7 @@ CELLS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 
 def call_of(cell: str) -> list[str]:
     """Return the arguments of `benchmarks.round` for a cell."""
-    return [word for flag, value in CELLS[cell].items() for word in (flag, value) if word]
+    return [word for pair in CELLS[cell].items() for word in pair]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -81,7 +82,7 @@ def _run(cell: str, results: Path, *, small: bool) -> bool:
         flags.update(_SMALL)
         if "--concurrent" in flags:
             flags["--concurrent"] = "2"
-    words = [word for flag, value in flags.items() for word in (flag, value) if word]
+    words = [word for pair in flags.items() for word in pair]
     started = time.monotonic()
     print(f"== {cell}: {' '.join(words)}", flush=True)
     out = results / f"{cell}.json"

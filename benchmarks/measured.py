@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from benchmarks.machine import Machine
 
@@ -90,11 +90,13 @@ class Measured:
     workers : int
     upload_dtype : str
         As which the layers are sent.
-    fsync : bool
-        Whether state lay on a disk; else in memory.
+    state : {"disk", "memory"}
+        Where all state lay, of servers, S3 and clients.
     machine : Machine
     runs : tuple of Run
         One per repeat.
+    filesystem : str or None
+        The type of the file system on which it lay; None in results that do not say.
     """
 
     clients: int
@@ -103,9 +105,10 @@ class Measured:
     update_bytes: int
     workers: int
     upload_dtype: str
-    fsync: bool
+    state: Literal["disk", "memory"]
     machine: Machine
     runs: tuple[Run, ...]
+    filesystem: str | None = None
 
     @property
     def rounds(self) -> tuple[Round, ...]:
@@ -159,10 +162,11 @@ def summary(measured: Measured) -> str:
 
 
 def _summary_lines(measured: Measured) -> Iterator[str]:
-    machine, state = measured.machine, "disk" if measured.fsync else "memory"
+    machine = measured.machine
+    where = f"on {measured.filesystem or 'a disk'}" if measured.state == "disk" else "in memory"
     yield (
         f"{measured.clients} clients ({measured.concurrent} at once), {measured.megabytes:g} MB as "
-        f"{measured.upload_dtype}, {measured.workers} workers, state on {state}, {len(measured.rounds)} rounds"
+        f"{measured.upload_dtype}, {measured.workers} workers, state {where}, {len(measured.rounds)} rounds"
     )
     yield (
         f"commit   {measured.commit_seconds:8.3f} s   all updates ready, to the round in S3; "

@@ -10,10 +10,23 @@ from typing import Any, Final, TypeAlias
 
 from pydantic import TypeAdapter
 
+from benchmarks.machine import Machine
 from benchmarks.matrix import CELLS
 from benchmarks.measured import Measured
 
 OURS: Final = "fedtier"
+EXPECTED: Final = (
+    *CELLS,
+    "peers-64mb",
+    "halves",
+    "scale-workers",
+    "scale-depth",
+    "scale-small",
+    "scale-large",
+    "scale-idle",
+    "scale-contributors",
+)
+"""What benchmarks/README.md says how to measure, by file name without ``.json``."""
 Record: TypeAlias = Mapping[str, Any]
 """A flat object of a benchmark of scale."""
 
@@ -80,23 +93,28 @@ class Recorded:
         By file name without ``.json``: ``peers-64mb``.
     scales : Mapping of str to sequence of records
         By file name without ``.json``: ``scale-updates``.
-    halves : Mapping of str to sequence of float, or None
-        Accuracy after each round on MNIST, from round 0 on, by upload dtype.
-    cores : int or None
-        Of the machine that the scales were measured on.
+    halves : Mapping of str to sequence of sequence of float, or None
+        Accuracy on MNIST by upload dtype: of each seed, after each round, from round 0 on.
+    machines : Mapping of str to Machine
+        That comparisons and scales were measured on, by file name without ``.json``.
     """
 
     cells: Mapping[str, Measured]
     comparisons: Mapping[str, Comparison]
     scales: Mapping[str, Sequence[Record]]
-    halves: Mapping[str, Sequence[float]] | None
-    cores: int | None
+    halves: Mapping[str, Sequence[Sequence[float]]] | None
+    machines: Mapping[str, Machine]
+
+    @property
+    def cores(self) -> int | None:
+        """Of the machine that the scales were measured on."""
+        return next((self.machines[name].cores for name in self.scales if name in self.machines), None)
 
     @property
     def missing(self) -> list[str]:
-        """What the report would show and has not got."""
-        others = [("peers", self.comparisons), ("scale", self.scales), ("halves", self.halves)]
-        return [cell for cell in CELLS if cell not in self.cells] + [name for name, found in others if not found]
+        """The files that the report would show and has not got."""
+        found = {*self.cells, *self.comparisons, *self.scales, *(["halves"] if self.halves else [])}
+        return [f"{name}.json" for name in EXPECTED if name not in found]
 
 
 def read_results(folder: Path) -> Recorded:
@@ -107,17 +125,33 @@ def read_results(folder: Path) -> Recorded:
     pydantic.ValidationError
         A file is not what its name says.
     """
-    measured, comparison = TypeAdapter(Measured), TypeAdapter(Comparison)
-    paths = {cell: folder / f"{cell}.json" for cell in CELLS}
-    scales = {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob("scale*.json"))}
-    halves = folder / "halves.json"
-    cores = [found["machine"]["cores"] for found in scales.values() if "machine" in found]
-    return Recorded(
-        cells={cell: measured.validate_json(path.read_bytes()) for cell, path in paths.items() if path.exists()},
-        comparisons={
-            path.stem: comparison.validate_json(path.read_bytes()) for path in sorted(folder.glob("peers-*.json"))
-        },
-        scales={name: found["records"] for name, found in scales.items()},
-        halves=json.loads(halves.read_text())["accuracy"] if halves.exists() else None,
-        cores=cores[0] if cores else None,
+    comparison, machine = TypeAdapter(Comparison), TypeAdapter(Machine)
+    cells = {cell: path for cell in CELLS if (path := folder / f"{cell}.json").exists()}
+    peers, scales = (
+        {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob(names))}
+        for names in ("peers-*.json", "scale*.json")
     )
+    halves = folder / "halves.json"
+    return Recorded(
+        cells={cell: _cell(json.loads(path.read_text())) for cell, path in cells.items()},
+        comparisons={name: comparison.validate_python(found) for name, found in peers.items()},
+        scales={name: found["records"] for name, found in scales.items()},
+        halves=_halves(json.loads(halves.read_text())["accuracy"]) if halves.exists() else None,
+        machines={
+            name: machine.validate_python(found["machine"])
+            for name, found in {**peers, **scales}.items()
+            if found.get("machine")
+        },
+    )
+
+
+def _cell(found: dict[str, Any]) -> Measured:
+    """Return a cell; those with ``fsync`` were written before ``state`` said where it lay."""
+    if "fsync" in found:
+        found["state"] = "disk" if found.pop("fsync") else "memory"
+    return TypeAdapter(Measured).validate_python(found)
+
+
+def _halves(accuracy: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Sequence[float]]]:
+    """Return accuracies by dtype and seed; a file of one seed may have them by dtype alone."""
+    return {dtype: found if isinstance(found[0], list) else [found] for dtype, found in accuracy.items()}

@@ -39,7 +39,7 @@ _ENTRANCE = "entrance"
 
 
 @dataclass(frozen=True)
-class Measured:
+class FaultCost:
     """One kind of fault; seconds, the median of all repeats and the longest.
 
     Parameters
@@ -77,7 +77,7 @@ def main() -> None:
     print(json.dumps([asdict(one) for one in measured], indent=1) if options.json else table(measured))
 
 
-def measure(folder: Path, s3: LastingS3, options: argparse.Namespace) -> list[Measured]:
+def measure(folder: Path, s3: LastingS3, options: argparse.Namespace) -> list[FaultCost]:
     """Play rounds, every second one with a fault."""
     arrays = {"weight": np.zeros((1000, 400), np.float32)}
     updates = make_updates(folder, arrays, options.clients)
@@ -108,7 +108,7 @@ def measure(folder: Path, s3: LastingS3, options: argparse.Namespace) -> list[Me
             seconds = [(play(tree, updates), play(tree, updates, fault)) for _ in range(options.repeats)]
             peace, disturbed = [s for s, _ in seconds], [s for _, s in seconds]
             away = options.outage if keeper is None else statistics.median(keeper.absences[-options.repeats :])
-            found.append(Measured(name, statistics.median(peace), statistics.median(disturbed), max(disturbed), away))
+            found.append(FaultCost(name, statistics.median(peace), statistics.median(disturbed), max(disturbed), away))
     return found
 
 
@@ -139,7 +139,7 @@ def make_updates(folder: Path, arrays: dict[str, Array], clients: int) -> list[U
     return updates
 
 
-def table(measured: list[Measured]) -> str:
+def table(measured: list[FaultCost]) -> str:
     """Return it to be read."""
     lines = [f"{'seconds':28} {'peace':>7} {'fault':>7} {'longest':>8} {'away':>6} {'more':>6}"]
     for one in measured:

@@ -42,7 +42,7 @@ def published_sha256(
     upload_dtype : {"float32", "bfloat16", "float16"}
         As which the layers travel; the bias stays float32.
     """
-    digests = {number: hashlib.sha256(file_header(outline)) for number in range(1, rounds + 1)}
+    digests = {number: hashlib.sha256(file_header(outline.shapes())) for number in range(1, rounds + 1)}
     start = 0
     for mean in _mean_blocks(outline, seed, clients, _AS_UPLOADED[upload_dtype]):
         for number, digest in digests.items():
@@ -58,7 +58,7 @@ def published_sha256(
 
 def write_opening_model(file: BinaryIO, outline: Outline, seed: int) -> None:
     """Write the model that the federation begins with."""
-    file.write(file_header(outline))
+    file.write(file_header(outline.shapes()))
     left = outline.elements
     for block in base_blocks(outline, seed):
         file.write(block[:left].data)
@@ -66,10 +66,10 @@ def write_opening_model(file: BinaryIO, outline: Outline, seed: int) -> None:
     file.write(opening_bias().data)
 
 
-def file_header(outline: Outline) -> bytes:
-    """Return length field and header of the model's safetensors file."""
+def file_header(shapes: Mapping[str, tuple[int, ...]]) -> bytes:
+    """Return length field and header of a safetensors file of float32 tensors, in this order."""
     document, position = {}, 0
-    for name, shape in outline.shapes().items():
+    for name, shape in shapes.items():
         end = position + 4 * math.prod(shape)
         document[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [position, end]}
         position = end

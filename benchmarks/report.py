@@ -23,6 +23,7 @@ from benchmarks.recorded import Recorded, read_results
 from benchmarks.tables import (
     calls,
     comparison_table,
+    facts_of,
     halves_table,
     machine_table,
     resources_table,
@@ -35,7 +36,7 @@ from fedtier_cli.drawing import write_picture
 
 BEGIN: Final = "<!-- report -->"
 END: Final = "<!-- end of the report -->"
-_README: Final = Path(__file__).parent / "README.md"
+README: Final = Path(__file__).parent / "README.md"
 _DRAWN: Final = ("worker_core_ms_per_update", "master_core_ms_per_update", "worker_pss_megabytes")
 Drawn = Callable[[str, Figure], str]
 """Writes a picture under a name, and returns how the page shows it."""
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the report; return the exit status."""
     parser = argparse.ArgumentParser(description="Write what was measured into the README of benchmarks.")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder (default benchmarks/results)")
-    parser.add_argument("--readme", type=Path, default=_README, help="page (default benchmarks/README.md)")
+    parser.add_argument("--readme", type=Path, default=README, help="page (default benchmarks/README.md)")
     parser.add_argument("--check", action="store_true", help="exit with status 1 unless all targets are met")
     options = parser.parse_args(arguments)
     recorded = read_results(options.results)
@@ -88,26 +89,39 @@ def _paragraphs(recorded: Recorded, drawn: Drawn) -> Iterator[str]:
     yield "## Targets"
     yield targets_table(verdicts(recorded))
     if recorded.missing:
-        yield f"Not measured yet: {', '.join(recorded.missing)}."
+        yield f"Result files that are missing: {', '.join(f'`{name}`' for name in recorded.missing)}."
     for name, comparison in recorded.comparisons.items():
         yield f"## Beside other systems: {comparison.clients} clients of {comparison.megabytes:g} MB"
         yield (
             f"Medians and ranges of {comparison.rounds} counted rounds in each run; the systems took turns. Servers "
             "are all processes that are not clients."
         )
+        yield from _machine(recorded, name)
         yield comparison_table(comparison)
         yield drawn(name, comparison_picture(comparison))
     if recorded.cells:
         yield from _rounds(recorded, drawn)
     if recorded.halves:
         yield "## Half-size updates: accuracy on MNIST"
+        seeds = len(next(iter(recorded.halves.values())))
+        yield f"Means and ranges of {seeds} seeds." if seeds > 1 else "One seed."
         yield halves_table(recorded.halves)
     for name, records in recorded.scales.items():
         yield f"## {name.replace('-', ': ')}"
+        yield from _machine(recorded, name)
         yield scale_tables(records)
         figures = [figure for figure in _DRAWN if any(figure in record for record in records)]
         if figures:
             yield drawn(name, scale_picture(records, figures))
+
+
+def _machine(recorded: Recorded, name: str) -> Iterator[str]:
+    """Say which machine a file is of, unless it is the one of the rounds."""
+    if name not in recorded.machines:
+        return
+    facts = facts_of(recorded.machines[name])
+    if any(facts != facts_of(cell.machine) for cell in recorded.cells.values()) or not recorded.cells:
+        yield f"Measured on: {'; '.join(facts.values())}."
 
 
 def _rounds(recorded: Recorded, drawn: Drawn) -> Iterator[str]:

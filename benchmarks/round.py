@@ -26,7 +26,7 @@ from typing import Final
 
 from benchmarks.ending import end_on_sigterm
 from benchmarks.federation import HeadWatch, Plan, Played, played
-from benchmarks.machine import this_machine
+from benchmarks.machine import filesystem_of, this_machine
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured, Round, Run, summary
 from benchmarks.processes import Watched, cpu_seconds, high_water_bytes
 from benchmarks.reference_sum import UPLOAD_DTYPES, published_sha256
@@ -34,7 +34,7 @@ from benchmarks.updates import LONGEST_RUN, SEED, Outline
 from fedtier.rounds import RoundManifest
 from fedtier_cli.rundir import RunDirectory
 
-_MEMORY_FOLDER: Final = Path("/dev/shm")
+_FOLDERS: Final = {"disk": Path(tempfile.gettempdir()), "memory": Path("/dev/shm")}
 _LEAST_PATIENCE, _SECONDS_PER_GIGABYTE = 180.0, 60.0
 _LOOKS: Final = 0.005, 0.02
 """Seconds between two looks at S3's head: for models below and from 10 MB."""
@@ -42,13 +42,13 @@ _LOOKS: Final = 0.005, 0.02
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    flags = parser()
+    options = flags.parse_args(arguments)
     options.concurrent = min(options.concurrent or options.clients, options.clients)
     if min(options.clients, options.concurrent, options.workers, options.rounds, options.repeats) < 1:
-        parser.error("one client, worker, round and repeat at least")
+        flags.error("one client, worker, round and repeat at least")
     if options.rounds >= LONGEST_RUN or options.megabytes <= 0:
-        parser.error(f"rounds are below {LONGEST_RUN}, and megabytes are more than 0")
+        flags.error(f"rounds are below {LONGEST_RUN}, and megabytes are more than 0")
     measured = measure(options)
     text = json.dumps(asdict(measured), indent=1)
     if options.out is not None:
@@ -61,32 +61,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Seconds, CPU and memory of rounds through real tiers.")
-    parser.add_argument("--clients", type=int, default=8, help="updates per round (default 8)")
-    parser.add_argument("--megabytes", type=float, default=64, help="float32 in a model, in 10**6 bytes (default 64)")
-    parser.add_argument("--concurrent", type=int, help="client processes; fewer than clients: they take turns")
-    parser.add_argument("--workers", type=int, default=1, help="worker aggregators on one port (default 1)")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds that count, after one that warms up (default 3)")
-    parser.add_argument("--repeats", type=int, default=1, help="federations, one after the other (default 1)")
-    parser.add_argument("--upload-dtype", choices=UPLOAD_DTYPES, default="float32", help="what clients send")
-    parser.add_argument(
-        "--fsync",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="whether state lies on a disk; else all of it lies in memory (/dev/shm), where fsync does nothing",
+def parser() -> argparse.ArgumentParser:
+    """Return what it may be asked."""
+    flags = argparse.ArgumentParser(description="Seconds, CPU and memory of rounds through real tiers.")
+    flags.add_argument("--clients", type=int, default=8, help="updates per round (default 8)")
+    flags.add_argument("--megabytes", type=float, default=64, help="float32 in a model, in 10**6 bytes (default 64)")
+    flags.add_argument("--concurrent", type=int, help="client processes; fewer than clients: they take turns")
+    flags.add_argument("--workers", type=int, default=1, help="worker aggregators on one port (default 1)")
+    flags.add_argument("--rounds", type=int, default=3, help="rounds that count, after one that warms up (default 3)")
+    flags.add_argument("--repeats", type=int, default=1, help="federations, one after the other (default 1)")
+    flags.add_argument("--upload-dtype", choices=UPLOAD_DTYPES, default="float32", help="what clients send")
+    flags.add_argument(
+        "--state",
+        choices=tuple(_FOLDERS),
+        default="disk",
+        help="where all state lies, of servers, S3 and clients; in memory (/dev/shm) fsync does nothing (default disk)",
     )
-    parser.add_argument("--folder", type=Path, help="where state lies meanwhile (default: the system's, see --fsync)")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--out", type=Path, help="write that JSON to a file, too")
-    return parser
+    flags.add_argument("--folder", type=Path, help="another folder for it (default: see --state)")
+    flags.add_argument("--json", action="store_true", help="print one JSON object")
+    flags.add_argument("--out", type=Path, help="write that JSON to a file, too")
+    return flags
 
 
 def measure(options: argparse.Namespace) -> Measured:
     """Play all repeats, each in a folder that is thrown away."""
     outline = Outline.of_megabytes(options.megabytes)
     plan = Plan(options.clients, options.concurrent, outline, options.workers, options.upload_dtype)
-    folder = options.folder or Path(tempfile.gettempdir() if options.fsync else _MEMORY_FOLDER)
+    folder = options.folder or _FOLDERS[options.state]
     machine = this_machine(folder)
     expected = tuple(
         published_sha256(outline, SEED, options.clients, options.rounds + 1, upload_dtype=options.upload_dtype)
@@ -102,9 +103,10 @@ def measure(options: argparse.Namespace) -> Measured:
         update_bytes=plan.update_bytes,
         workers=options.workers,
         upload_dtype=options.upload_dtype,
-        fsync=options.fsync,
+        state=options.state,
         machine=machine,
         runs=tuple(runs),
+        filesystem=filesystem_of(folder),
     )
 
 
@@ -125,7 +127,8 @@ def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
             timed = [_one_round(federation, head, number, patience, look) for number in range(2, len(expected) + 1)]
         after = _cpu(federation)
         high_water = {tier: high_water_bytes(pids) for tier, pids in federation.tiers.items()}
-        manifests = {one.round: one.manifest for one in federation.store.rounds.history()}
+        history = federation.store.rounds.history()
+        manifests = {one.round: one.manifest for one in history if isinstance(one.manifest, RoundManifest)}
     in_turns = plan.processes < plan.clients
     spent = {tier: round(after[tier] - before[tier], 2) for tier in after}
     sent = len(timed) * plan.clients * plan.update_bytes / 1e9
@@ -161,9 +164,8 @@ class _Timed:
     committed: float
     held: float
 
-    def counted(self, manifest: object, *, in_turns: bool) -> Round:
+    def counted(self, manifest: RoundManifest, *, in_turns: bool) -> Round:
         """Return the round's seconds."""
-        assert isinstance(manifest, RoundManifest), "every round after the opening one has a whole manifest"
         return Round(
             round=self.round,
             saved_seconds=None if self.saved is None else round(self.saved - self.released, 4),

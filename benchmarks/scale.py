@@ -17,18 +17,19 @@ import argparse
 import itertools
 import json
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
 from benchmarks.ending import end_on_sigterm
 from benchmarks.machine import this_machine
-from benchmarks.scale_cell import Record
+from benchmarks.scale_cell import Figures
 from benchmarks.scale_contributors import measure_contributors
 from benchmarks.scale_idle import measure_idle
 from benchmarks.scale_tiers import Tree
 from benchmarks.scale_updates import measure_updates
+from benchmarks.tables import markdown
 
 _LEAST_ROUNDS: Final = 3
 _MOST_ROUNDS: Final = 50
@@ -73,35 +74,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
         records.append(measure(Tree(workers, depth), count, options))
         if options.out is not None:
             options.out.write_text(json.dumps({"machine": machine, "records": records}, indent=1) + "\n")
-    print(table(records, _SHOWN[options.benchmark].split()))
+    print(shown(records, _SHOWN[options.benchmark].split()))
 
 
-def _updates(tree: Tree, clients: int, options: argparse.Namespace) -> Record:
+def _updates(tree: Tree, clients: int, options: argparse.Namespace) -> Figures:
     rounds = min(max(options.updates // clients, _LEAST_ROUNDS), _MOST_ROUNDS)
     return measure_updates(tree, clients, options.megabytes, rounds=rounds, concurrent=options.concurrent)
 
 
-def _idle(tree: Tree, clients: int, options: argparse.Namespace) -> Record:
+def _idle(tree: Tree, clients: int, options: argparse.Namespace) -> Figures:
     return measure_idle(tree, clients, settle=options.settle, seconds=options.seconds)
 
 
-def _contributors(tree: Tree, clients: int, options: argparse.Namespace) -> Record:
+def _contributors(tree: Tree, clients: int, options: argparse.Namespace) -> Figures:
     return measure_contributors(tree, clients, concurrent=options.concurrent)
 
 
-_MEASURES: Final[dict[str, Callable[[Tree, int, argparse.Namespace], Record]]] = {
+_MEASURES: Final[dict[str, Callable[[Tree, int, argparse.Namespace], Figures]]] = {
     "updates": _updates,
     "idle": _idle,
     "contributors": _contributors,
 }
 
 
-def table(records: Iterable[Record], columns: Sequence[str]) -> str:
+def shown(records: Sequence[Figures], columns: Sequence[str]) -> str:
     """Return records as a table in Markdown, without columns that none of them has."""
-    records = list(records)
-    shown = [column for column in columns if any(column in record for record in records)]
-    lines = [shown, ["---"] * len(shown), *([str(record.get(column, "")) for column in shown] for record in records)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    kept = [column for column in columns if any(column in record for record in records)]
+    return markdown(kept, [[str(record.get(column, "")) for column in kept] for record in records])
 
 
 def _positive(text: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,14 +12,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from benchmarks.load import Answer, Crowd, Wanted
+from benchmarks.load import Crowd
+from benchmarks.load_connection import Answer, Wanted
 from benchmarks.processes import Watched
 from benchmarks.scale_clients import Clients, prepared
 from benchmarks.scale_tiers import Tiers, Tree, running
 from fedtier_cli.local_keys import local_keys
 from fedtier_cli.rundir import RunDirectory
 
-Record: TypeAlias = dict[str, Any]
+Figures: TypeAlias = dict[str, Any]
+"""A flat object: what a cell is, and what was measured of it."""
 CONNECTIONS: Final = 1000
 """Kept connections at most; beyond it clients share them, as behind a load balancer."""
 _LOOK_SECONDS: Final = 0.02
@@ -131,7 +134,7 @@ class Cell:
         self.crowd.run([self.clients.update(client, number) for client in clients], see, concurrent=concurrent)
         return uploaded
 
-    def peaks(self) -> Record:
+    def peaks(self) -> Figures:
         """Return the largest PSS of each tier, in MB of 10**6 bytes."""
         return {f"{tier}_pss_megabytes": round(self.memory.peak(tier) / 1e6, 1) for tier in self.tiers.pids}
 
@@ -159,4 +162,4 @@ def spent(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, 
 def percentile(values: Sequence[float], percent: float) -> float:
     """Return a value that so many percent of the others do not exceed (nearest rank)."""
     ordered = sorted(values)
-    return ordered[max(0, -(-len(ordered) * percent // 100).__int__() - 1)]
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]

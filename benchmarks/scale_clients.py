@@ -18,12 +18,12 @@ from typing import Final
 
 import numpy as np
 
-from benchmarks.load import Body, Wanted
+from benchmarks.load_connection import Body, Wanted
+from benchmarks.reference_sum import file_header
 from fedtier.dtypes import Array
 from fedtier.tensors import write_arrays
 from fedtier.tokens import Bearer
 from fedtier_cli.local_keys import LocalKeys
-from tests.reference import Tensor, model_file
 
 _MODELS: Final = 4
 _EXAMPLES: Final = (600, 601, 617, 640)
@@ -133,9 +133,9 @@ def expected_sha256(models: Sequence[dict[str, Array]], sent: Iterable[tuple[int
             bias[at] += times * round(math.ldexp(value * num_examples, _WIDE_EXPONENT))
     mean = (weight.astype(np.float64) / (total * 2.0**_FLOAT_EXPONENT)).astype(np.float32)
     mean_bias = np.array([float(entry) / (total * 2.0**_WIDE_EXPONENT) for entry in bias]).astype(np.float32)
-    parts = {"weight": mean, "bias": mean_bias}
-    tensors = [(name, Tensor("F32", array.shape, b"")) for name, array in parts.items()]
-    return hashlib.sha256(model_file(tensors, [array.tobytes() for array in parts.values()])).hexdigest()
+    digest = hashlib.sha256(file_header({"weight": mean.shape, "bias": mean_bias.shape}))
+    digest.update(mean.tobytes() + mean_bias.tobytes())
+    return digest.hexdigest()
 
 
 def _model(number: int, megabytes: float) -> dict[str, Array]:

@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.scale_cell import Cell, Record, cell, spent
+from benchmarks.scale_cell import Cell, Figures, cell, spent
 from benchmarks.scale_tiers import Tree
 from fedtier.partial_headers import PARTIAL_HEADER_LIMIT
 from fedtier.rounds import Contributor, PartialHeader
 
 
-def measure_contributors(tree: Tree, clients: int, *, concurrent: int) -> Record:
+def measure_contributors(tree: Tree, clients: int, *, concurrent: int) -> Figures:
     """Play one round of many small updates, the last one alone, and return a record.
 
     Parameters
@@ -80,7 +80,7 @@ def _manifest(here: Cell, clients: int) -> Mapping[str, Any]:
     return found
 
 
-def _journal(state: Path) -> Record:
+def _journal(state: Path) -> Figures:
     """Return what the journal of the open round takes on disk."""
     files = [file for file in state.glob("round-*/*") if file.is_file()]
     commits = [file for file in files if file.name.startswith("commit-")]
@@ -91,7 +91,7 @@ def _journal(state: Path) -> Record:
     }
 
 
-def _header(manifest: Mapping[str, Any]) -> Record:
+def _header(manifest: Mapping[str, Any]) -> Figures:
     """Return what a partial's header with all these contributors takes, and how long it takes to read."""
     contributors = tuple(Contributor.model_validate(one) for one in manifest["contributors"])
     total = sum(contributor.num_examples for contributor in contributors)

@@ -6,14 +6,14 @@ import random
 import statistics
 import time
 
-from benchmarks.load import Answer, Wanted
-from benchmarks.scale_cell import Cell, Record, cell, percentile, spent
+from benchmarks.load_connection import Answer, Wanted
+from benchmarks.scale_cell import Cell, Figures, cell, percentile, spent
 from benchmarks.scale_tiers import Tree
 
 JITTER = (0.75, 1.25)
 
 
-def measure_idle(tree: Tree, clients: int, *, settle: float, seconds: float) -> Record:
+def measure_idle(tree: Tree, clients: int, *, settle: float, seconds: float) -> Figures:
     """Have clients poll, each over a connection of its own, and return a record.
 
     Parameters

@@ -7,8 +7,8 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
-from benchmarks.load import Answer, Wanted
-from benchmarks.scale_cell import Cell, Record, cell, percentile, spent
+from benchmarks.load_connection import Answer, Wanted
+from benchmarks.scale_cell import Cell, Figures, cell, percentile, spent
 from benchmarks.scale_tiers import Tree
 
 
@@ -28,7 +28,7 @@ class _Rounds:
     partial_bytes: int = 0
 
 
-def measure_updates(tree: Tree, clients: int, megabytes: float, *, rounds: int, concurrent: int) -> Record:
+def measure_updates(tree: Tree, clients: int, megabytes: float, *, rounds: int, concurrent: int) -> Figures:
     """Play rounds, one more than count, and return a record.
 
     Parameters

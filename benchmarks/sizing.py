@@ -1,24 +1,29 @@
-"""Writes the tables of docs/scaling.md: what was measured by `benchmarks.scale`, and what `sizing_model` makes of it.
+"""Writes tables and figures of docs/scaling.md: what `benchmarks.scale` measured, and what `sizing_model` makes of it.
 
 ``python -m benchmarks.sizing [--results benchmarks/results] [--write docs/scaling.md]``
 
-Reads all records in ``scale*.json``. Without ``--write`` the tables are printed.
+Reads all records in ``scale*.json``. Without ``--write`` tables and figures are printed. What stands on the page
+between ``<!-- sizing: NAME -->`` and ``<!-- end -->`` is written anew: a table on its own lines, or a figure amid a
+sentence.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.scale import table
-from benchmarks.sizing_model import Costs, Deployment, Line, Prices, Scenario, size
-
-Records = Sequence[Mapping[str, Any]]
+from benchmarks.recorded import Record
+from benchmarks.sizing_inputs import Costs, Curve, Prices, Scenario
+from benchmarks.sizing_model import SLOTS, THREADS, Deployment, size
+from benchmarks.sizing_partials import BATCH_MAX, most_in_a_partial
+from benchmarks.sizing_records import CLIENTS, WORKERS, cells_by_size, costs_of, read_records
+from benchmarks.tables import markdown
+from fedtier.partial_headers import PARTIAL_HEADER_LIMIT
+from fedtier.serving.pacing import POLLS_PER_SECOND, SLOWEST
 
 _SIZES: Final = (1.7, 64.0, 400.0)
 _CROWDS: Final = ((10_000, 600.0), (1_000_000, 3600.0))
@@ -28,7 +33,7 @@ SCENARIOS: Final = tuple(
     for clients, seconds in _CROWDS
     for megabytes in _SIZES
 )
-_MARKED: Final = re.compile(r"(<!-- sizing: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_MARKED: Final = re.compile(r"(<!-- sizing: (\w+) -->)(\n?).*?(<!-- end -->)", re.DOTALL)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -37,113 +42,97 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"), help="folder of scale*.json")
     parser.add_argument("--write", type=Path, help="page whose marked tables are written anew")
     options = parser.parse_args(arguments)
-    records, machine = read_results(options.results)
-    found = tables(records, machine)
+    records, machine = read_records(options.results)
+    found = written(records, machine)
     if options.write is None:
-        print("\n\n".join(found.values()))
+        print("\n\n".join(f"{name}:\n{text}" for name, text in found.items()))
     else:
-        options.write.write_text(with_tables(options.write.read_text(), found))
+        options.write.write_text(with_written(options.write.read_text(), found))
 
 
-def read_results(folder: Path) -> tuple[Records, Mapping[str, Any]]:
-    """Return all records of scale benchmarks in a folder, and the machine that the last file names.
-
-    Raises
-    ------
-    SystemExit
-        There are none.
-    """
-    files = [json.loads(file.read_text()) for file in sorted(folder.glob("scale*.json"))]
-    if not files:
-        raise SystemExit(f"no scale*.json in {folder}; benchmarks/README.md says how to make them")
-    return [record for file in files for record in file["records"]], files[-1]["machine"]
-
-
-def costs_of(records: Records) -> Costs:
-    """Return what records of `benchmarks.scale` say of costs.
-
-    Raises
-    ------
-    SystemExit
-        Records are missing: updates of depth 2 in two sizes, idle and contributors with two numbers of clients.
-    """
-    updates = _of(records, "updates", "megabytes", lambda record: record["depth"] == 2)
-    idle = _of(records, "idle", "clients", lambda record: True)
-    contributors = _of(records, "contributors", "clients", lambda record: True)
-    parsing = contributors[-1]["partial_header_core_us_per_contributor"] / 1000
-    return Costs(
-        update=_line(updates, lambda record: record["worker_core_ms_per_update"]),
-        download=_line(updates, lambda record: record["worker_core_ms_per_download"]),
-        partial=_line(
-            updates, lambda record: record["master_core_ms_per_partial"] - parsing * record["contributors_per_partial"]
-        ),
-        poll=idle[-1]["worker_core_ms_per_poll"],
-        idle_cores=idle[-1]["worker_cores_without_clients"] / idle[-1]["workers"],
-        contributor=parsing,
-        partial_bytes=updates[-1]["partial_bytes_per_model_byte"],
-        worker_memory=_line(updates, lambda record: record["worker_pss_megabytes"] / record["workers"]),
-        master_memory=_line(updates, lambda record: record["master_pss_megabytes"]),
-        connection_kilobytes=1000 * _growth(idle, "worker_pss_megabytes"),
-        manifest_bytes=contributors[-1]["manifest_bytes_per_contributor"],
-        header_bytes=contributors[-1]["partial_header_bytes_per_contributor"],
-        contributor_kilobytes=1000 * _growth(contributors, "master_pss_megabytes"),
-    )
-
-
-def _of(records: Records, benchmark: str, by: str, wanted: Callable[[Mapping[str, Any]], bool]) -> Records:
-    """Return records of a benchmark, those of the smallest and of the largest of something."""
-    found = sorted((r for r in records if r["benchmark"] == benchmark and wanted(r)), key=lambda record: record[by])
-    if not found or found[0][by] == found[-1][by]:
-        raise SystemExit(f"records of {benchmark!r} with two different {by} are needed")
-    return [found[0], found[-1]]
-
-
-def _line(records: Records, value: Callable[[Mapping[str, Any]], float]) -> Line:
-    """Return the line through the smallest and the largest model; neither part is less than nothing."""
-    small, large = records
-    slope = max(0.0, (value(large) - value(small)) / (large["megabytes"] - small["megabytes"]))
-    return Line(max(0.0, value(small) - slope * small["megabytes"]), slope)
-
-
-def _growth(records: Records, name: str) -> float:
-    few, many = records
-    return float(max(0.0, (many[name] - few[name]) / (many["clients"] - few["clients"])))
-
-
-def tables(records: Records, machine: Mapping[str, Any]) -> dict[str, str]:
-    """Return the tables by the names of their places in the page."""
+def written(records: Sequence[Record], machine: Mapping[str, Any]) -> dict[str, str]:
+    """Return tables and figures by the names of their places in the page."""
     costs, prices = costs_of(records), Prices()
     deployments = [size(costs, scenario, prices) for scenario in SCENARIOS]
+    priced = [[name.replace("_", " "), f"{getattr(prices, name):g}"] for name in prices.__slots__]
     return {
         "machine": "\n".join(f"- {name.replace('_', ' ')}: {value}" for name, value in machine.items()),
+        "sizes": _sizes_table(costs),
         "costs": _costs_table(costs),
+        "partials": markdown(
+            ["contributors of a partial", "bytes for each byte of the model"],
+            [[_number(count), f"{value:.2f}"] for count, value in costs.partial_bytes.places[:-1]],
+        ),
         "servers": _rows(deployments, _SERVERS),
         "network": _rows(deployments, _NETWORK),
+        "store": _rows(deployments, _STORE),
         "dollars": _rows(deployments, _DOLLARS),
-        "prices": table(
-            [{"price": name.replace("_", " "), "value": f"{getattr(prices, name):g}"} for name in prices.__slots__],
-            ["price", "value"],
-        ),
+        "prices": markdown(["price", "value"], priced),
+        **_figures(records, costs, prices),
     }
 
 
-def _costs_table(costs: Costs) -> str:
-    lines = [
+def _figures(records: Sequence[Record], costs: Costs, prices: Prices) -> dict[str, str]:
+    """Return what sentences say."""
+    use = SCENARIOS[0].use
+    large, megabits = max(_SIZES), SCENARIOS[0].client_megabits
+    return {
+        "measured": ", ".join(
+            f"{cell['megabytes']:g} MB with {cell['clients']} clients" for cell in cells_by_size(records)
+        ),
+        "measured_workers": str(WORKERS),
+        "measured_clients": str(CLIENTS),
+        "largest_measured": f"{costs.update.places[-1][0]:g}",
+        "most_contributors": f"{max(one['clients'] for one in records if one['benchmark'] == 'contributors'):,}",
+        "partial_contributors": _number(
+            max(one["contributors_per_partial"] for one in records if one["benchmark"] == "updates")
+        ),
+        "use": f"{use:.0%}".replace("%", " %"),
+        "polls": f"{POLLS_PER_SECOND:g}",
+        "slowest": f"{SLOWEST:g}",
+        "polling": f"{POLLS_PER_SECOND * SLOWEST:,.0f}",
+        "threads": str(THREADS),
+        "slots": str(SLOTS),
+        "large": f"{large:g}",
+        "transfer": f"{large * 8 / megabits:.0f}",
+        "megabits": f"{megabits:g}",
+        "batch": str(BATCH_MAX),
+        "header": f"{PARTIAL_HEADER_LIMIT >> 20} MiB",
+        "named": _rounded(most_in_a_partial(costs, 99)),
+        "gigabits": f"{prices.instance_gigabits:g}",
+        "link": f"{prices.link_megabytes * use:.0f}",
+        "disk": f"{prices.instance_disk_megabytes * use:.0f}",
+    }
+
+
+def _rounded(value: float) -> str:
+    return f"{math.floor(value / 1000) * 1000:,}"
+
+
+def _sizes_table(costs: Costs) -> str:
+    curves = [
         ("a worker, for an update", "core-ms", costs.update),
         ("a worker, for a model that a client gets", "core-ms", costs.download),
         ("an upstream, for a partial", "core-ms", costs.partial),
         ("memory of a worker", "MB", costs.worker_memory),
         ("memory of the master", "MB", costs.master_memory),
     ]
-    rows = [
-        {
-            "what": what,
-            "unit": unit,
-            "fixed": f"{line.fixed:.3g}",
-            "for each MB of the model": f"{line.per_megabyte:.3g}",
-        }
-        for what, unit, line in lines
-    ]
+    sizes = [f"{megabytes:g} MB" for megabytes, _ in costs.update.places]
+    return markdown(
+        ["what", "unit", *sizes, "each MB beyond"],
+        [
+            [what, unit, *(_number(value) for _, value in curve.places), _number(_slope(curve))]
+            for what, unit, curve in curves
+        ],
+    )
+
+
+def _slope(curve: Curve) -> float:
+    end = curve.places[-1][0]
+    return curve.at(end + 1) - curve.at(end)
+
+
+def _costs_table(costs: Costs) -> str:
     single = [
         ("a worker, for a poll", "core-ms", costs.poll),
         ("a worker that nobody asks", "cores", costs.idle_cores),
@@ -152,10 +141,8 @@ def _costs_table(costs: Costs) -> str:
         ("memory of the master, for a contributor of the open round", "kB", costs.contributor_kilobytes),
         ("a contributor in a manifest", "bytes", costs.manifest_bytes),
         ("a contributor in a partial", "bytes", costs.header_bytes),
-        ("a partial, for each byte of the model", "bytes", costs.partial_bytes),
     ]
-    rows += [{"what": what, "unit": unit, "fixed": f"{value:.3g}"} for what, unit, value in single]
-    return table(rows, ["what", "unit", "fixed", "for each MB of the model"])
+    return markdown(["what", "unit", ""], [[what, unit, f"{value:.3g}"] for what, unit, value in single])
 
 
 def _number(value: float) -> str:
@@ -183,11 +170,17 @@ _SERVERS: Final[tuple[_Column, ...]] = (
     ("MB of the master", lambda d: _number(d.master_memory)),
 )
 _NETWORK: Final[tuple[_Column, ...]] = (
-    ("Gbit/s into workers", lambda d: _number(d.in_gigabits)),
-    ("Gbit/s out", lambda d: _number(d.out_gigabits)),
-    ("clients in a worker's partial", lambda d: _number(d.contributors_per_partial)),
-    ("MB/s into the master, and its journal", lambda d: _number(d.master_megabytes_per_second)),
+    ("Gbit/s into workers", lambda d: _number(d.traffic.into_workers * 8 / 1000)),
+    ("Gbit/s out of workers", lambda d: _number(d.traffic.out_of_workers * 8 / 1000)),
+    ("GB/s on workers' disks", lambda d: _number(d.traffic.written / 1000)),
+    ("clients in a worker's partial", lambda d: _number(d.traffic.held[0])),
+    ("in one for the master", lambda d: _number(d.traffic.held[-1])),
+    ("MB/s into the master, and its journal", lambda d: _number(d.traffic.into_master)),
+    ("MB/s out of it", lambda d: _number(d.traffic.out_of_master)),
     ("cores of the master", lambda d: _number(d.master_cores)),
+    ("s, a new model to all workers", lambda d: _number(d.traffic.spread_seconds)),
+)
+_STORE: Final[tuple[_Column, ...]] = (
     ("S3 writes a round", lambda d: str(d.puts)),
     ("S3 reads", lambda d: str(d.gets)),
     ("MB in S3 a round", lambda d: _number(d.stored_megabytes)),
@@ -205,21 +198,23 @@ _DOLLARS: Final[tuple[_Column, ...]] = (
 
 def _rows(deployments: Iterable[Deployment], columns: Sequence[_Column]) -> str:
     shown = [*_SCENARIO, *columns]
-    return table([{name: cell(d) for name, cell in shown} for d in deployments], [name for name, _ in shown])
+    return markdown([name for name, _ in shown], [[cell(d) for _, cell in shown] for d in deployments])
 
 
-def with_tables(page: str, found: Mapping[str, str]) -> str:
-    """Return a page with these tables between its markers.
+def with_written(page: str, found: Mapping[str, str]) -> str:
+    """Return a page with these tables and figures between its markers.
 
     Raises
     ------
     SystemExit
-        A table has no place in it.
+        One has no place in it, or a place has a name that none of them bears.
     """
-    missing = sorted(found.keys() - {place[2] for place in _MARKED.finditer(page)})
-    if missing:
+    places = {place[2] for place in _MARKED.finditer(page)}
+    if missing := sorted(found.keys() - places):
         raise SystemExit(f"the page has no place for: {', '.join(missing)}")
-    return _MARKED.sub(lambda place: f"{place[1]}{found[place[2]]}\n{place[3]}", page)
+    if unknown := sorted(places - found.keys()):
+        raise SystemExit(f"nothing is written for the page's: {', '.join(unknown)}")
+    return _MARKED.sub(lambda place: f"{place[1]}{place[3]}{found[place[2]]}{place[3]}{place[4]}", page)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from benchmarks.machine import Machine
 from benchmarks.matrix import call_of
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured
 from benchmarks.recorded import Comparison, Record, SystemResult
@@ -81,16 +82,23 @@ def machine_table(cells: Mapping[str, Measured]) -> str:
         "memcpy, GB/s": [one.memcpy_gigabytes_per_second for one in machines],
         "SHA-256, one core, GB/s": [one.sha256_gigabytes_per_second for one in machines],
         "write and fsync, disk, MB/s": [
-            cell.machine.fsync_megabytes_per_second for cell in cells.values() if cell.fsync
+            cell.machine.fsync_megabytes_per_second for cell in cells.values() if cell.state == "disk"
         ],
     }
-    facts = [
-        ("processor", {f"{one.processor}, {one.cores} cores, {one.memory_gigabytes:g} GB" for one in machines}),
-        ("system", {one.system for one in machines}),
-        ("Python, NumPy", {f"{one.python}, {one.numpy}" for one in machines}),
-    ]
-    rows = [[name, "; ".join(sorted(found))] for name, found in facts]
+    facts = [facts_of(one) for one in machines]
+    rows = [[name, "; ".join(sorted({one[name] for one in facts}))] for name in facts[0]]
+    if disks := {cell.filesystem for cell in cells.values() if cell.state == "disk" and cell.filesystem}:
+        rows.append(["file system of state, disk", "; ".join(sorted(disks))])
     return markdown(["machine", ""], [*rows, *([name, spread(found)] for name, found in figures.items())])
+
+
+def facts_of(machine: Machine) -> dict[str, str]:
+    """Return what a machine is, apart from how fast it was just then."""
+    return {
+        "processor": f"{machine.processor}, {machine.cores} cores, {machine.memory_gigabytes:g} GB",
+        "system": machine.system,
+        "Python, NumPy": f"{machine.python}, {machine.numpy}",
+    }
 
 
 def comparison_table(comparison: Comparison) -> str:
@@ -117,10 +125,16 @@ def comparison_table(comparison: Comparison) -> str:
     return "\n\n".join(filter(None, (markdown(head, rows), "\n".join(failures))))
 
 
-def halves_table(accuracy: Mapping[str, Sequence[float]]) -> str:
-    """Return accuracies, a row per round and a column per upload dtype."""
-    rounds = enumerate(zip(*accuracy.values(), strict=True))
-    return markdown(["round", *accuracy], [[str(number), *(f"{one:.2%}" for one in row)] for number, row in rounds])
+def halves_table(accuracy: Mapping[str, Sequence[Sequence[float]]]) -> str:
+    """Return accuracies, a row per round and a column per upload dtype: the mean and the range of its seeds."""
+    of_dtypes = [zip(*of_seeds, strict=True) for of_seeds in accuracy.values()]
+    rows = [[str(number), *map(_percent, row)] for number, row in enumerate(zip(*of_dtypes, strict=True))]
+    return markdown(["round", *accuracy], rows)
+
+
+def _percent(values: Sequence[float]) -> str:
+    mean = f"{statistics.fmean(values):.2%}"
+    return mean if len(values) == 1 else f"{mean} ({min(values):.2%} - {max(values):.2%})"
 
 
 def scale_tables(records: Sequence[Record]) -> str:

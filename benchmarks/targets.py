@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from benchmarks.measured import Measured
-from benchmarks.recorded import Comparison, Recorded, SystemResult
+from benchmarks.recorded import Comparison, Record, Recorded, SystemResult
 
 _PEER: Final = "flower"
 _PATHS: Final = frozenset({"legacy", "superlink"})
@@ -134,8 +134,17 @@ def _exactness(recorded: Recorded) -> Verdict:
     if not recorded.cells:
         return verdict
     digests = sum(len(run.model_sha256) for cell in recorded.cells.values() for run in cell.runs)
+    scaled = sum(_compared(record) for records in recorded.scales.values() for record in records)
     wrong = [name for name, cell in recorded.cells.items() if not cell.exact]
-    return verdict.judged(f"{digests} rounds" + (f", not in {', '.join(wrong)}" if wrong else ""), met=not wrong)
+    found = f"{digests} rounds" + (f" and {scaled} of scale" if scaled else "")
+    return verdict.judged(found + (f", not in {', '.join(wrong)}" if wrong else ""), met=not wrong)
+
+
+def _compared(record: Record) -> int:
+    """Return the rounds of a scale record that were compared: it would not be there if one had differed."""
+    if record.get("benchmark") == "updates":
+        return int(record.get("rounds", 0)) + 1  # the one that warms up is compared, too
+    return 1 if record.get("benchmark") == "contributors" else 0
 
 
 def _is_eight_at_once(cell: Measured, clients: int) -> bool:
@@ -167,6 +176,8 @@ def _best(recorded: Recorded, megabytes: float, cost: Callable[[Measured], float
     cells = [
         (name, cell)
         for name, cell in recorded.cells.items()
-        if (cell.clients, cell.megabytes) == (_CLIENTS, megabytes) and cell.upload_dtype == "float32" and cell.fsync
+        if (cell.clients, cell.megabytes) == (_CLIENTS, megabytes)
+        and cell.upload_dtype == "float32"
+        and cell.state == "disk"
     ]
     return min(cells, key=lambda pair: cost(pair[1])) if cells else None

@@ -41,7 +41,7 @@ ROUND_METADATA: Final = "fedtier-round"
 SHA256_METADATA: Final = "fedtier-sha256"
 """Metadata key of the copy: its SHA-256, in hex."""
 _TRIES: Final = 10
-_SMALL: Final = 8 << 20
+LARGEST_SENT_AGAIN: Final = 8 << 20
 """Bytes up to which sending a model again costs less than having S3 copy it."""
 
 
@@ -346,7 +346,7 @@ class RoundStore:
     def _write_copy(self, round_number: int, sha256: str, path: Path, expected: str | None) -> None:
         source, size = self.keys.model(round_number, sha256), path.stat().st_size
         metadata = {ROUND_METADATA: str(round_number), SHA256_METADATA: sha256}
-        if size > _SMALL:
+        if size > LARGEST_SENT_AGAIN:
             try:
                 self._bucket.copy(source, self.keys.copy, size, expected=expected, metadata=metadata)
             except (ObjectMissing, StoreRefused):  # not every server that is called S3 copies parts

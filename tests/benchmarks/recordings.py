@@ -38,7 +38,7 @@ def a_cell(
         exact=exact,
     )
     update_bytes = round(megabytes * 1e6)
-    return Measured(clients, min(clients, 8), megabytes, update_bytes, workers, "float32", True, MACHINE, (run,))
+    return Measured(clients, min(clients, 8), megabytes, update_bytes, workers, "float32", "disk", MACHINE, (run,))
 
 
 def write_cell(folder: Path, name: str, cell: Measured) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.load import Answer, Body, Crowd, Wanted
+from benchmarks.load import Crowd
+from benchmarks.load_connection import Answer, Body, Wanted
 
 LARGE = 3_000_000
 

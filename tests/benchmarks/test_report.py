@@ -1,12 +1,16 @@
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.recorded import read_results
-from benchmarks.report import BEGIN, END, main, with_report
+from benchmarks.matrix import CELLS, RESULTS, call_of
+from benchmarks.recorded import EXPECTED, read_results
+from benchmarks.report import BEGIN, END, README, main, report, with_report
+from benchmarks.round import parser as round_parser
 from benchmarks.tables import comparison_table
 from benchmarks.targets import Verdict, verdicts
-from tests.benchmarks.recordings import a_cell, write_cell, write_comparison, write_scale
+from tests.benchmarks.recordings import MACHINE, a_cell, write_cell, write_comparison, write_scale
 
 PAGE = f"# Benchmarks\n\nProse.\n\n{BEGIN}\nold\n{END}\n\nMore prose.\n"
 
@@ -19,7 +23,9 @@ def verdict(folder: Path, words: str) -> Verdict:
 def test_without_results_nothing_is_measured_and_all_is_missing(tmp_path: Path) -> None:
     recorded = read_results(tmp_path)
     assert {one.outcome for one in verdicts(recorded)} == {"not measured"}
-    assert {"64mb-1w", "2gb-1w", "peers", "scale", "halves"} <= set(recorded.missing)
+    assert {f"{name}.json" for name in ("64mb-1w", "2gb-1w", "peers-64mb", "scale-idle", "halves")} <= set(
+        recorded.missing
+    )
 
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.0, "met"), (1.01, "missed")])
@@ -125,7 +131,9 @@ def test_the_page_shows_what_was_met_and_missed_and_how_to_repeat_it(tmp_path: P
     write_cell(tmp_path, "64mb-1w", a_cell())
     write_comparison(tmp_path, {("fedtier", ""): (1.5, 500), ("flower", "legacy"): (10.0, 4000)})
     write_scale(tmp_path, 400.0)
-    (tmp_path / "halves.json").write_text('{"accuracy": {"float32": [0.1, 0.972], "float16": [0.1, 0.9711]}}')
+    (tmp_path / "halves.json").write_text(
+        '{"accuracy": {"float32": [[0.1, 0.972], [0.1, 0.974]], "float16": [[0.1, 0.9711], [0.1, 0.9711]]}}'
+    )
     page = written(tmp_path)
     assert page.startswith("# Benchmarks\n\nProse.\n")
     assert page.endswith("\n\nMore prose.\n")
@@ -138,12 +146,63 @@ def test_the_page_shows_what_was_met_and_missed_and_how_to_repeat_it(tmp_path: P
     assert "| clients | workers | depth | megabytes | core ms per update |\n" in page
     assert "| 100 | 2 | 2 | 1.7 | 3.5 |\n" in page
     assert "| round | float32 | float16 |\n" in page
-    assert "| 1 | 97.20% | 97.11% |\n" in page
+    assert "| 1 | 97.30% (97.20% - 97.40%) | 97.11% (97.11% - 97.11%) |\n" in page
+    assert "Means and ranges of 2 seeds." in page
+    assert "are missing: `0.01mb-1w.json`, " in page
+    assert "Measured on: " not in page
     assert "python -m benchmarks.round --megabytes 64 --workers 1" in page
     for name in ("peers-64mb", "rounds", "scale-updates"):
         assert f"![{name}]({name}.svg)" in page
         assert "<svg" in (tmp_path / f"{name}.svg").read_text()
     assert written(tmp_path) == page
+
+
+def test_accuracies_of_one_seed_stand_alone(tmp_path: Path) -> None:
+    (tmp_path / "halves.json").write_text(
+        '{"seed": 0, "accuracy": {"float32": [0.1, 0.972], "float16": [0.1, 0.9711]}}'
+    )
+    assert "| 1 | 97.20% | 97.11% |" in written(tmp_path)
+
+
+def test_a_cell_that_says_only_whether_it_was_synced_lay_on_a_disk_or_in_memory(tmp_path: Path) -> None:
+    document = asdict(a_cell())
+    del document["state"], document["filesystem"]
+    for name, fsync in (("64mb-1w", True), ("64mb-memory", False)):
+        (tmp_path / f"{name}.json").write_text(json.dumps({**document, "fsync": fsync}))
+    cells = read_results(tmp_path).cells
+    assert [cell.state for cell in cells.values()] == ["disk", "memory"]
+    assert [cell.filesystem for cell in cells.values()] == [None, None]
+
+
+def test_a_machine_that_is_not_that_of_the_rounds_stands_beside_its_tables(tmp_path: Path) -> None:
+    write_cell(tmp_path, "64mb-1w", replace(a_cell(), machine=replace(MACHINE, cores=4), filesystem="ext4"))
+    write_scale(tmp_path, 400.0)
+    page = written(tmp_path)
+    assert "Measured on: a processor, 2 cores, 16 GB; Linux 1; 3.11.0, 2.0.0." in page
+    assert "| file system of state, disk | ext4 |" in page
+
+
+def test_exactness_counts_rounds_of_scale_that_were_compared(tmp_path: Path) -> None:
+    write_cell(tmp_path, "64mb-1w", a_cell())
+    records = [{"benchmark": "updates", "rounds": 20}, {"benchmark": "contributors"}, {"benchmark": "idle"}]
+    (tmp_path / "scale-all.json").write_text(json.dumps({"records": records}))
+    assert verdict(tmp_path, "exactness").found == "3 rounds and 22 of scale"
+
+
+def test_the_readme_shows_what_the_results_give() -> None:
+    page = README.read_text()
+    shown = report(read_results(RESULTS), lambda name, _: f"![{name}](results/{name}.svg)")
+    assert with_report(page, shown) == page
+
+
+def test_the_readme_says_how_to_make_every_result_in_order_and_every_call_is_one_that_exists() -> None:
+    in_order = README.read_text().partition("```\n")[2].partition("```")[0]
+    for name in set(EXPECTED) - set(CELLS):
+        assert f"--out benchmarks/results/{name}.json" in in_order
+    assert in_order.index("benchmarks.matrix") < in_order.index("benchmarks.report")
+    for cell in CELLS:
+        parsed = round_parser().parse_args(call_of(cell))
+        assert parsed.state == ("memory" if cell == "64mb-memory" else "disk")
 
 
 def test_only_a_check_fails_where_a_target_is_not_met(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import scale
-from benchmarks.scale_cell import Record, percentile
+from benchmarks.scale_cell import Figures, percentile
 from benchmarks.scale_clients import expected_sha256
 from fedtier.dtypes import Array
 from fedtier.fields import sha256_hex
@@ -42,10 +42,10 @@ def test_percentiles_are_values_that_were_seen() -> None:
 
 
 def test_a_table_has_the_columns_that_records_have() -> None:
-    records: list[Record] = [{"clients": 10, "p50_ms": 1.5, "other": 3}, {"clients": 100}]
-    assert scale.table(records, ["clients", "p99_ms", "p50_ms"]).splitlines() == [
+    records: list[Figures] = [{"clients": 10, "p50_ms": 1.5, "other": 3}, {"clients": 100}]
+    assert scale.shown(records, ["clients", "p99_ms", "p50_ms"]).splitlines() == [
         "| clients | p50_ms |",
-        "| --- | --- |",
+        "| --- | --: |",
         "| 10 | 1.5 |",
         "| 100 |  |",
     ]
