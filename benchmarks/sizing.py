@@ -98,7 +98,7 @@ def _figures(records: Sequence[Record], costs: Costs, prices: Prices) -> dict[st
         "megabits": f"{megabits:g}",
         "batch": str(BATCH_MAX),
         "header": f"{PARTIAL_HEADER_LIMIT >> 20} MiB",
-        "named": _rounded(most_in_a_partial(costs, 99)),
+        "named": _rounded(most_in_a_partial(costs, 1.0, 9)),
         "gigabits": f"{prices.instance_gigabits:g}",
         "link": f"{prices.link_megabytes * use:.0f}",
         "disk": f"{prices.instance_disk_megabytes * use:.0f}",

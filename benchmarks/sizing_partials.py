@@ -10,9 +10,10 @@ from typing import Final
 
 from benchmarks.sizing_inputs import Costs, Prices, Scenario
 from fedtier.partial_headers import PARTIAL_HEADER_LIMIT
+from worker_aggregator.batch import most_entries
 
 BATCH_MAX: Final = 64
-"""Updates, or partials, at which a worker sends a batch (`--batch-max`)."""
+"""Updates, or partials, at which a worker sends a batch (`--batch-max`); fewer of large models."""
 _HALVINGS: Final = 60
 
 
@@ -75,9 +76,18 @@ def contributors_per_partial(
     return high
 
 
-def most_in_a_partial(costs: Costs, tier: int) -> int:
-    """Return how many contributors a partial may stand for, of workers that clients reach (0) or of a tier above."""
-    updates: int = BATCH_MAX ** (tier + 1)
+def most_in_a_partial(costs: Costs, megabytes: float, tier: int) -> int:
+    """Return how many contributors a partial may stand for.
+
+    Parameters
+    ----------
+    costs : Costs
+    megabytes : float
+        Of the model.
+    tier : int
+        Whose partial it is: 0 of workers that clients reach, 1 of the tier above, and so on.
+    """
+    updates: int = most_entries(BATCH_MAX, round(megabytes * 1e6)) ** (tier + 1)
     return min(updates, int(PARTIAL_HEADER_LIMIT / costs.header_bytes))
 
 
@@ -91,7 +101,7 @@ def tiers_between(costs: Costs, prices: Prices, scenario: Scenario) -> tuple[int
     """
     found: list[int] = []
     while True:
-        most = updates_per_second(costs, prices, scenario, most_in_a_partial(costs, len(found)))
+        most = updates_per_second(costs, prices, scenario, most_in_a_partial(costs, scenario.megabytes, len(found)))
         if scenario.updates_per_second <= most:
             return tuple(found)
         needed = math.ceil(scenario.updates_per_second / most)

@@ -76,6 +76,6 @@ def _held(costs: Costs, prices: Prices, scenario: Scenario, upstreams: Sequence[
     """Return the contributors of a partial at each tier that receives some; a tier never takes partials apart."""
     held = [1.0]
     for tier, processes in enumerate(upstreams):
-        rate, most = scenario.updates_per_second / processes, most_in_a_partial(costs, tier)
+        rate, most = scenario.updates_per_second / processes, most_in_a_partial(costs, scenario.megabytes, tier)
         held.append(max(held[-1], contributors_per_partial(costs, prices, scenario.megabytes, rate, most)))
     return tuple(held[1:])

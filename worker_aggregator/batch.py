@@ -147,7 +147,7 @@ class Batcher:
             return []
         self._plan = plan
         self._room = contributors_room(plan)
-        self._most = min(self._batch_max, max(2, BATCH_BYTES // max(plan.tensor_bytes, 1)))
+        self._most = most_entries(self._batch_max, plan.tensor_bytes)
         stale = [*self._open.entries.items(), *self._waiting]
         self._open = _Open()
         self._waiting.clear()
@@ -281,6 +281,11 @@ class Batcher:
     def _finish(self, ticket: int, entry: Entry, outcome: Outcome) -> list[Action]:
         tickets = [ticket, *self._joined.pop(ticket, [])]
         return [*(Settle(waiter, outcome) for waiter in tickets), DropBody(entry)]
+
+
+def most_entries(batch_max: int, update_bytes: int) -> int:
+    """Return how many updates or partials a batch has at most, where an update has so many bytes."""
+    return min(batch_max, max(2, BATCH_BYTES // max(update_bytes, 1)))
 
 
 def _counted(entry: Entry, plan: RoundPlan) -> Counted:

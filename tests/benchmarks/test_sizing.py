@@ -130,7 +130,8 @@ def test_a_master_that_full_batches_keep_busy_gets_a_tier_below() -> None:
 
 def test_a_partial_stands_for_as_many_as_its_header_has_room_for() -> None:
     # 2**24 bytes, 180 for each.
-    assert [most_in_a_partial(COSTS, tier) for tier in range(4)] == [64, 4096, 93_206, 93_206]
+    assert [most_in_a_partial(COSTS, 2.0, tier) for tier in range(4)] == [64, 4096, 93_206, 93_206]
+    assert [most_in_a_partial(COSTS, 400.0, tier) for tier in range(4)] == [10, 100, 1000, 10_000]
     most = updates_per_second(COSTS, PRICES, SCENARIO, 93_206)
     with pytest.raises(ValueError, match="no tree of workers takes"):
         tiers_between(COSTS, PRICES, replace(SCENARIO, clients=int(1.1 * most * SCENARIO.round_seconds)))
