@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -25,16 +25,17 @@ class Round:
         Until the first client had its update on disk, and began to send it; None where that was not seen.
     counted_seconds : float
         Until the master had all updates and closed the round, as its manifest says.
-    commit_seconds : float
-        Until S3's head named the round.
+    commit_seconds : float or None
+        Until S3's head named the round; None where nobody looked at it.
     held_seconds : float or None
-        Until the last client held the round's model. None where clients take turns: they do not all wait then.
+        Until the last client held the round's model. None where clients take turns, for they do not all wait then, and
+        where the looks at the head would be in it, though other rounds of the run are without.
     """
 
     round: int
     saved_seconds: float | None
     counted_seconds: float
-    commit_seconds: float
+    commit_seconds: float | None
     held_seconds: float | None
 
 
@@ -47,7 +48,7 @@ class Run:
     rounds : tuple of Round
         Those that count.
     cpu_seconds : Mapping of str to float
-        Of each tier, over the counted rounds.
+        Of each tier, over the counted rounds; where some of them are without looks at the head, over these.
     cpu_seconds_per_gigabyte : Mapping of str to float
         The same per 10**9 bytes of updates.
     peak_pss_megabytes : Mapping of str to float
@@ -121,19 +122,25 @@ class Measured:
         return all(run.exact for run in self.runs)
 
     @property
-    def commit_seconds(self) -> float:
-        """The median."""
-        return statistics.median(one.commit_seconds for one in self.rounds)
+    def commit_seconds(self) -> float | None:
+        """The median; None where nobody looked at the head."""
+        return _median(one.commit_seconds for one in self.rounds)
 
     @property
     def held_seconds(self) -> float | None:
         """The median; None where clients took turns."""
-        held = [one.held_seconds for one in self.rounds if one.held_seconds is not None]
-        return statistics.median(held) if held else None
+        return _median(one.held_seconds for one in self.rounds)
 
     @property
-    def ingest_over_loopback(self) -> float:
+    def looked(self) -> bool:
+        """Whether S3's head was looked at in rounds of which is known when they were held."""
+        return any(one.commit_seconds is not None and one.held_seconds is not None for one in self.rounds)
+
+    @property
+    def ingest_over_loopback(self) -> float | None:
         """Bytes of a round's updates per second until it was committed, over what one loopback connection carries."""
+        if self.commit_seconds is None:
+            return None
         sent = self.clients * self.update_bytes / 1e9
         return sent / self.commit_seconds / self.machine.loopback_gigabytes_per_second
 
@@ -156,6 +163,11 @@ class Measured:
         return statistics.median(found) if found else None
 
 
+def _median(figures: Iterable[float | None]) -> float | None:
+    known = [figure for figure in figures if figure is not None]
+    return statistics.median(known) if known else None
+
+
 def summary(measured: Measured) -> str:
     """Return the medians, to be read."""
     return "\n".join(_summary_lines(measured))
@@ -168,10 +180,11 @@ def _summary_lines(measured: Measured) -> Iterator[str]:
         f"{measured.clients} clients ({measured.concurrent} at once), {measured.megabytes:g} MB as "
         f"{measured.upload_dtype}, {measured.workers} workers, state {where}, {len(measured.rounds)} rounds"
     )
-    yield (
-        f"commit   {measured.commit_seconds:8.3f} s   all updates ready, to the round in S3; "
-        f"{measured.ingest_over_loopback:.2f} of loopback ({machine.loopback_gigabytes_per_second} GB/s)"
-    )
+    if measured.commit_seconds is not None:
+        yield (
+            f"commit   {measured.commit_seconds:8.3f} s   all updates ready, to the round in S3; "
+            f"{measured.ingest_over_loopback:.2f} of loopback ({machine.loopback_gigabytes_per_second} GB/s)"
+        )
     if measured.held_seconds is not None:
         yield f"held     {measured.held_seconds:8.3f} s   to all clients holding its model"
     for tier in measured.runs[0].peak_pss_megabytes:

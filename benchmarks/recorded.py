@@ -13,10 +13,14 @@ from pydantic import TypeAdapter
 from benchmarks.machine import Machine
 from benchmarks.matrix import CELLS
 from benchmarks.measured import Measured
+from benchmarks.profiles import Profile
 
 OURS: Final = "fedtier"
 EXPECTED: Final = (
     *CELLS,
+    "profile-0.01mb",
+    "profile-1.7mb",
+    "profile-64mb",
     "peers-64mb",
     "halves",
     "scale-workers",
@@ -93,6 +97,8 @@ class Recorded:
         By file name without ``.json``: ``peers-64mb``.
     scales : Mapping of str to sequence of records
         By file name without ``.json``: ``scale-updates``.
+    profiles : Mapping of str to Profile
+        By file name without ``.json``: ``profile-64mb``.
     halves : Mapping of str to sequence of sequence of float, or None
         Accuracy on MNIST by upload dtype: of each seed, after each round, from round 0 on.
     machines : Mapping of str to Machine
@@ -102,6 +108,7 @@ class Recorded:
     cells: Mapping[str, Measured]
     comparisons: Mapping[str, Comparison]
     scales: Mapping[str, Sequence[Record]]
+    profiles: Mapping[str, Profile]
     halves: Mapping[str, Sequence[Sequence[float]]] | None
     machines: Mapping[str, Machine]
 
@@ -113,7 +120,7 @@ class Recorded:
     @property
     def missing(self) -> list[str]:
         """The files that the report would show and has not got."""
-        found = {*self.cells, *self.comparisons, *self.scales, *(["halves"] if self.halves else [])}
+        found = {*self.cells, *self.comparisons, *self.scales, *self.profiles, *(["halves"] if self.halves else [])}
         return [f"{name}.json" for name in EXPECTED if name not in found]
 
 
@@ -131,11 +138,14 @@ def read_results(folder: Path) -> Recorded:
         {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob(names))}
         for names in ("peers-*.json", "scale*.json")
     )
+    profile = TypeAdapter(Profile)
+    profiles = {path.stem: profile.validate_json(path.read_bytes()) for path in sorted(folder.glob("profile-*.json"))}
     halves = folder / "halves.json"
     return Recorded(
         cells={cell: _cell(json.loads(path.read_text())) for cell, path in cells.items()},
         comparisons={name: comparison.validate_python(found) for name, found in peers.items()},
         scales={name: found["records"] for name, found in scales.items()},
+        profiles=profiles,
         halves=_halves(json.loads(halves.read_text())["accuracy"]) if halves.exists() else None,
         machines={
             name: machine.validate_python(found["machine"])

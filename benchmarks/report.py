@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import statistics
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from benchmarks.tables import (
     facts_of,
     halves_table,
     machine_table,
+    profile_table,
     resources_table,
     scale_tables,
     seconds_table,
@@ -101,6 +103,8 @@ def _paragraphs(recorded: Recorded, drawn: Drawn) -> Iterator[str]:
         yield drawn(name, comparison_picture(comparison))
     if recorded.cells:
         yield from _rounds(recorded, drawn)
+    if recorded.profiles:
+        yield from _profiles(recorded)
     if recorded.halves:
         yield "## Half-size updates: accuracy on MNIST"
         seeds = len(next(iter(recorded.halves.values())))
@@ -113,6 +117,20 @@ def _paragraphs(recorded: Recorded, drawn: Drawn) -> Iterator[str]:
         figures = [figure for figure in _DRAWN if any(figure in record for record in records)]
         if figures:
             yield drawn(name, scale_picture(records, figures))
+
+
+def _profiles(recorded: Recorded) -> Iterator[str]:
+    yield "## What a round's processor time goes into"
+    yield (
+        "Milliseconds of one core per round, as `perf` saw it: by tier, and of each tier the parts that take most. "
+        "Functions are named for the kernel and NumPy, else the library; `weed` is the S3 server."
+    )
+    for profile in recorded.profiles.values():
+        yield (
+            f"{profile.clients} clients of {profile.megabytes:g} MB, {profile.concurrent} at once, workers: "
+            f"{profile.workers}; a round took {statistics.median(profile.seconds):.3g} s on {profile.machine.cores} cores:"
+        )
+        yield profile_table(profile)
 
 
 def _machine(recorded: Recorded, name: str) -> Iterator[str]:

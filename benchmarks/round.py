@@ -8,6 +8,9 @@ clients wait with their updates ready; seconds count from the moment at which th
 - "commit": until S3's head names the round;
 - "held": until every client holds the round's model, its digest verified, and enters its next training.
 
+Looks at the head cost S3 and this process some of what is measured, so they are taken in every other round, and "held",
+like CPU, is that of the rounds without.
+
 The first round warms up and is not counted. Every round's SHA-256 is checked against `benchmarks.reference_sum`; a
 difference ends this with status 1. Memory is seen from outside: see `benchmarks.processes`.
 """
@@ -28,7 +31,7 @@ from benchmarks.ending import end_on_sigterm
 from benchmarks.federation import HeadWatch, Plan, Played, played
 from benchmarks.machine import filesystem_of, this_machine
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured, Round, Run, summary
-from benchmarks.processes import Watched, cpu_seconds, high_water_bytes
+from benchmarks.processes import LIGHT, Watched, cpu_seconds, high_water_bytes
 from benchmarks.reference_sum import UPLOAD_DTYPES, published_sha256
 from benchmarks.updates import LONGEST_RUN, SEED, Outline
 from fedtier.rounds import RoundManifest
@@ -47,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.concurrent = min(options.concurrent or options.clients, options.clients)
     if min(options.clients, options.concurrent, options.workers, options.rounds, options.repeats) < 1:
         flags.error("one client, worker, round and repeat at least")
+    in_turns = options.concurrent < options.clients
+    if options.head == "every other" and (in_turns or options.rounds == 1):
+        options.head = "always"
     if options.rounds >= LONGEST_RUN or options.megabytes <= 0:
         flags.error(f"rounds are below {LONGEST_RUN}, and megabytes are more than 0")
     measured = measure(options)
@@ -77,6 +83,13 @@ def parser() -> argparse.ArgumentParser:
         default="disk",
         help="where all state lies, of servers, S3 and clients; in memory (/dev/shm) fsync does nothing (default disk)",
     )
+    flags.add_argument(
+        "--head",
+        choices=("every other", "always", "never"),
+        default="every other",
+        help="in which rounds S3's head is looked at (default every other; where clients take turns, always)",
+    )
+    flags.add_argument("--memory-looks", type=float, default=LIGHT, help="the part of a core that they may take")
     flags.add_argument("--folder", type=Path, help="another folder for it (default: see --state)")
     flags.add_argument("--json", action="store_true", help="print one JSON object")
     flags.add_argument("--out", type=Path, help="write that JSON to a file, too")
@@ -95,7 +108,7 @@ def measure(options: argparse.Namespace) -> Measured:
     runs = []
     for _ in range(options.repeats):
         with tempfile.TemporaryDirectory(prefix="fedtier-benchmark-", dir=folder) as place:
-            runs.append(play(plan, RunDirectory(Path(place)), expected))
+            runs.append(play(plan, RunDirectory(Path(place)), expected, options.head, options.memory_looks))
     return Measured(
         clients=options.clients,
         concurrent=options.concurrent,
@@ -110,7 +123,7 @@ def measure(options: argparse.Namespace) -> Measured:
     )
 
 
-def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
+def play(plan: Plan, directory: RunDirectory, expected: Sequence[str], head_looks: str, memory_looks: float) -> Run:
     """Play as many rounds as there are digests that are expected of them; the first is not counted."""
     patience = _LEAST_PATIENCE + _SECONDS_PER_GIGABYTE * plan.clients * plan.outline.nbytes / 1e9
     look = _LOOKS[plan.outline.nbytes >= 1e7]
@@ -118,23 +131,27 @@ def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
         head = HeadWatch.of(federation.store)
         federation.await_arrivals(patience)
         _one_round(federation, head, 1, patience, look)
-        before = _cpu(federation)
         # Apart, as clients' memory takes longer to look at: so servers are seen as often as other systems' are.
         with (
-            Watched({tier: federation.tiers[tier] for tier in SERVERS}) as servers,
-            Watched({"client": federation.tiers["client"]}) as clients,
+            Watched({tier: federation.tiers[tier] for tier in SERVERS}, memory_looks) as servers,
+            Watched({"client": federation.tiers["client"]}, memory_looks) as clients,
         ):
-            timed = [_one_round(federation, head, number, patience, look) for number in range(2, len(expected) + 1)]
-        after = _cpu(federation)
+            timed = [
+                _one_round(federation, head if _is_watched(number, head_looks) else None, number, patience, look)
+                for number in range(2, len(expected) + 1)
+            ]
         high_water = {tier: high_water_bytes(pids) for tier, pids in federation.tiers.items()}
         history = federation.store.rounds.history()
         manifests = {one.round: one.manifest for one in history if isinstance(one.manifest, RoundManifest)}
-    in_turns = plan.processes < plan.clients
-    spent = {tier: round(after[tier] - before[tier], 2) for tier in after}
-    sent = len(timed) * plan.clients * plan.update_bytes / 1e9
+    undisturbed = [one for one in timed if one.committed is None] or timed
+    spent = {tier: round(sum(one.spent[tier] for one in undisturbed), 2) for tier in timed[0].spent}
+    sent = len(undisturbed) * plan.clients * plan.update_bytes / 1e9
     digests = tuple(manifests[number].model.sha256 for number in range(1, len(expected) + 1))
     return Run(
-        rounds=tuple(one.counted(manifests[one.round], in_turns=in_turns) for one in timed),
+        rounds=tuple(
+            one.counted(manifests[one.round], is_whole=one in undisturbed and plan.processes == plan.clients)
+            for one in timed
+        ),
         cpu_seconds=spent,
         cpu_seconds_per_gigabyte={tier: round(seconds / sent, 3) for tier, seconds in spent.items()},
         peak_pss_megabytes=_megabytes(
@@ -155,42 +172,60 @@ def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
 
 @dataclass(frozen=True, slots=True)
 class _Timed:
-    """Moments of a round: seconds of the monotonic clock; `date` is that of the release, since the epoch."""
+    """Moments of a round: seconds of the monotonic clock; `date` is that of the release, since the epoch.
+
+    `spent` are CPU seconds of the tiers.
+    """
 
     round: int
     released: float
     date: float
     saved: float | None
-    committed: float
+    committed: float | None
     held: float
+    spent: Mapping[str, float]
 
-    def counted(self, manifest: RoundManifest, *, in_turns: bool) -> Round:
-        """Return the round's seconds."""
+    def counted(self, manifest: RoundManifest, *, is_whole: bool) -> Round:
+        """Return the round's seconds; `is_whole` where its clients all waited, and nothing disturbed it."""
         return Round(
             round=self.round,
             saved_seconds=None if self.saved is None else round(self.saved - self.released, 4),
             counted_seconds=round(manifest.closed_at.timestamp() - self.date, 4),
-            commit_seconds=round(self.committed - self.released, 4),
-            held_seconds=None if in_turns else round(self.held - self.released, 4),
+            commit_seconds=None if self.committed is None else round(self.committed - self.released, 4),
+            held_seconds=round(self.held - self.released, 4) if is_whole else None,
         )
 
 
-def _one_round(federation: Played, head: HeadWatch, number: int, patience: float, look: float) -> _Timed:
+def _is_watched(number: int, head_looks: str) -> bool:
+    return head_looks == "always" or (head_looks == "every other" and number % 2 == 0)
+
+
+def _one_round(federation: Played, head: HeadWatch | None, number: int, patience: float, look: float) -> _Timed:
+    before = _cpu(federation)
     date, released = time.time(), federation.release()
+    saved, committed = (None, None) if head is None else _watch(federation, head, number, released + patience, look)
+    held = federation.await_arrivals(patience)
+    after = _cpu(federation)
+    spent = {tier: after[tier] - before[tier] for tier in after}
+    return _Timed(number, released, date, saved, committed, held, spent)
+
+
+def _watch(
+    federation: Played, head: HeadWatch, number: int, deadline: float, look: float
+) -> tuple[float | None, float]:
+    """Return when the first client had its update on disk, where that was seen, and when head named the round."""
     saved = None
-    next_look = released + look
+    next_look = time.monotonic() + look
     while True:
         if federation.next_saved(max(next_look - time.monotonic(), 0.0)) and saved is None:
             saved = time.monotonic()
         if time.monotonic() < next_look:
             continue
         if head.newest_round() >= number:
-            break
+            return saved, time.monotonic()
         next_look = time.monotonic() + look
-        if next_look > released + patience:
-            raise TimeoutError(f"round {number} was not published within {patience:g} s")
-    committed = time.monotonic()
-    return _Timed(number, released, date, saved, committed, federation.await_arrivals(patience))
+        if next_look > deadline:
+            raise TimeoutError(f"round {number} was not published in time")
 
 
 def _cpu(federation: Played) -> dict[str, float]:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from benchmarks.machine import Machine
 from benchmarks.matrix import call_of
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured
+from benchmarks.perf_samples import IDLE
+from benchmarks.profiles import Profile
 from benchmarks.recorded import Comparison, Record, SystemResult
 from benchmarks.targets import Verdict
 
@@ -21,6 +23,7 @@ _SCALED_TIERS: Final = {
     "s3": "S3",
 }
 _MARKS: Final = {"met": "met", "missed": "**missed**", "not measured": "not measured"}
+_NAMED: Final = 8
 _NOTHING: Final = ""
 
 
@@ -52,10 +55,10 @@ def _seconds_row(name: str, cell: Measured) -> list[str]:
         str(cell.workers),
         _median([one.saved_seconds for one in rounds]),
         _median([one.counted_seconds for one in rounds]),
-        spread([one.commit_seconds for one in rounds]),
-        spread([one.held_seconds for one in rounds if one.held_seconds is not None]),
-        f"{cell.clients / cell.commit_seconds:,.1f}",
-        f"{cell.ingest_over_loopback:.2f}",
+        spread([one.commit_seconds for one in rounds if one.commit_seconds is not None]),
+        spread([one.held_seconds for one in rounds if one.held_seconds is not None]) + (LOOKED if cell.looked else ""),
+        "" if cell.commit_seconds is None else f"{cell.clients / cell.commit_seconds:,.1f}",
+        "" if cell.ingest_over_loopback is None else f"{cell.ingest_over_loopback:.2f}",
     ]
 
 
@@ -90,6 +93,22 @@ def machine_table(cells: Mapping[str, Measured]) -> str:
     if disks := {cell.filesystem for cell in cells.values() if cell.state == "disk" and cell.filesystem}:
         rows.append(["file system of state, disk", "; ".join(sorted(disks))])
     return markdown(["machine", ""], [*rows, *([name, spread(found)] for name, found in figures.items())])
+
+
+def profile_table(profile: Profile) -> str:
+    """Return what each tier spends a round's processor time on, the most first."""
+    whole = sum(sum(parts.values()) for tier, parts in profile.core_ms.items() if tier != IDLE)
+    rows = []
+    for tier, parts in sorted(profile.core_ms.items(), key=lambda item: -sum(item[1].values())):
+        spent = sum(parts.values())
+        most = sorted(parts.items(), key=lambda item: -item[1])[:_NAMED]
+        words = "" if tier == IDLE else ", ".join(f"{what} {_figure(each)}" for what, each in most)
+        rows.append([tier, _figure(spent), "" if tier == IDLE else f"{spent / whole:.0%}", words])
+    return markdown(["tier", "core-ms per round", "share", "of these"], rows)
+
+
+LOOKED: Final = " *"
+"""Behind (b) where looks at the head are in it."""
 
 
 def facts_of(machine: Machine) -> dict[str, str]:

@@ -93,12 +93,12 @@ def _ingest(recorded: Recorded) -> Verdict:
         "ingest: update bytes of 8 x 64 MB until the round is in S3, over raw loopback TCP; fastest of 1, 2, 4 workers",
         ">= 0.5",
     )
-    best = _best(recorded, _MEGABYTES, lambda cell: cell.commit_seconds)
-    if best is None:
+    best = _best(recorded, _MEGABYTES, lambda cell: cell.commit_seconds or float("inf"))
+    if best is None or best[1].commit_seconds is None or best[1].ingest_over_loopback is None:
         return verdict
-    name, cell = best
-    share, sent = cell.ingest_over_loopback, cell.clients * cell.update_bytes / 1e9
-    speeds = f"{sent / cell.commit_seconds:.2f} GB/s, {cell.machine.loopback_gigabytes_per_second:.2f} GB/s"
+    name, cell, seconds = *best, best[1].commit_seconds
+    share, sent = best[1].ingest_over_loopback, cell.clients * cell.update_bytes / 1e9
+    speeds = f"{sent / seconds:.2f} GB/s, {cell.machine.loopback_gigabytes_per_second:.2f} GB/s"
     return verdict.judged(f"{share:.2f}: {speeds} ({name})", met=share >= 0.5)
 
 

@@ -42,7 +42,8 @@ def main(words: Sequence[str] | None = None) -> int:
             logs=options.logs,
         )
         make_arrays(task.arrays, task.outline, task.clients)
-        results = compare([every[label] for label in options.systems], task, options.repeats, told)
+        chosen = [every[label] for label in options.systems]
+        results = compare(chosen, task, options.repeats, told, memory_repeats=options.memory_repeats)
     print(table(results))
     return 1 if any(result.failures for result in results) else 0
 
@@ -54,6 +55,7 @@ def _options(words: Sequence[str] | None, labels: list[str]) -> argparse.Namespa
     command.add_argument("--clients", type=int, default=8, help="processes that send an update (default 8)")
     command.add_argument("--megabytes", type=float, default=64, help="float32 in an update (default 64)")
     command.add_argument("--repeats", type=int, default=5, help="runs of each system (default 5)")
+    command.add_argument("--memory-repeats", type=int, default=1, help="further runs for memory alone (default 1)")
     command.add_argument("--rounds", type=int, default=3, help="measured rounds in a run, after one (default 3)")
     command.add_argument(
         "--cache", type=Path, default=Path.home() / ".cache" / "fedtier-peers", help="for peers' venvs"

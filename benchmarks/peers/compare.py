@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from benchmarks.peers.programs import RunFailedError
 from benchmarks.peers.rounds import Measured
 from benchmarks.peers.systems import System
 from benchmarks.peers.task import Task
+
+OFTEN: Final = 0.5
+"""The part of a core that looks at memory may take where seconds do not count."""
 
 
 @dataclass(slots=True)
@@ -22,18 +25,22 @@ class Result:
     system : System
     runs : list of Measured
         Those that ended well.
+    looked : list of Measured
+        Runs whose seconds do not count, for the servers' memory was looked at often in them.
     failures : list of str
         Why the others did not.
     """
 
     system: System
     runs: list[Measured] = field(default_factory=list)
+    looked: list[Measured] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
         """Return this as JSON members; the figures of no run at all are null."""
         seconds = [round(each, 4) for run in self.runs for each in run.seconds]
-        memory = [run.server_pss_megabytes for run in self.runs]
+        seen = self.looked or self.runs
+        memory = [run.server_pss_megabytes for run in seen]
         return {
             "system": self.system.system,
             "variant": self.system.variant,
@@ -43,9 +50,10 @@ class Result:
             "min": min(seconds, default=None),
             "max": max(seconds, default=None),
             "server_pss_megabytes": round(statistics.median(memory), 1) if memory else None,
-            "server_high_water_megabytes": max((run.server_high_water_megabytes for run in self.runs), default=None),
-            "memory_samples": min((run.memory_samples for run in self.runs), default=None),
+            "server_high_water_megabytes": max((run.server_high_water_megabytes for run in seen), default=None),
+            "memory_samples": min((run.memory_samples for run in seen), default=None),
             "runs": len(self.runs),
+            "memory_runs": len(seen),
             "failures": self.failures,
         }
 
@@ -62,27 +70,38 @@ def in_turns(systems: Sequence[System], repeats: int) -> list[System]:
 
 
 def compare(
-    systems: Sequence[System], task: Task, repeats: int, told: Callable[[Sequence[Result], str], None]
+    systems: Sequence[System],
+    task: Task,
+    repeats: int,
+    told: Callable[[Sequence[Result], str], None],
+    *,
+    memory_repeats: int = 0,
 ) -> list[Result]:
     """Run all systems so many times each.
 
     Parameters
     ----------
+    memory_repeats : int
+        Further runs of each, for memory alone.
     told : callable
         Gets the results so far after each run, and one line on that run.
     """
     results = {system.label: Result(system) for system in systems}
-    for system in in_turns(systems, repeats):
+    looking = replace(task, memory_looks=OFTEN)
+    runs = [(system, task) for system in in_turns(systems, repeats)]
+    runs += [(system, looking) for system in in_turns(systems, memory_repeats)]
+    for system, asked in runs:
         result = results[system.label]
         try:
-            measured = system.measure(task)
+            measured = system.measure(asked)
         except RunFailedError as error:
             result.failures.append(str(error))
             line = f"{system.label}: {error}"
         else:
-            result.runs.append(measured)
+            (result.looked if asked is looking else result.runs).append(measured)
             seconds = ", ".join(f"{each:.3f}" for each in measured.seconds)
-            line = f"{system.label}: {seconds} s; {measured.server_pss_megabytes:.0f} MB"
+            looks = f"{measured.server_pss_megabytes:.0f} MB in {measured.memory_samples} looks"
+            line = f"{system.label}: {seconds} s; {looks}"
         told(list(results.values()), line)
     return list(results.values())
 

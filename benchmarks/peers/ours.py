@@ -36,6 +36,7 @@ def measure(task: Task) -> Measured:
     ):
         out = Path(folder) / "measured.json"
         words = [sys.executable, "-m", "benchmarks.round", "--workers", "1", "--folder", folder, "--out", str(out)]
+        words += ["--head", "never", "--memory-looks", str(task.memory_looks)]
         words += ["--clients", str(task.clients), "--megabytes", str(task.megabytes), "--rounds", str(task.rounds)]
         programs.start(_PROGRAM, words, PYTHONPATH=str(Path(__file__).parents[2]))
         try:

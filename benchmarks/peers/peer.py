@@ -50,7 +50,7 @@ def run_peer(task: Task, venv: Venv, start: Start, label: str) -> Measured:
         with Programs(Path(folder), environment) as programs:
             try:
                 servers = start(work, venv, programs)
-                watched = Watched({"server": servers})
+                watched = Watched({"server": servers}, task.memory_looks)
                 seconds = play(work, entered, ready, watched, programs.check, task.patience)
             except RunFailedError:
                 if task.logs is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.processes import LIGHT
 from benchmarks.updates import Outline
 
 
@@ -27,6 +28,8 @@ class Task:
         Seconds that one round may take.
     logs : Path or None
         Folder for what the programs of a failed run said.
+    memory_looks : float
+        The part of a core that looks at the servers' memory may take.
     """
 
     clients: int
@@ -36,6 +39,7 @@ class Task:
     cache: Path
     patience: float
     logs: Path | None
+    memory_looks: float = LIGHT
 
     @property
     def outline(self) -> Outline:

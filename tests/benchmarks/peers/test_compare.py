@@ -2,11 +2,12 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.peers.compare import Result, compare, in_turns, table
+from benchmarks.peers.compare import OFTEN, Result, compare, in_turns, table
 from benchmarks.peers.programs import RunFailedError
 from benchmarks.peers.rounds import Measured
 from benchmarks.peers.systems import System
 from benchmarks.peers.task import Task
+from benchmarks.processes import LIGHT
 
 TASK = Task(clients=2, megabytes=1, rounds=1, arrays=Path(), cache=Path(), patience=1.0, logs=None)
 
@@ -50,8 +51,24 @@ def test_figures_are_over_all_rounds_of_all_runs() -> None:
         "server_high_water_megabytes": 550.0,
         "memory_samples": 300,
         "runs": 2,
+        "memory_runs": 2,
         "failures": [],
     }
+
+
+def test_memory_is_looked_at_in_runs_whose_seconds_do_not_count() -> None:
+    asked: list[float] = []
+
+    def measure(task: Task) -> Measured:
+        asked.append(task.memory_looks)
+        return of_megabytes(100.0 * len(asked), float(len(asked)))
+
+    (result,) = compare([System("good", "", "2", measure)], TASK, 2, ignore, memory_repeats=1)
+    document = result.document()
+    assert asked == [LIGHT, LIGHT, OFTEN]
+    assert document["seconds"] == [1.0, 2.0]
+    assert (document["server_pss_megabytes"], document["memory_samples"]) == (300.0, 300)
+    assert (document["runs"], document["memory_runs"]) == (2, 1)
 
 
 def test_a_run_that_ends_badly_is_reported_and_the_others_go_on() -> None:
@@ -61,7 +78,7 @@ def test_a_run_that_ends_badly_is_reported_and_the_others_go_on() -> None:
     assert bad.document()["failures"] == ["the server ended with status 1: out of memory"]
     assert bad.document()["median"] is None
     assert good.document()["median"] == 1.5
-    assert lines == ["bad-x: the server ended with status 1: out of memory", "good: 1.500 s; 10 MB"]
+    assert lines == ["bad-x: the server ended with status 1: out of memory", "good: 1.500 s; 10 MB in 10 looks"]
     failed, well = table([bad, good]).splitlines()[1:]
     assert failed.split("FAILED: ")[1] == "the server ended with status 1: out of memory"
     assert well.split() == ["good", "2", "1.500", "s", "1.500", "s", "1.500", "s", "10", "MB"]
