@@ -61,6 +61,8 @@ class Run:
         Of all rounds, the first included.
     exact : bool
         Whether these are those of the reference.
+    loopback_gigabytes_per_second : tuple of float
+        What one loopback connection carried before the run, and after it; empty in results that do not say.
     """
 
     rounds: tuple[Round, ...]
@@ -72,6 +74,7 @@ class Run:
     client_memory_samples: int
     model_sha256: tuple[str, ...]
     exact: bool
+    loopback_gigabytes_per_second: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,11 +141,19 @@ class Measured:
 
     @property
     def ingest_over_loopback(self) -> float | None:
-        """Bytes of a round's updates per second until it was committed, over what one loopback connection carries."""
-        if self.commit_seconds is None:
-            return None
+        """Bytes of a round's updates per second until it was committed, over what one loopback connection carries.
+
+        The ratio is made within each repeat; this is the median.
+        """
         sent = self.clients * self.update_bytes / 1e9
-        return sent / self.commit_seconds / self.machine.loopback_gigabytes_per_second
+        return _median(self._over_loopback(run, sent) for run in self.runs)
+
+    def _over_loopback(self, run: Run, sent: float) -> float | None:
+        seconds = _median(one.commit_seconds for one in run.rounds)
+        if seconds is None:
+            return None
+        carried = run.loopback_gigabytes_per_second or (self.machine.loopback_gigabytes_per_second,)
+        return sent / seconds / statistics.mean(carried)
 
     def peak_pss_megabytes(self, tier: str) -> float:
         """Return the largest of all repeats."""

@@ -126,9 +126,10 @@ def _profiles(recorded: Recorded) -> Iterator[str]:
         "Functions are named for the kernel and NumPy, else the library; `weed` is the S3 server."
     )
     for profile in recorded.profiles.values():
+        seconds, cores = statistics.median(profile.seconds), profile.machine.cores
         yield (
             f"{profile.clients} clients of {profile.megabytes:g} MB, {profile.concurrent} at once, workers: "
-            f"{profile.workers}; a round took {statistics.median(profile.seconds):.3g} s on {profile.machine.cores} cores:"
+            f"{profile.workers}; a round took {seconds:.3g} s on {cores} cores:"
         )
         yield profile_table(profile)
 

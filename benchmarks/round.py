@@ -23,13 +23,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from benchmarks.ending import end_on_sigterm
 from benchmarks.federation import HeadWatch, Plan, Played, played
-from benchmarks.machine import filesystem_of, this_machine
+from benchmarks.machine import filesystem_of, loopback_gigabytes_per_second, this_machine
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured, Round, Run, summary
 from benchmarks.processes import LIGHT, Watched, cpu_seconds, high_water_bytes
 from benchmarks.reference_sum import UPLOAD_DTYPES, published_sha256
@@ -105,10 +105,13 @@ def measure(options: argparse.Namespace) -> Measured:
     expected = tuple(
         published_sha256(outline, SEED, options.clients, options.rounds + 1, upload_dtype=options.upload_dtype)
     )
-    runs = []
+    runs: list[Run] = []
+    carried = [machine.loopback_gigabytes_per_second]
     for _ in range(options.repeats):
         with tempfile.TemporaryDirectory(prefix="fedtier-benchmark-", dir=folder) as place:
-            runs.append(play(plan, RunDirectory(Path(place)), expected, options.head, options.memory_looks))
+            run = play(plan, RunDirectory(Path(place)), expected, options.head, options.memory_looks)
+        carried.append(round(loopback_gigabytes_per_second(), 2))
+        runs.append(replace(run, loopback_gigabytes_per_second=tuple(carried[-2:])))
     return Measured(
         clients=options.clients,
         concurrent=options.concurrent,
