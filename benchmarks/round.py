@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -28,7 +29,7 @@ from benchmarks.ending import end_on_sigterm
 from benchmarks.federation import HeadWatch, Plan, Played, played
 from benchmarks.machine import this_machine
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured, Round, Run, summary
-from benchmarks.processes import Watched, cpu_seconds, high_water_bytes
+from benchmarks.processes import OFTEN, SELDOM, Watched, cpu_seconds, high_water_bytes
 from benchmarks.reference_sum import UPLOAD_DTYPES, published_sha256
 from benchmarks.updates import LONGEST_RUN, SEED, Outline
 from fedtier.rounds import RoundManifest
@@ -38,6 +39,8 @@ _MEMORY_FOLDER: Final = Path("/dev/shm")
 _LEAST_PATIENCE, _SECONDS_PER_GIGABYTE = 180.0, 60.0
 _LOOKS: Final = 0.005, 0.02
 """Seconds between two looks at S3's head: for models below and from 10 MB."""
+_MEMORY_LOOKS: Final = {"never": None, "seldom": SELDOM, "often": OFTEN}
+"""Shares of a core for looking at the servers' memory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,6 +79,12 @@ def _parser() -> argparse.ArgumentParser:
         default=True,
         help="whether state lies on a disk; else all of it lies in memory (/dev/shm), where fsync does nothing",
     )
+    parser.add_argument(
+        "--memory-looks",
+        choices=_MEMORY_LOOKS,
+        default="seldom",
+        help="at the servers, during rounds: not at all, for a fiftieth of a core (default), up to 20 per second",
+    )
     parser.add_argument("--folder", type=Path, help="where state lies meanwhile (default: the system's, see --fsync)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--out", type=Path, help="write that JSON to a file, too")
@@ -94,7 +103,7 @@ def measure(options: argparse.Namespace) -> Measured:
     runs = []
     for _ in range(options.repeats):
         with tempfile.TemporaryDirectory(prefix="fedtier-benchmark-", dir=folder) as place:
-            runs.append(play(plan, RunDirectory(Path(place)), expected))
+            runs.append(play(plan, RunDirectory(Path(place)), expected, _MEMORY_LOOKS[options.memory_looks]))
     return Measured(
         clients=options.clients,
         concurrent=options.concurrent,
@@ -108,8 +117,14 @@ def measure(options: argparse.Namespace) -> Measured:
     )
 
 
-def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
-    """Play as many rounds as there are digests that are expected of them; the first is not counted."""
+def play(plan: Plan, directory: RunDirectory, expected: Sequence[str], memory_looks: float | None = SELDOM) -> Run:
+    """Play as many rounds as there are digests that are expected of them; the first is not counted.
+
+    Parameters
+    ----------
+    memory_looks : float or None
+        Share of a core for looking at the servers' memory; None for no look at anybody's.
+    """
     patience = _LEAST_PATIENCE + _SECONDS_PER_GIGABYTE * plan.clients * plan.outline.nbytes / 1e9
     look = _LOOKS[plan.outline.nbytes >= 1e7]
     with played(plan, directory) as federation:
@@ -118,10 +133,12 @@ def play(plan: Plan, directory: RunDirectory, expected: Sequence[str]) -> Run:
         _one_round(federation, head, 1, patience, look)
         before = _cpu(federation)
         # Apart, as clients' memory takes longer to look at: so servers are seen as often as other systems' are.
-        with (
-            Watched({tier: federation.tiers[tier] for tier in SERVERS}) as servers,
-            Watched({"client": federation.tiers["client"]}) as clients,
-        ):
+        servers = Watched({tier: federation.tiers[tier] for tier in SERVERS}, memory_looks or SELDOM)
+        clients = Watched({"client": federation.tiers["client"]})
+        with ExitStack() as looks:
+            if memory_looks is not None:
+                looks.enter_context(servers)
+                looks.enter_context(clients)
             timed = [_one_round(federation, head, number, patience, look) for number in range(2, len(expected) + 1)]
         after = _cpu(federation)
         high_water = {tier: high_water_bytes(pids) for tier, pids in federation.tiers.items()}

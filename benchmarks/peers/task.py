@@ -27,6 +27,8 @@ class Task:
         Seconds that one round may take.
     logs : Path or None
         Folder for what the programs of a failed run said.
+    memory : bool
+        Whether the servers' memory is looked at as often as can be; the seconds of such a run do not count.
     """
 
     clients: int
@@ -36,6 +38,7 @@ class Task:
     cache: Path
     patience: float
     logs: Path | None
+    memory: bool = False
 
     @property
     def outline(self) -> Outline:

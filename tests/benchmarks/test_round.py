@@ -45,7 +45,8 @@ def test_halves_are_half_the_bytes_but_for_the_bias() -> None:
 def test_clients_in_turns_are_all_counted_and_a_wrong_model_is_noticed(tmp_path: Path) -> None:
     plan = Plan(clients=4, processes=2, outline=Outline(2), workers=1)
     right = published_sha256(plan.outline, SEED, plan.clients, ROUNDS)
-    run = play(plan, RunDirectory(tmp_path), [right[0], "0" * 64])
+    run = play(plan, RunDirectory(tmp_path), [right[0], "0" * 64], memory_looks=None)
     assert not run.exact
     assert list(run.model_sha256) == right
     assert [one.held_seconds for one in run.rounds] == [None]
+    assert run.server_memory_samples == run.client_memory_samples == 0
