@@ -17,13 +17,22 @@ _START_SECONDS = 300.0
 
 
 def start(work: Work, venv: Venv, programs: Programs) -> Sequence[int]:
-    """Start the server, then the clients; return the processes on the server's side."""
+    """Start the server, then the clients, as the documentation has them; return the server's process."""
+    return _start(work, venv, programs, "flower_legacy")
+
+
+def start_tuned(work: Work, venv: Venv, programs: Programs) -> Sequence[int]:
+    """Do the same with a server that adds up updates as they come, and tensors as bare bytes."""
+    return _start(work, venv, programs, "flower_legacy_tuned")
+
+
+def _start(work: Work, venv: Venv, programs: Programs, app: str) -> Sequence[int]:
     (port,) = free_ports(1)
     address, message_bytes = f"127.0.0.1:{port}", str(largest_message(work.outline.nbytes))
-    server = programs.start("server", [venv.python, str(_APPS / "flower_legacy_server.py"), address, message_bytes])
+    server = programs.start("server", [venv.python, str(_APPS / f"{app}_server.py"), address, message_bytes])
     programs.await_that(lambda: listens(port), "the server listens", _START_SECONDS)
     for client in range(work.clients):
-        words = [venv.python, str(_APPS / "flower_legacy_client.py"), address, message_bytes, str(client)]
+        words = [venv.python, str(_APPS / f"{app}_client.py"), address, message_bytes, str(client)]
         programs.start(f"client-{client}", words)
     return [server]
 

@@ -42,9 +42,11 @@ def systems() -> Sequence[System]:
     return (
         System("fedtier", "", ours.version(), ours.measure),
         _peer("flower", "legacy", _FLOWER, flower_legacy.start),
+        _peer("flower", "legacy-tuned", _FLOWER, flower_legacy.start_tuned),
         _peer("flower", "superlink", _FLOWER, flower_superlink.start),
         _peer("flower", "superlink-tuned", _FLOWER, flower_superlink.start_tuned),
         _peer("nvflare", "fedavg", _NVFLARE, nvflare_fedavg.start),
+        _peer("nvflare", "tuned", _NVFLARE, nvflare_fedavg.start_tuned),
     )
 
 
