@@ -19,8 +19,8 @@ _PSS = re.compile(rb"^Pss:\s+(\d+) kB$", re.MULTILINE)
 _HIGH_WATER = re.compile(rb"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 _TICKS = os.sysconf("SC_CLK_TCK")
 _SAMPLE_SECONDS = 0.05
-LIGHT = 0.02
-"""A part of a core; so much more slowly what is measured goes at most."""
+SELDOM, OFTEN = 0.02, 1.0
+"""Shares of a core that looking at memory may take: so that a round hardly feels it, and as often as can be."""
 
 
 def tree(pid: int) -> list[int]:
@@ -53,20 +53,20 @@ def cpu_seconds(pids: Sequence[int]) -> float:
 class Watched:
     """Samples the PSS of process trees, in a thread, while its `with` block runs.
 
-    A sample takes the longer, the more memory is mapped; samples are taken so seldom that they use `share` of a core
-    at most, and every 50 ms at most.
+    A sample takes the longer, the more memory is mapped; samples are taken so seldom that they use this share of a
+    core at most, and every 50 ms at most.
 
     Parameters
     ----------
     tiers : Mapping of str to sequence of int
         The first process of each tree, by tier.
-    share : float
-        Of a core.
+    share_of_a_core : float
+        From 0, exclusive, to 1.
     """
 
-    def __init__(self, tiers: Mapping[str, Sequence[int]], share: float = LIGHT) -> None:
-        self._share = share
+    def __init__(self, tiers: Mapping[str, Sequence[int]], share_of_a_core: float = SELDOM) -> None:
         self._tiers = tiers
+        self._share = share_of_a_core
         self._samples: list[dict[str, int]] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watched", daemon=True)
@@ -93,7 +93,7 @@ class Watched:
             started = time.thread_time()
             self._samples.append({tier: _tier_bytes(pids) for tier, pids in self._tiers.items()})
             cost = time.thread_time() - started
-            if self._ended.wait(max(_SAMPLE_SECONDS, cost / self._share)):
+            if self._ended.wait(max(_SAMPLE_SECONDS, cost / self._share) - cost):
                 return
 
 

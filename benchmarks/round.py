@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -31,7 +32,7 @@ from benchmarks.ending import end_on_sigterm
 from benchmarks.federation import HeadWatch, Plan, Played, played
 from benchmarks.machine import filesystem_of, loopback_gigabytes_per_second, this_machine
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured, Round, Run, summary
-from benchmarks.processes import LIGHT, Watched, cpu_seconds, high_water_bytes
+from benchmarks.processes import OFTEN, SELDOM, Watched, cpu_seconds, high_water_bytes
 from benchmarks.reference_sum import UPLOAD_DTYPES, published_sha256
 from benchmarks.updates import LONGEST_RUN, SEED, Outline
 from fedtier.rounds import RoundManifest
@@ -41,6 +42,8 @@ _FOLDERS: Final = {"disk": Path(tempfile.gettempdir()), "memory": Path("/dev/shm
 _LEAST_PATIENCE, _SECONDS_PER_GIGABYTE = 180.0, 60.0
 _LOOKS: Final = 0.005, 0.02
 """Seconds between two looks at S3's head: for models below and from 10 MB."""
+_MEMORY_LOOKS: Final = {"never": None, "seldom": SELDOM, "often": OFTEN}
+"""Shares of a core for looking at the servers' memory."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,7 +92,12 @@ def parser() -> argparse.ArgumentParser:
         default="every other",
         help="in which rounds S3's head is looked at (default every other; where clients take turns, always)",
     )
-    flags.add_argument("--memory-looks", type=float, default=LIGHT, help="the part of a core that they may take")
+    flags.add_argument(
+        "--memory-looks",
+        choices=_MEMORY_LOOKS,
+        default="seldom",
+        help="at the servers, during rounds: not at all, for a fiftieth of a core (default), up to 20 per second",
+    )
     flags.add_argument("--folder", type=Path, help="another folder for it (default: see --state)")
     flags.add_argument("--json", action="store_true", help="print one JSON object")
     flags.add_argument("--out", type=Path, help="write that JSON to a file, too")
@@ -109,7 +117,7 @@ def measure(options: argparse.Namespace) -> Measured:
     carried = [machine.loopback_gigabytes_per_second]
     for _ in range(options.repeats):
         with tempfile.TemporaryDirectory(prefix="fedtier-benchmark-", dir=folder) as place:
-            run = play(plan, RunDirectory(Path(place)), expected, options.head, options.memory_looks)
+            run = play(plan, RunDirectory(Path(place)), expected, options.head, _MEMORY_LOOKS[options.memory_looks])
         carried.append(round(loopback_gigabytes_per_second(), 2))
         runs.append(replace(run, loopback_gigabytes_per_second=tuple(carried[-2:])))
     return Measured(
@@ -126,8 +134,22 @@ def measure(options: argparse.Namespace) -> Measured:
     )
 
 
-def play(plan: Plan, directory: RunDirectory, expected: Sequence[str], head_looks: str, memory_looks: float) -> Run:
-    """Play as many rounds as there are digests that are expected of them; the first is not counted."""
+def play(
+    plan: Plan, directory: RunDirectory, expected: Sequence[str], head_looks: str, memory_looks: float | None = SELDOM
+) -> Run:
+    """Play as many rounds as there are digests that are expected of them; the first is not counted.
+
+    Parameters
+    ----------
+    plan : Plan
+    directory : RunDirectory
+    expected : sequence of str
+        SHA-256 of all rounds, the first included.
+    head_looks : {"every other", "always", "never"}
+        In which rounds S3's head is looked at.
+    memory_looks : float or None
+        Share of a core for looking at the servers' memory; None for no look at anybody's.
+    """
     patience = _LEAST_PATIENCE + _SECONDS_PER_GIGABYTE * plan.clients * plan.outline.nbytes / 1e9
     look = _LOOKS[plan.outline.nbytes >= 1e7]
     with played(plan, directory) as federation:
@@ -135,10 +157,12 @@ def play(plan: Plan, directory: RunDirectory, expected: Sequence[str], head_look
         federation.await_arrivals(patience)
         _one_round(federation, head, 1, patience, look)
         # Apart, as clients' memory takes longer to look at: so servers are seen as often as other systems' are.
-        with (
-            Watched({tier: federation.tiers[tier] for tier in SERVERS}, memory_looks) as servers,
-            Watched({"client": federation.tiers["client"]}, memory_looks) as clients,
-        ):
+        servers = Watched({tier: federation.tiers[tier] for tier in SERVERS}, memory_looks or SELDOM)
+        clients = Watched({"client": federation.tiers["client"]})
+        with ExitStack() as looks:
+            if memory_looks is not None:
+                looks.enter_context(servers)
+                looks.enter_context(clients)
             timed = [
                 _one_round(federation, head if _is_watched(number, head_looks) else None, number, patience, look)
                 for number in range(2, len(expected) + 1)

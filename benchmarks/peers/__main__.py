@@ -1,4 +1,4 @@
-"""``python -m benchmarks.peers compare [--clients 8] [--megabytes 64] [--repeats 5] [--rounds 3] [--out FILE] ...``."""
+"""``python -m benchmarks.peers compare [--clients 8] [--megabytes 64] [--rounds 3] [--out FILE] ...``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.ending import end_on_sigterm
-from benchmarks.machine import this_machine
-from benchmarks.peers.compare import Result, compare, table
+from benchmarks.machine import loopback_gigabytes_per_second, this_machine
+from benchmarks.peers.compare import Comparison, Repeats, compare, table
 from benchmarks.peers.systems import systems
 from benchmarks.peers.task import Task
 from benchmarks.peers.work import make_arrays
@@ -24,11 +24,12 @@ def main(words: Sequence[str] | None = None) -> int:
     options = _options(words, list(every))
     machine = asdict(this_machine(Path(tempfile.gettempdir())))
 
-    def told(results: Sequence[Result], line: str) -> None:
+    def told(comparison: Comparison, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
         if options.out:
             document = {"machine": machine, "clients": options.clients, "megabytes": options.megabytes}
-            document |= {"rounds": options.rounds, "results": [result.document() for result in results]}
+            document |= {"rounds": options.rounds, "loopback": comparison.loopback}
+            document |= {"results": [result.document() for result in comparison.results]}
             options.out.write_text(json.dumps(document, indent=1) + "\n")
 
     with tempfile.TemporaryDirectory(prefix="fedtier-peers-") as folder:
@@ -42,10 +43,14 @@ def main(words: Sequence[str] | None = None) -> int:
             logs=options.logs,
         )
         make_arrays(task.arrays, task.outline, task.clients)
-        chosen = [every[label] for label in options.systems]
-        results = compare(chosen, task, options.repeats, told, memory_repeats=options.memory_repeats)
-    print(table(results))
-    return 1 if any(result.failures for result in results) else 0
+        repeats = Repeats(options.repeats, options.memory_repeats)
+        comparison = compare([every[label] for label in options.systems], task, repeats, _loopback, told)
+    print(table(comparison.results))
+    return 1 if any(result.failures for result in comparison.results) else 0
+
+
+def _loopback() -> float:
+    return round(loopback_gigabytes_per_second(), 2)
 
 
 def _options(words: Sequence[str] | None, labels: list[str]) -> argparse.Namespace:
@@ -55,7 +60,9 @@ def _options(words: Sequence[str] | None, labels: list[str]) -> argparse.Namespa
     command.add_argument("--clients", type=int, default=8, help="processes that send an update (default 8)")
     command.add_argument("--megabytes", type=float, default=64, help="float32 in an update (default 64)")
     command.add_argument("--repeats", type=int, default=5, help="runs of each system (default 5)")
-    command.add_argument("--memory-repeats", type=int, default=1, help="further runs for memory alone (default 1)")
+    command.add_argument(
+        "--memory-repeats", type=int, default=1, help="runs after these that only look at memory (default 1)"
+    )
     command.add_argument("--rounds", type=int, default=3, help="measured rounds in a run, after one (default 3)")
     command.add_argument(
         "--cache", type=Path, default=Path.home() / ".cache" / "fedtier-peers", help="for peers' venvs"
@@ -66,7 +73,9 @@ def _options(words: Sequence[str] | None, labels: list[str]) -> argparse.Namespa
     command.add_argument("--out", type=Path, help="write the results so far after each run, as JSON")
     options = parser.parse_args(words)
     if min(options.clients, options.repeats, options.rounds) < 1 or options.megabytes <= 0:
-        parser.error("everything has to be more than 0")
+        parser.error("everything but memory repeats has to be more than 0")
+    if options.memory_repeats < 0:
+        parser.error("memory repeats are 0 or more")
     return options
 
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any
 
 from benchmarks.peers.programs import RunFailedError
-from benchmarks.peers.rounds import Measured
+from benchmarks.peers.rounds import Measured, Memory
 from benchmarks.peers.systems import System
 from benchmarks.peers.task import Task
-
-OFTEN: Final = 0.5
-"""The part of a core that looks at memory may take where seconds do not count."""
 
 
 @dataclass(slots=True)
@@ -24,23 +21,22 @@ class Result:
     ----------
     system : System
     runs : list of Measured
-        Those that ended well.
-    looked : list of Measured
-        Runs whose seconds do not count, for the servers' memory was looked at often in them.
+        Those that ended well, and whose seconds count.
+    memory : list of Memory
+        Of the runs beside them that were for this only.
     failures : list of str
-        Why the others did not.
+        Why other runs did not end well.
     """
 
     system: System
     runs: list[Measured] = field(default_factory=list)
-    looked: list[Measured] = field(default_factory=list)
+    memory: list[Memory] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def document(self) -> dict[str, Any]:
         """Return this as JSON members; the figures of no run at all are null."""
         seconds = [round(each, 4) for run in self.runs for each in run.seconds]
-        seen = self.looked or self.runs
-        memory = [run.server_pss_megabytes for run in seen]
+        pss = [run.server_pss_megabytes for run in self.memory]
         return {
             "system": self.system.system,
             "variant": self.system.variant,
@@ -49,61 +45,95 @@ class Result:
             "median": round(statistics.median(seconds), 4) if seconds else None,
             "min": min(seconds, default=None),
             "max": max(seconds, default=None),
-            "server_pss_megabytes": round(statistics.median(memory), 1) if memory else None,
-            "server_high_water_megabytes": max((run.server_high_water_megabytes for run in seen), default=None),
-            "memory_samples": min((run.memory_samples for run in seen), default=None),
+            "server_pss_megabytes": round(statistics.median(pss), 1) if pss else None,
+            "server_high_water_megabytes": max((run.server_high_water_megabytes for run in self.memory), default=None),
+            "memory_samples": min((run.samples for run in self.memory), default=None),
             "runs": len(self.runs),
-            "memory_runs": len(seen),
             "failures": self.failures,
         }
 
+    def add(self, task: Task) -> str:
+        """Do one run more, and return a line on it."""
+        try:
+            measured = self.system.measure(task)
+        except RunFailedError as error:
+            self.failures.append(f"looking at memory: {error}" if task.memory else str(error))
+            return f"{self.system.label}: {self.failures[-1]}"
+        if measured.memory is None:
+            self.runs.append(measured)
+            return f"{self.system.label}: {', '.join(f'{each:.3f}' for each in measured.seconds)} s"
+        self.memory.append(measured.memory)
+        return f"{self.system.label}: {measured.memory.server_pss_megabytes:.0f} MB, of {measured.memory.samples} looks"
 
-def in_turns(systems: Sequence[System], repeats: int) -> list[System]:
-    """Return the order of all runs: all systems once per repeat, forwards and backwards by turns.
+
+@dataclass(slots=True)
+class Comparison:
+    """All results so far.
+
+    Parameters
+    ----------
+    results : list of Result
+    loopback : list of float
+        What one TCP connection of loopback carried, in GB/s: before the first repeat, between all, after the last.
+    """
+
+    results: list[Result]
+    loopback: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """How often all systems play.
+
+    Parameters
+    ----------
+    timed : int
+        Runs whose seconds count, in which nobody looks at memory.
+    memory : int
+        Runs after these, for the servers' memory.
+    """
+
+    timed: int
+    memory: int
+
+
+def in_turns(systems: Sequence[System], repeats: int) -> list[list[System]]:
+    """Return the order of the runs of each repeat: all systems once, forwards and backwards by turns.
 
     So a machine that slows down or speeds up meanwhile favours no system.
     """
-    order: list[System] = []
-    for repeat in range(repeats):
-        order += systems if repeat % 2 == 0 else systems[::-1]
-    return order
+    return [list(systems if repeat % 2 == 0 else systems[::-1]) for repeat in range(repeats)]
 
 
 def compare(
     systems: Sequence[System],
     task: Task,
-    repeats: int,
-    told: Callable[[Sequence[Result], str], None],
-    *,
-    memory_repeats: int = 0,
-) -> list[Result]:
+    repeats: Repeats,
+    loopback: Callable[[], float],
+    told: Callable[[Comparison, str], None],
+) -> Comparison:
     """Run all systems so many times each.
 
     Parameters
     ----------
-    memory_repeats : int
-        Further runs of each, for memory alone.
+    loopback : callable
+        Measures GB/s of one connection.
     told : callable
         Gets the results so far after each run, and one line on that run.
     """
     results = {system.label: Result(system) for system in systems}
-    looking = replace(task, memory_looks=OFTEN)
-    runs = [(system, task) for system in in_turns(systems, repeats)]
-    runs += [(system, looking) for system in in_turns(systems, memory_repeats)]
-    for system, asked in runs:
-        result = results[system.label]
-        try:
-            measured = system.measure(asked)
-        except RunFailedError as error:
-            result.failures.append(str(error))
-            line = f"{system.label}: {error}"
-        else:
-            (result.looked if asked is looking else result.runs).append(measured)
-            seconds = ", ".join(f"{each:.3f}" for each in measured.seconds)
-            looks = f"{measured.server_pss_megabytes:.0f} MB in {measured.memory_samples} looks"
-            line = f"{system.label}: {seconds} s; {looks}"
-        told(list(results.values()), line)
-    return list(results.values())
+    comparison = Comparison(list(results.values()), [loopback()])
+    for turn in in_turns(systems, repeats.timed):
+        for system in turn:
+            line = results[system.label].add(task)
+            told(comparison, line)
+        comparison.loopback.append(loopback())
+        told(comparison, f"loopback: {comparison.loopback[-1]:.2f} GB/s")
+    for turn in in_turns(systems, repeats.memory):
+        for system in turn:
+            line = results[system.label].add(replace(task, memory=True))
+            told(comparison, line)
+    return comparison
 
 
 def table(results: Sequence[Result]) -> str:
@@ -112,9 +142,10 @@ def table(results: Sequence[Result]) -> str:
     for result in results:
         row = result.document()
         if row["median"] is not None:
+            memory = row["server_pss_megabytes"]
             lines.append(
                 f"{result.system.label:24s} {row['version']:>8s} {row['median']:7.3f} s {row['min']:7.3f} s"
-                f" {row['max']:7.3f} s {row['server_pss_megabytes']:11.0f} MB"
+                f" {row['max']:7.3f} s" + ("" if memory is None else f" {memory:11.0f} MB")
             )
         lines += [f"{result.system.label:24s} {row['version']:>8s} FAILED: {why}" for why in result.failures]
     return "\n".join(lines)

@@ -17,12 +17,12 @@ _START_SECONDS = 300.0
 
 
 def start(work: Work, venv: Venv, programs: Programs) -> Sequence[int]:
-    """Start the server, then the clients; return the processes on the server's side."""
+    """Start the server, then the clients, as the documentation has them; return the server's process."""
     return _start(work, venv, programs, "flower_legacy")
 
 
 def start_tuned(work: Work, venv: Venv, programs: Programs) -> Sequence[int]:
-    """Do the same with a server that adds up what comes, and with tensors as their bare bytes."""
+    """Do the same with a server that adds up updates as they come, and tensors as bare bytes."""
     return _start(work, venv, programs, "flower_legacy_tuned")
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.measured import SERVERS
 from benchmarks.peers.programs import Programs, RunFailedError
-from benchmarks.peers.rounds import Measured
+from benchmarks.peers.rounds import Measured, Memory
 from benchmarks.peers.task import Task
 
 _PROGRAM = "round"
@@ -36,8 +36,8 @@ def measure(task: Task) -> Measured:
     ):
         out = Path(folder) / "measured.json"
         words = [sys.executable, "-m", "benchmarks.round", "--workers", "1", "--folder", folder, "--out", str(out)]
-        words += ["--head", "never", "--memory-looks", str(task.memory_looks)]
         words += ["--clients", str(task.clients), "--megabytes", str(task.megabytes), "--rounds", str(task.rounds)]
+        words += ["--head", "never", "--memory-looks", "often" if task.memory else "never"]
         programs.start(_PROGRAM, words, PYTHONPATH=str(Path(__file__).parents[2]))
         try:
             programs.await_end(_PROGRAM, task.patience * (task.rounds + 2))
@@ -46,9 +46,8 @@ def measure(task: Task) -> Measured:
                 programs.copy_output(task.logs / "fedtier")
             raise
         (run,) = json.loads(out.read_text())["runs"]
-    return Measured(
-        tuple(each["held_seconds"] for each in run["rounds"]),
-        run["peak_pss_megabytes"]["servers"],
-        round(sum(run["high_water_megabytes"][tier] for tier in SERVERS), 1),
-        run["server_memory_samples"],
-    )
+    seconds = tuple(each["held_seconds"] for each in run["rounds"])
+    if not task.memory:
+        return Measured(seconds)
+    high_water = round(sum(run["high_water_megabytes"][tier] for tier in SERVERS), 1)
+    return Measured(seconds, Memory(run["peak_pss_megabytes"]["servers"], high_water, run["server_memory_samples"]))

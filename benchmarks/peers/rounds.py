@@ -15,6 +15,25 @@ _LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """What the servers of one run needed.
+
+    Parameters
+    ----------
+    server_pss_megabytes : float
+        The largest PSS that all processes on the server's side had together in the measured rounds.
+    server_high_water_megabytes : float
+        Their VmHWM, summed, of those that were left at the end: a bound, which start and warm-up count for.
+    samples : int
+        How often they were looked at for that PSS.
+    """
+
+    server_pss_megabytes: float
+    server_high_water_megabytes: float
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
     """What one run came to.
 
@@ -22,18 +41,12 @@ class Measured:
     ----------
     seconds : tuple of float
         Of each measured round: from all updates ready until the last client holds their average.
-    server_pss_megabytes : float
-        The largest PSS that all processes on the server's side had together in these rounds.
-    server_high_water_megabytes : float
-        Their VmHWM, summed, of those that were left at the end: a bound, which start and warm-up count for.
-    memory_samples : int
-        How often they were looked at for that PSS.
+    memory : Memory or None
+        None where nobody looked.
     """
 
     seconds: tuple[float, ...]
-    server_pss_megabytes: float
-    server_high_water_megabytes: float
-    memory_samples: int
+    memory: Memory | None = None
 
 
 def play(

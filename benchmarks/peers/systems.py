@@ -46,6 +46,7 @@ def systems() -> Sequence[System]:
         _peer("flower", "superlink", _FLOWER, flower_superlink.start),
         _peer("flower", "superlink-tuned", _FLOWER, flower_superlink.start_tuned),
         _peer("nvflare", "fedavg", _NVFLARE, nvflare_fedavg.start),
+        _peer("nvflare", "tuned", _NVFLARE, nvflare_fedavg.start_tuned),
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.processes import LIGHT
 from benchmarks.updates import Outline
 
 
@@ -28,8 +27,8 @@ class Task:
         Seconds that one round may take.
     logs : Path or None
         Folder for what the programs of a failed run said.
-    memory_looks : float
-        The part of a core that looks at the servers' memory may take.
+    memory : bool
+        Whether the servers' memory is looked at as often as can be; the seconds of such a run do not count.
     """
 
     clients: int
@@ -39,7 +38,7 @@ class Task:
     cache: Path
     patience: float
     logs: Path | None
-    memory_looks: float = LIGHT
+    memory: bool = False
 
     @property
     def outline(self) -> Outline:

@@ -4,7 +4,6 @@ from pathlib import Path
 import pytest
 
 from benchmarks.federation import Plan
-from benchmarks.processes import LIGHT
 from benchmarks.reference_sum import published_sha256
 from benchmarks.round import main, play
 from benchmarks.updates import SEED, Outline
@@ -48,7 +47,7 @@ def test_halves_are_half_the_bytes_but_for_the_bias() -> None:
 def test_clients_in_turns_are_all_counted_and_a_wrong_model_is_noticed(tmp_path: Path) -> None:
     plan = Plan(clients=4, processes=2, outline=Outline(2), workers=1)
     right = published_sha256(plan.outline, SEED, plan.clients, ROUNDS)
-    run = play(plan, RunDirectory(tmp_path), [right[0], "0" * 64], "always", LIGHT)
+    run = play(plan, RunDirectory(tmp_path), [right[0], "0" * 64], "always", None)
     assert not run.exact
     assert list(run.model_sha256) == right
     assert [one.held_seconds for one in run.rounds] == [None]

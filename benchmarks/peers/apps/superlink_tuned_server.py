@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
-import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, RecordDict
 from flwr.serverapp import Grid, ServerApp
 
+from benchmarks.peers.apps.summing import WeightedSum
 from benchmarks.peers.work import saved_work
 from benchmarks.updates import Floats
 
@@ -40,16 +40,14 @@ def _nodes(grid: Grid, clients: int) -> list[int]:
 def _mean(grid: Grid, sent: Iterable[str], model: list[Floats]) -> list[Floats]:
     """Return the average of the replies by number of examples."""
     waiting = set(sent)
-    total, weight = [np.zeros_like(tensor) for tensor in model], 0
+    total = WeightedSum([tensor.size for tensor in model])
     while waiting:
         replies = list(grid.pull_messages(waiting))
         while replies:
             reply = replies.pop()
             waiting.discard(reply.metadata.reply_to_message_id)
             examples = int(reply.content["metrics"]["num-examples"])
-            for summed, tensor in zip(total, reply.content["arrays"].to_numpy_ndarrays(), strict=True):
-                np.add(summed, tensor * np.float32(examples), out=summed)
-            weight += examples
+            total.add((array.numpy() for array in reply.content["arrays"].values()), examples)
         if waiting:
             time.sleep(_POLL_SECONDS)
-    return [np.divide(summed, np.float32(weight), out=summed) for summed in total]
+    return total.mean()

@@ -51,8 +51,14 @@ def test_every_measured_round_has_its_seconds_and_the_warm_up_has_none(task: Tas
 
 
 def test_memory_is_that_of_the_servers_side(task: Task) -> None:
-    measured = run_peer(task, Venv(Path(sys.prefix)), Toy(), "toy")
-    assert 50 <= measured.server_pss_megabytes < 100
+    memory = run_peer(replace(task, memory=True), Venv(Path(sys.prefix)), Toy(), "toy").memory
+    assert memory is not None
+    assert memory.samples > 0
+    assert 50 <= memory.server_pss_megabytes < 100
+
+
+def test_nobody_looks_at_memory_while_seconds_count(task: Task) -> None:
+    assert run_peer(task, Venv(Path(sys.prefix)), Toy(), "toy").memory is None
 
 
 def test_a_client_whose_average_is_without_weights_is_found(task: Task) -> None:
