@@ -22,7 +22,7 @@ from fedtier.kinds import CHUNK, SumPlan, TensorPlan, check_update
 from fedtier.limbs import Int64s
 from fedtier.magnitudes import Magnitudes, rounded_up, update_magnitudes
 from fedtier.partial_headers import PARTIAL_HEADER_LIMIT, PARTIAL_KEY, contributor_bytes
-from fedtier.problems import BadRequest, OutOfRange, Problem, SchemaMismatch
+from fedtier.problems import BadRequest, OutOfRange, Problem, SchemaMismatch, Unavailable
 from fedtier.rounds import Contributor, PartialHeader, RoundPlan
 from fedtier.tensors import TensorFile
 from fedtier.wire import WireSum
@@ -57,7 +57,7 @@ class Entry:
     kind : {"update", "partial"}
     body : Received
     round, attempt : int
-        What it was checked against.
+        What it was checked against; an attempt that was over by then is the one that it is of.
     total_weight : int
         Examples of all contributors.
     contributors : tuple of Contributor
@@ -65,7 +65,7 @@ class Entry:
     header : Header, optional
         Of the body, as it was checked; without it, the body is checked again when it is added.
     magnitudes : Magnitudes, optional
-        Of what it adds, as it was checked; an entry of another attempt has none, and is added to nothing.
+        Of what it adds, as it was checked; an entry of an attempt that is over has none, and is added to nothing.
     """
 
     kind: Literal["update", "partial"]
@@ -144,18 +144,22 @@ def read_update(plan: RoundPlan, client_id: str, body: Received) -> Entry:
 
 
 def read_partial(plan: RoundPlan, body: Received) -> Entry:
-    """Check a partial, but for its attempt, which only the aggregator's core may judge.
+    """Check a partial. One of an attempt that is over is read, but not checked whole: only a core may say that it is.
 
     Raises
     ------
     NotSafetensors, SchemaMismatch, OutOfRange, DuplicateContributors, BadRequest
+    Unavailable
+        It is of an attempt that this plan knows nothing of, which may be the open one before it gets to a core.
     """
     file = TensorFile(body.path, header_limit=PARTIAL_HEADER_LIMIT)
     said = _partial_header(file)
     said.require_consistent()
+    if said.attempt > plan.attempt:
+        raise Unavailable("this server does not know of that attempt yet", retry_after=1)
     magnitudes = None
     if said.attempt == plan.attempt:
-        # Of another attempt the kinds and exponents may differ, and it is not going to be added.
+        # Of an attempt that is over the kinds and exponents may differ, and it is not going to be added.
         largest = check_sum(plan.sums, partial_sum(plan.sums, file, said.total_weight, len(said.contributors)))
         magnitudes = rounded_up(largest)
     header = _kept(plan.sums, file.header)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Mapping, Sequence
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -16,8 +15,6 @@ from fedtier.limbs import Int64s, add_to_limbs
 from fedtier.magnitudes import Magnitudes
 from fedtier.terms import TermAdder
 from fedtier.wire import WireSum
-
-_OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class EntryUnreadable(Exception):
@@ -64,8 +61,6 @@ class EntrySum:
         The sum has no room for all of them.
     EntryUnreadable
         Names the first whose file cannot be opened. Reading raises it, too.
-    OSError
-        The process, or the system, has no descriptors left.
     """
 
     def __init__(self, plan: SumPlan, entries: Sequence[Entry]) -> None:
@@ -148,8 +143,6 @@ def _members_of(plan: SumPlan, entries: Sequence[Entry]) -> list[_Member]:
         try:
             file = entry_file(entry, window)
         except OSError as error:
-            if error.errno in _OUT_OF_FILES:  # no entry's fault, and without any one of them just the same
-                raise
             raise EntryUnreadable(entry, error) from error
         if entry.kind == "update":
             values = update_values(plan, file, scratch.view(np.float32)[:CHUNK])

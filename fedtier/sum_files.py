@@ -1,6 +1,7 @@
 """Sums as files: each value of a sum is worked out once, and written to all parts of its coding.
 
-What is sent is what was hashed: high parts stand behind all others in a file, and are read back for it.
+A file's digest is of its bytes in their order. High parts stand behind all others, and are written before it is their
+turn, so they are read back to be hashed.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def write_partial(plan: RoundPlan, entries: Sequence[Entry], path: Path) -> Rece
     entries : sequence of Entry
         Checked ones, at least one; no two have a contributor in common.
     path : Path
-        What may lie there is written over; it is removed when that fails, and stays as it is before it begins.
+        What may lie there is written over, and removed when writing fails; it is left alone where an entry cannot be
+        opened.
 
     Raises
     ------

@@ -83,7 +83,7 @@ class Batcher:
         self._new_id = new_id
         self._plan: RoundPlan | None = None
         self._room = 0
-        self._most = batch_max
+        self._most_entries = batch_max
         self._open = _Open()
         self._flight: Batch | None = None
         self._waiting: deque[tuple[int, Entry]] = deque()
@@ -147,7 +147,7 @@ class Batcher:
             return []
         self._plan = plan
         self._room = contributors_room(plan)
-        self._most = most_entries(self._batch_max, plan.tensor_bytes)
+        self._most_entries = most_entries(self._batch_max, plan.tensor_bytes)
         stale = [*self._open.entries.items(), *self._waiting]
         self._open = _Open()
         self._waiting.clear()
@@ -215,7 +215,7 @@ class Batcher:
             return True
         most_weight = min(plan.weight_limit, self._batch_max * plan.max_examples)
         return (
-            len(self._open.entries) < self._most
+            len(self._open.entries) < self._most_entries
             and self._open.contributor_bytes + entry.contributor_bytes <= self._room
             and self._open.weight + entry.total_weight <= most_weight
         )
@@ -223,7 +223,7 @@ class Batcher:
     def _seal_when_due(self, now: float) -> list[Action]:
         if self._flight is not None or not self._open.entries or self._plan is None:
             return []
-        full = len(self._open.entries) >= self._most or bool(self._waiting)
+        full = len(self._open.entries) >= self._most_entries or bool(self._waiting)
         if self._is_more_coming(now) and not full and now < self._open.since + self._batch_age:
             return []
         self._flight = Batch(self._new_id(), self._plan, self._open.entries)
@@ -271,11 +271,11 @@ class Batcher:
     def _take_out(self, batch: Batch, hit: Mapping[int, Entry], counted: Mapping[str, str]) -> list[Action]:
         rest = {ticket: entry for ticket, entry in batch.entries.items() if ticket not in hit}
         actions: list[Action] = [Discard()]
-        if rest:
-            self._flight = Batch(self._new_id(), batch.plan, rest)
-            actions.append(Seal(self._flight))
         for ticket, entry in hit.items():
             actions += self._finish(ticket, entry, _already(entry, batch.plan, counted))
+        if rest:  # last: on a full disk there is room for it in the place of what was dropped
+            self._flight = Batch(self._new_id(), batch.plan, rest)
+            actions.append(Seal(self._flight))
         return actions
 
     def _finish(self, ticket: int, entry: Entry, outcome: Outcome) -> list[Action]:

@@ -23,7 +23,10 @@ from worker_aggregator.app import WorkerOptions, create_worker
 @click.option("--master", required=True, help="Address of the master, or of another worker: https://host:port.")
 @click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Folder of this worker's own.")
 @click.option(
-    "--batch-max", type=click.IntRange(min=1), default=64, help="Updates or partials at which a batch is sent."
+    "--batch-max",
+    type=click.IntRange(min=1),
+    default=64,
+    help="Updates or partials at which a batch is sent; fewer of models above 67 MB.",
 )
 @click.option(
     "--batch-age",
@@ -88,7 +91,7 @@ def worker(
         grace=grace,
         share_port=share_port,
         announce_json=as_json,
-        limits=Limits(files=batch_max, min_rate=min_rate),
+        limits=Limits(files=min(batch_max, threads), min_rate=min_rate),
         tls=server_context(tls, client_certs=require_client_certs),
     )
     serve(server, lambda: create_worker(options))

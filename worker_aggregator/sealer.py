@@ -18,7 +18,7 @@ from fedtier.entries import Entry, Received
 from fedtier.entry_sums import EntryUnreadable
 from fedtier.logs import named
 from fedtier.problems import Problem, Unavailable
-from fedtier.serving.statedir import StateDirectory
+from fedtier.serving.statedir import OUT_OF_FILES, StateDirectory
 from fedtier.sum_files import write_partial
 from worker_aggregator.events import Batch, BatchRefused, DropBody, Event, LeftOut, Seal
 from worker_aggregator.metrics import WorkerMetrics
@@ -101,6 +101,8 @@ class Sealer:
                     body = write_partial(batch.plan, tuple(entries.values()), path)
                 return SealedBatch(Batch(batch.batch_id, batch.plan, entries), body)
             except EntryUnreadable as unreadable:
+                if unreadable.error.errno in OUT_OF_FILES:  # no entry's fault, and the next would fare no better
+                    raise unreadable.error from None
                 ticket = next(ticket for ticket, entry in entries.items() if entry is unreadable.entry)
                 self._leave_out(ticket, entries.pop(ticket), self._state.refuse(unreadable.error))
         raise Unavailable("no entry of the batch could be read", retry_after=1)

@@ -19,6 +19,7 @@ from fedtier.serving.quota import SpoolQuota
 from fedtier.serving.spares import SpareFiles
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+OUT_OF_FILES: Final = frozenset({errno.EMFILE, errno.ENFILE})
 _PROBE_BYTES: Final = 1 << 16
 
 
@@ -178,7 +179,9 @@ class StateDirectory:
         self._quota.let_go(path.name)
 
     def refuse(self, error: OSError, *, wanted: int = 0) -> Unavailable:
-        """Remember that a file could not be used, and return the answer to its sender; without the folder, end.
+        """Remember that a file could not be used, and return what its sender is told.
+
+        The process ends where the folder is gone.
 
         Parameters
         ----------
@@ -260,6 +263,8 @@ def half_of_disk(folder: Path) -> int:
 def _sentence(error: OSError) -> str:
     if error.errno in _FULL:
         return "the disk of the state directory is full"
+    if error.errno in OUT_OF_FILES:
+        return "no file descriptor is left: raise the limit on open files of this process, or of the machine"
     return f"the state directory cannot be used: {error.strerror}"
 
 

@@ -18,7 +18,7 @@ from fedtier.entries import (
     update_size_limit,
 )
 from fedtier.exact import ExactSum
-from fedtier.problems import NotSafetensors, WeightLimit
+from fedtier.problems import NotSafetensors, Unavailable, WeightLimit
 from fedtier.sum_files import write_partial
 from tests.builders import make_plan, partial_bytes, received, safetensors, sum_of, trained, update_bytes
 
@@ -110,14 +110,25 @@ def test_an_updates_header_cannot_be_longer_than_the_rounds_allows(tmp_path: Pat
         read_update(PLAN, "a", received(tmp_path / "long", body))
 
 
-def test_a_partial_of_another_attempt_is_read_but_not_judged_by_this_rounds_bounds(tmp_path: Path) -> None:
+def wild_partial(attempt: int) -> bytes:
+    """Return a partial with sums that no updates add up to."""
     wild = {"conv.weight": np.full((2, 3), 1 << 62, np.int64)}
     header = (
-        '{"attempt":9,"total_weight":1,"contributors":'
+        f'{{"attempt":{attempt},"total_weight":1,"contributors":'
         f'[{{"client_id":"a","num_examples":1,"sha256":"{"a" * 64}","metrics":{{}}}}]}}'
     )
-    entry = read_partial(PLAN, received(tmp_path / "wild", safetensors(wild, {"partial": header})))
+    return safetensors(wild, {"partial": header})
+
+
+def test_a_partial_of_an_attempt_that_is_over_is_read_but_not_judged_by_this_ones_bounds(tmp_path: Path) -> None:
+    entry = read_partial(make_plan(attempt=10), received(tmp_path / "wild", wild_partial(9)))
     assert entry.attempt == 9
+
+
+def test_a_partial_of_an_attempt_that_is_not_known_yet_is_not_taken_unchecked(tmp_path: Path) -> None:
+    """Its attempt may have become the open one when it gets to the core, which would have it added."""
+    with pytest.raises(Unavailable, match="does not know of that attempt"):
+        read_partial(make_plan(attempt=8), received(tmp_path / "wild", wild_partial(9)))
 
 
 def test_an_update_that_waits_keeps_little_more_than_who_it_is_of(tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ def test_wide_tensors_are_added_to_their_last_limb(tmp_path: Path, elements: int
 
 
 def entry_of(folder: Path, plan: RoundPlan, tensors: Mapping[str, Tensor], weight: int, name: str) -> Entry:
-    specs = [TensorSpec(name, tensor.dtype, tensor.shape) for name, tensor in tensors.items()]
+    specs = [TensorSpec(tensor_name, tensor.dtype, tensor.shape) for tensor_name, tensor in tensors.items()]
     head = encode_header(specs, {"num_examples": str(weight)})
     return read_update(plan, name, received(folder / name, head + b"".join(t.data for t in tensors.values())))
 

@@ -150,5 +150,7 @@ class Serving:
         header = upload.header
         self._claims.sent(header.contributors, upload.sum)
         header.require_consistent()
+        if header.attempt > plan.attempt:
+            raise Unavailable("this server does not know of that attempt yet", retry_after=1)
         body = self.bodies.write(upload.sum, upload.sha256)
         return Entry("partial", body, plan.round, header.attempt, header.total_weight, header.contributors)

@@ -48,7 +48,7 @@ class Disk:
         total: Sum = Counter()
         for entry in batch.entries.values():
             total.update(self.bodies.read(entry.body))
-        content = _header_of(batch).to_json() + repr(sorted((+total).items())).encode()
+        content = _header_of(batch).to_json() + repr(sorted(total.items())).encode()
         return self.bodies.write(total, sha256_hex(content))
 
 

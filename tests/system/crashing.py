@@ -40,7 +40,7 @@ class Order:
     deed : {"die", "stand still"}
         Killed with all that belongs to it, as by ``kill -9``; or stopped, until a signal lets it go on.
     skip : int
-        How often the point is reached before; what the file has of it is what is left.
+        Times that the point is passed first; counted down in the file.
     """
 
     point: CrashPoint

@@ -32,7 +32,10 @@ _TRIES: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """``kill -9`` of a program at a point of a round that it came to `skip` times, or seconds after the round began."""
+    """``kill -9`` of a program when it comes to a point of a round, or some seconds after the round began.
+
+    With `skip`, a point is passed so many times first.
+    """
 
     tier: str
     round: int

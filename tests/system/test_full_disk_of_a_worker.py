@@ -143,7 +143,7 @@ def test_a_worker_without_room_for_an_update_or_its_sum_or_the_model_counts_noth
     assert updates.are_exactly_in(master.published(2))
 
 
-def test_a_batch_that_finds_no_room_to_shrink_counts_nobody_twice(
+def test_a_batch_is_made_anew_in_the_room_of_what_it_leaves_out(
     federation: Federation, updates: TenUpdates, disk: SmallDisk
 ) -> None:
     master = federation.master(updates.model, "--threshold", "10")
@@ -160,17 +160,17 @@ def test_a_batch_that_finds_no_room_to_shrink_counts_nobody_twice(
             assert in_flight.result().status_code == 200
             assert way.held.acquire(timeout=PATIENCE)
             delete_spares(worker)
-            disk.fill(leaving=SIZE)
-        known, refused = (answer.result() for answer in together)
+            disk.fill(leaving=SIZE // 2)
+        known, counted = (answer.result() for answer in together)
 
         assert known.json()["sha256"] == twice.sha256
-        assert_unavailable(refused, FULL)
+        assert counted.json()["sha256"] == fresh.sha256
         wait_for_files(worker, 0)
-        assert master.status().counted == 2
+        assert master.status().counted == 3
 
         disk.free()
         worker.wait_until_ready()
-        put_all(worker, [fresh, *others])
+        put_all(worker, others)
         assert updates.are_exactly_in(master.published(1))
 
 

@@ -21,7 +21,8 @@ def test_every_bound_of_a_connection_is_on_the_page_as_it_is() -> None:
     assert limits.share == 1 / 4
     assert limits.drain_bytes == 1 << 20
     assert rows() == {
-        "connections at once": f"{limits.connections:,}, or as many as the process may have descriptors for",
+        "connections at once": f"{limits.connections:,}, or as many as the process may have descriptors for; "
+        "a worker keeps some for the files of a batch",
         "connections from one address (one /64 of IPv6)": "a quarter of them",
         "the handshake of TLS, and a head": f"{limits.head_seconds:.0f} s",
         "messages of TLS itself in a row, such as key updates": f"{limits.tls_bytes >> 10} KiB",

@@ -58,7 +58,12 @@ def test_what_an_earlier_process_was_receiving_is_deleted(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.ENOSPC, "disk .* is full"), (errno.EDQUOT, "disk .* is full"), (errno.EIO, "cannot be used")],
+    [
+        (errno.ENOSPC, "disk .* is full"),
+        (errno.EDQUOT, "disk .* is full"),
+        (errno.EIO, "cannot be used"),
+        (errno.EMFILE, "descriptor"),
+    ],
 )
 def test_a_failed_write_is_said_until_writing_works_again(tmp_path: Path, number: int, words: str) -> None:
     state = StateDirectory(tmp_path)
