@@ -11,13 +11,18 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+import numpy as np
 
 from fedtier.entries import Counted, Entry, Outcome, Received
 from fedtier.problems import Problem, Unavailable
 from fedtier.rounds import PartialReceipt, RoundPlan, UpdateReceipt
 from tests.model_checking.claims import Claims, Sum
 from tests.model_checking.network import Network, Partial, Request, Step, Update
+
+CHECKED: Final = np.zeros(0, np.float32)
+"""The magnitudes of a body that was checked whole."""
 
 
 class Tier(Protocol):
@@ -146,11 +151,13 @@ class Serving:
         if isinstance(upload, Update):
             who = upload.contributor
             body = self.bodies.write(Counter([(who.client_id, who.sha256)]), who.sha256)
-            return Entry("update", body, plan.round, plan.attempt, who.num_examples, (who,))
+            return Entry("update", body, plan.round, plan.attempt, who.num_examples, (who,), magnitudes=CHECKED)
         header = upload.header
         self._claims.sent(header.contributors, upload.sum)
         header.require_consistent()
         if header.attempt > plan.attempt:
             raise Unavailable("this server does not know of that attempt yet", retry_after=1)
         body = self.bodies.write(upload.sum, upload.sha256)
-        return Entry("partial", body, plan.round, header.attempt, header.total_weight, header.contributors)
+        checked = CHECKED if header.attempt == plan.attempt else None
+        said = plan.round, header.attempt, header.total_weight, header.contributors
+        return Entry("partial", body, *said, magnitudes=checked)

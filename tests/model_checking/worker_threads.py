@@ -47,6 +47,7 @@ class Disk:
         self.try_to_use()
         total: Sum = Counter()
         for entry in batch.entries.values():
+            assert entry.magnitudes is not None, "what is added was checked whole"
             total.update(self.bodies.read(entry.body))
         content = _header_of(batch).to_json() + repr(sorted(total.items())).encode()
         return self.bodies.write(total, sha256_hex(content))
