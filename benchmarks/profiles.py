@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -60,6 +61,10 @@ class Profile:
     machine: Machine
 
 
+class PerfUnusableError(Exception):
+    """``perf`` does not record; says why."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit status."""
     parser = _parser()
@@ -71,7 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     concurrent = min(options.concurrent or options.clients, options.clients)
     plan = Plan(options.clients, concurrent, Outline.of_megabytes(options.megabytes), options.workers)
-    profile = measure(plan, options.megabytes, options.rounds)
+    try:
+        profile = measure(plan, options.megabytes, options.rounds)
+    except PerfUnusableError as error:
+        print(f"perf cannot watch all processes: {error}", file=sys.stderr)
+        return 1
     if options.out is not None:
         options.out.write_text(json.dumps(asdict(profile), indent=1) + "\n")
     print("\n".join(_lines(profile)))
@@ -90,7 +99,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def measure(plan: Plan, megabytes: float, rounds: int) -> Profile:
-    """Play rounds, watched by ``perf``."""
+    """Play rounds, watched by ``perf``.
+
+    Raises
+    ------
+    PerfUnusableError
+    """
     with (
         tempfile.TemporaryDirectory(prefix="fedtier-profile-") as place,
         played(plan, RunDirectory(Path(place))) as federation,
@@ -115,9 +129,24 @@ def _round_seconds(federation: Played) -> float:
 
 @contextmanager
 def _recorded(path: Path) -> Iterator[None]:
+    """Have ``perf`` record; the block begins when it does."""
+    orders_read, orders = os.pipe()
+    answers, answers_written = os.pipe()
     words = ["perf", "record", "--quiet", "--all-cpus", "--freq", str(_HERTZ), "--output", str(path)]
-    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as perf:
+    words += ["--delay", "-1", "--control", f"fd:{orders_read},{answers_written}"]
+    with ExitStack() as closing:
+        for descriptor in (orders, answers):
+            closing.callback(os.close, descriptor)
+        perf = closing.enter_context(
+            subprocess.Popen(words, stderr=subprocess.PIPE, text=True, pass_fds=(orders_read, answers_written))
+        )
+        for descriptor in (orders_read, answers_written):
+            os.close(descriptor)
         try:
+            with suppress(BrokenPipeError):
+                os.write(orders, b"enable\n")
+            if not os.read(answers, 64):  # it has ended
+                raise PerfUnusableError(perf.communicate()[1].strip())
             yield
         finally:
             perf.send_signal(signal.SIGINT)

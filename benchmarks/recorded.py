@@ -68,12 +68,16 @@ class SystemResult:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Systems that did the same work in turns, for so many counted rounds in each run."""
+    """Systems that did the same work in turns, for so many counted rounds in each run.
+
+    `loopback` is what one connection carried around the repeats, in GB/s.
+    """
 
     clients: int
     megabytes: float
     rounds: int
     results: tuple[SystemResult, ...]
+    loopback: tuple[float, ...] = ()
 
     @property
     def ours(self) -> SystemResult | None:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.matrix import RESULTS
 from benchmarks.pictures import cells_picture, comparison_picture, scale_picture
-from benchmarks.recorded import Recorded, read_results
+from benchmarks.recorded import Comparison, Recorded, read_results
 from benchmarks.tables import (
     calls,
     comparison_table,
@@ -96,7 +96,7 @@ def _paragraphs(recorded: Recorded, drawn: Drawn) -> Iterator[str]:
         yield f"## Beside other systems: {comparison.clients} clients of {comparison.megabytes:g} MB"
         yield (
             f"Medians and ranges of {comparison.rounds} counted rounds in each run; the systems took turns. Servers "
-            "are all processes that are not clients."
+            "are all processes that are not clients." + _steadiness(comparison)
         )
         yield from _machine(recorded, name)
         yield comparison_table(comparison)
@@ -132,6 +132,13 @@ def _profiles(recorded: Recorded) -> Iterator[str]:
             f"{profile.workers}; a round took {seconds:.3g} s on {cores} cores:"
         )
         yield profile_table(profile)
+
+
+def _steadiness(comparison: Comparison) -> str:
+    if not comparison.loopback:
+        return ""
+    least, most = min(comparison.loopback), max(comparison.loopback)
+    return f" Between repeats, one connection of loopback carried {least:.2f} to {most:.2f} GB/s."
 
 
 def _machine(recorded: Recorded, name: str) -> Iterator[str]:

@@ -24,6 +24,9 @@ _SCALED_TIERS: Final = {
 }
 _MARKS: Final = {"met": "met", "missed": "**missed**", "not measured": "not measured"}
 _NAMED: Final = 8
+"""Parts of a tier's time that a profile's table names."""
+_LOOKED: Final = " *"
+"""Behind (b) where looks at the head are in it."""
 _NOTHING: Final = ""
 
 
@@ -56,7 +59,7 @@ def _seconds_row(name: str, cell: Measured) -> list[str]:
         _median([one.saved_seconds for one in rounds]),
         _median([one.counted_seconds for one in rounds]),
         spread([one.commit_seconds for one in rounds if one.commit_seconds is not None]),
-        spread([one.held_seconds for one in rounds if one.held_seconds is not None]) + (LOOKED if cell.looked else ""),
+        spread([one.held_seconds for one in rounds if one.held_seconds is not None]) + (_LOOKED if cell.looked else ""),
         "" if cell.commit_seconds is None else f"{cell.clients / cell.commit_seconds:,.1f}",
         "" if cell.ingest_over_loopback is None else f"{cell.ingest_over_loopback:.2f}",
     ]
@@ -105,10 +108,6 @@ def profile_table(profile: Profile) -> str:
         words = "" if tier == IDLE else ", ".join(f"{what} {_figure(each)}" for what, each in most)
         rows.append([tier, _figure(spent), "" if tier == IDLE else f"{spent / whole:.0%}", words])
     return markdown(["tier", "core-ms per round", "share", "of these"], rows)
-
-
-LOOKED: Final = " *"
-"""Behind (b) where looks at the head are in it."""
 
 
 def facts_of(machine: Machine) -> dict[str, str]:

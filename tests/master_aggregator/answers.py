@@ -9,28 +9,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from werkzeug.test import TestResponse
 
 from fedtier.rounds import RoundPlan, RoundStatus
 from tests.builders import model_arrays, partial_bytes, trained, update_bytes
 from tests.masters import Master
 
 GOOD = update_bytes(trained(1), 10, {"loss": 0.5})
-
-
-def problem(answer: TestResponse, status: int, name: str) -> dict[str, Any]:
-    """Check that an answer is this problem, and return its document."""
-    document: dict[str, Any] = json.loads(answer.data)
-    assert (answer.status_code, document["type"]) == (status, f"urn:fedtier:problem:{name}"), document["detail"]
-    assert answer.content_type == "application/problem+json"
-    assert document["status"] == status
-    assert document["title"]
-    assert document["detail"]
-    if status == 409:
-        assert {"round", "attempt"} <= document.keys()
-    if status in {429, 503}:
-        assert int(answer.headers["Retry-After"]) >= 1
-    return document
 
 
 def plan_of(master: Master) -> RoundPlan:

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from fedtier.rounds import RoundStatus
-from tests.master_aggregator.answers import GOOD, problem
+from tests.answers import problem
+from tests.master_aggregator.answers import GOOD
 from tests.masters import Master, publish_initial, rules, store_of, wait_until
 from tests.s3_servers import S3Server
 

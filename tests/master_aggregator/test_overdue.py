@@ -8,9 +8,10 @@ import pytest
 
 from fedtier.problems import StartupError
 from master_aggregator.overdue import OverdueMark
+from tests.answers import problem
 from tests.builders import make_plan, partial_bytes, trained
 from tests.file_sizes import room_for
-from tests.master_aggregator.answers import plan_of, problem
+from tests.master_aggregator.answers import plan_of
 from tests.masters import Master, publish_initial, rules, store_of
 from tests.s3_servers import S3Server
 

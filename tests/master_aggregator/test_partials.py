@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from fedtier.header import encode_header
+from tests.answers import problem
 from tests.builders import partial_bytes, safetensors, sum_of, trained, update_bytes
-from tests.master_aggregator.answers import GOOD, assert_mean, partial_of, plan_of, problem
+from tests.master_aggregator.answers import GOOD, assert_mean, partial_of, plan_of
 from tests.masters import Master, publish_initial, rules, store_of
 from tests.s3_servers import S3Server
 

@@ -9,8 +9,9 @@ import pytest
 import requests
 
 from fedtier.rounds import RoundPlan
+from tests.answers import problem
 from tests.builders import model_arrays, safetensors, trained, update_bytes
-from tests.master_aggregator.answers import GOOD, assert_mean, content_digest, plan_of, problem
+from tests.master_aggregator.answers import GOOD, assert_mean, content_digest, plan_of
 from tests.masters import Master, publish_initial, store_of
 from tests.s3_servers import S3Server
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.answers import problem
 from tests.builders import safetensors, trained, update_bytes
-from tests.master_aggregator.answers import GOOD, content_digest, problem
+from tests.master_aggregator.answers import GOOD, content_digest
 from tests.masters import Master
 
 

@@ -9,6 +9,7 @@ import pytest
 from fedtier.store import RoundStore
 from tests.masters import publish_initial, store_of
 from tests.s3_servers import S3Server
+from tests.worker_aggregator.batches import Bench
 
 
 @pytest.fixture
@@ -17,3 +18,9 @@ def store(s3_server: S3Server, tmp_path: Path) -> RoundStore:
     store = store_of(s3_server)
     publish_initial(store, tmp_path)
     return store
+
+
+@pytest.fixture
+def bench() -> Bench:
+    """A core that knows a round."""
+    return Bench()

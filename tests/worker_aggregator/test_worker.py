@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from datetime import timedelta
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,11 @@ from werkzeug.test import TestResponse
 
 from fedtier.rounds import RoundManifest, RoundPlan, RoundStatus
 from fedtier.store import RoundStore
-from fedtier.tokens import Role, TokenVerifier, generate_keys
+from tests.answers import problem
 from tests.builders import partial_bytes, sum_of, trained, update_bytes
 from tests.hostile.make import hostile_files
 from tests.masters import PATIENCE, Hasty, Master, publish_initial, put, rules, store_of, wait_until
 from tests.s3_servers import S3Server
-from tests.tokens import signed
 from tests.workers import Way, Worker, served
 from worker_aggregator import aggregator
 
@@ -30,12 +27,6 @@ BODIES = {f"client-{seed}": update_bytes(trained(seed), seed + 10) for seed in r
 
 def digest(client_id: str) -> str:
     return hashlib.sha256(BODIES[client_id]).hexdigest()
-
-
-def problem(answer: TestResponse, status: int, name: str) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(answer.data)
-    assert (answer.status_code, document["type"]) == (status, f"urn:fedtier:problem:{name}"), document["detail"]
-    return document
 
 
 def plan_of(tier: Master | Worker) -> RoundPlan:
@@ -443,58 +434,3 @@ def test_a_paused_round_is_paused_at_the_worker(federation: Federation, calm: Wo
     federation.master.http.post("/v1/pause")
     wait_until(lambda: calm.http.get("/v1/round").json["state"] == "paused")  # type: ignore[index]  # is JSON
     problem(calm.send_update("client-1", BODIES["client-1"]), 503, "unavailable")
-
-
-# Tokens
-
-OPERATOR_KEY, PUBLIC = generate_keys()
-
-
-def bearer(role: Role, subject: str, *, key: bytes = OPERATOR_KEY, days: float = 1) -> str:
-    return signed(key, role, subject, lifetime=timedelta(days=days))
-
-
-def auth(role: Role, subject: str, **options: Any) -> dict[str, Any]:
-    return {"headers": {"Authorization": f"Bearer {bearer(role, subject, **options)}"}}
-
-
-def test_tokens_say_who_may_do_what_in_every_tier(store: RoundStore, tmp_path: Path) -> None:
-    old_key, old_public = generate_keys()
-    verifier = TokenVerifier([old_public, PUBLIC])
-    with (
-        Master(store, tmp_path / "master", rules(threshold=9), verifier=verifier) as master,
-        served(master.app) as (url, _),
-        Worker(url, tmp_path / "worker", token=bearer("worker", "w-1"), verifier=verifier) as worker,
-    ):
-        worker.ready()
-        for tier in (master, worker):
-            me, body = f"client-{1 if tier is master else 2}", BODIES["client-1"]
-            problem(tier.send_update(me, body), 401, "unauthenticated")
-            assert tier.send_update(me, body).headers["WWW-Authenticate"] == "Bearer"
-            problem(tier.send_update(me, body, **auth("client", me, days=-1)), 401, "unauthenticated")
-            problem(tier.send_update(me, body, **auth("client", me, key=generate_keys()[0])), 401, "unauthenticated")
-            problem(tier.send_update(me, body, **auth("client", "client-7")), 403, "forbidden")
-            problem(tier.send_update(me, body, **auth("worker", me)), 403, "forbidden")
-            problem(tier.send_partial(b"x", **auth("client", me)), 403, "forbidden")
-            problem(tier.http.get("/v1/round"), 401, "unauthenticated")
-            problem(tier.http.get("/v1/rounds/0/model"), 401, "unauthenticated")
-            problem(tier.http.get("/v1/rounds/0/manifest"), 401, "unauthenticated")
-            assert tier.http.get("/v1/round", **auth("client", me)).status_code == 200
-            assert tier.http.get("/healthz").status_code == tier.http.get("/readyz").status_code == 200
-            assert tier.send_update(me, body, **auth("client", me)).status_code == 200
-            assert tier.send_update(me, body, **auth("client", me, key=old_key)).status_code == 200
-        for path in ("/v1/pause", "/v1/resume", "/v1/rounds/1/close"):
-            problem(master.http.post(path), 401, "unauthenticated")
-            problem(master.http.post(path, **auth("client", "client-1")), 403, "forbidden")
-        assert master.http.post("/v1/pause", **auth("operator", "me")).status_code == 200
-
-
-def test_a_worker_without_a_good_token_is_no_fault_of_its_clients(store: RoundStore, tmp_path: Path) -> None:
-    with (
-        Master(store, tmp_path / "master", rules(), verifier=TokenVerifier([PUBLIC])) as master,
-        served(master.app) as (url, _),
-        Worker(url, tmp_path / "worker", token=bearer("client", "w-1")) as worker,
-    ):
-        worker.ready()
-        problem(worker.send_update("client-1", BODIES["client-1"]), 503, "unavailable")
-        worker.await_empty_spool()

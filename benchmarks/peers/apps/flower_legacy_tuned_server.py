@@ -13,8 +13,8 @@ import numpy as np
 from flwr.common import Code, FitIns, Parameters, Scalar
 from flwr.server import Server, ServerConfig, SimpleClientManager, start_server
 from flwr.server.client_proxy import ClientProxy
-from flwr.server.strategy import FedAvg
 
+from benchmarks.peers.apps.flower_strategy import all_clients
 from benchmarks.peers.apps.summing import WeightedSum
 from benchmarks.peers.work import saved_work
 from benchmarks.updates import Floats
@@ -54,21 +54,10 @@ def _parameters(tensors: list[Floats]) -> Parameters:
     return Parameters([tensor.tobytes() for tensor in tensors], "float32")
 
 
-def turn(server_round: int) -> dict[str, Scalar]:
-    """Tell clients the number of their turn."""
-    return {"turn": server_round}
-
-
 def main() -> None:
     """Serve the run's rounds."""
     work = saved_work()
-    strategy = FedAvg(
-        fraction_evaluate=0.0,
-        min_fit_clients=work.clients,
-        min_available_clients=work.clients,
-        on_fit_config_fn=turn,
-        initial_parameters=_parameters(work.opening()),
-    )
+    strategy = all_clients(work, _parameters(work.opening()))
     start_server(
         server_address=sys.argv[1],
         server=SummingServer(client_manager=SimpleClientManager(), strategy=strategy),
