@@ -28,6 +28,7 @@ from fedtier.problems import (
     OutOfRange,
     Problem,
     SchemaMismatch,
+    Unavailable,
 )
 from tests.builders import make_plan, partial_bytes, received, sum_of, trained, update_bytes
 from tests.fedtier.models import copy_sum
@@ -35,16 +36,19 @@ from tests.hostile.make import hostile_files
 from tests.hostile.mutations import mutated
 
 EXAMPLES: Final = int(os.environ.get("FEDTIER_FUZZ_EXAMPLES", "400"))
-PLAN: Final = make_plan()
+PLAN: Final = make_plan(attempt=2)
 UPDATES: Final = [
     update_bytes(trained(1), 10, {"loss": 0.5, "accuracy": 1}),
     update_bytes(dict(reversed(trained(2).items())), PLAN.max_examples),
 ]
 PARTIALS: Final = [
     partial_bytes(PLAN, {f"client-{k}": (trained(k), k) for k in (1, 2, 3)}),
-    partial_bytes(PLAN, {"a": (trained(7), 1)}, header={"attempt": 2}),
+    partial_bytes(PLAN, {"a": (trained(7), 1)}, header={"attempt": PLAN.attempt - 1}),
 ]
-REFUSALS: Final = (NotSafetensors, SchemaMismatch, NotFinite, OutOfRange, BadRequest, DuplicateContributors)
+REFUSALS: Final = (
+    *(NotSafetensors, SchemaMismatch, NotFinite, OutOfRange, BadRequest, DuplicateContributors),
+    Unavailable,  # a partial of an attempt after the plan's
+)
 MOST_OF_A_READER: Final = 2 << 20
 """Bytes of buffers that a reader takes for any file."""
 MOST_PER_BYTE: Final = 64
@@ -72,7 +76,8 @@ def partial_of(body: Received) -> Entry:
 def assert_adds(entry: Entry) -> None:
     """Check that what was accepted adds the same to a sum in memory and to one of files, and no more than it said."""
     assert 1 <= entry.total_weight <= PLAN.weight_limit
-    if entry.attempt != PLAN.attempt:
+    assert entry.attempt <= PLAN.attempt
+    if entry.attempt < PLAN.attempt:
         return  # is not going to be added
     total = sum_of(PLAN, [(trained(9), 9)])
     add_entry(total, entry)
