@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import signal
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP)
 
 
-def end_on_sigterm() -> None:
-    """Have SIGTERM leave all `with` blocks of this program; another one meanwhile is ignored."""
-    signal.signal(signal.SIGTERM, _end)
+def end_when_told() -> None:
+    """Have SIGTERM and a hang-up leave all `with` blocks of this program; another one meanwhile is ignored.
+
+    A hang-up that is ignored already, as ``nohup`` has it, stays so.
+    """
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _end)
 
 
-def _end(*_: object) -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # some who ask a program to end ask twice
-    sys.exit(128 + signal.SIGTERM)
+def _end(told: int, _: object) -> NoReturn:
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # some who ask a program to end ask twice
+    sys.exit(128 + told)

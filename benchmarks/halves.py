@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.ending import end_on_sigterm
+from benchmarks.ending import end_when_told
 from benchmarks.tables import halves_table
 from client.halves import UPLOAD_DTYPES
 
@@ -84,5 +84,5 @@ def accuracies(facts: Sequence[Mapping[str, Any]]) -> list[float]:
 
 
 if __name__ == "__main__":
-    end_on_sigterm()
+    end_when_told()
     main()

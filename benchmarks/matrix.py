@@ -18,7 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from benchmarks.ending import end_on_sigterm
+from benchmarks.ending import end_when_told
 
 RESULTS: Final = Path(__file__).parent / "results"
 _LONGEST_SECONDS: Final = 3600.0
@@ -35,6 +35,7 @@ CELLS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "0.01mb-1w": _cell(0.01, 1, rounds=20),
         "0.01mb-2w": _cell(0.01, 2, rounds=20),
         "0.01mb-4w": _cell(0.01, 4, rounds=20),
+        "0.01mb-memory": _cell(0.01, 1, rounds=20, state="memory"),
         "1.7mb-1w": _cell(1.7, 1, rounds=10),
         "1.7mb-2w": _cell(1.7, 2, rounds=10),
         "1.7mb-4w": _cell(1.7, 4, rounds=10),
@@ -46,9 +47,9 @@ CELLS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         "64mb-bf16": _cell(64, 1, rounds=6, upload_dtype="bfloat16"),
         "64mb-f16": _cell(64, 1, rounds=6, upload_dtype="float16"),
         "64mb-64-clients": _cell(64, 1, rounds=5, repeats=3, clients="64", concurrent="8"),
-        "400mb-1w": _cell(400, 1, rounds=2),
-        "400mb-2w": _cell(400, 2, rounds=2),
-        "400mb-4w": _cell(400, 4, rounds=2),
+        "400mb-1w": _cell(400, 1, rounds=4),
+        "400mb-2w": _cell(400, 2, rounds=4),
+        "400mb-4w": _cell(400, 4, rounds=4),
         "2gb-1w": _cell(2000, 1, rounds=2, clients="2"),
     }
 )
@@ -102,5 +103,5 @@ def _run(cell: str, results: Path, *, small: bool) -> bool:
 
 
 if __name__ == "__main__":
-    end_on_sigterm()
+    end_when_told()
     sys.exit(main())

@@ -62,7 +62,7 @@ class Run:
     exact : bool
         Whether these are those of the reference.
     loopback_gigabytes_per_second : tuple of float
-        What one loopback connection carried before the run, and after it; empty in results that do not say.
+        What one loopback connection carried before the run, and after it.
     """
 
     rounds: tuple[Round, ...]
@@ -74,7 +74,7 @@ class Run:
     client_memory_samples: int
     model_sha256: tuple[str, ...]
     exact: bool
-    loopback_gigabytes_per_second: tuple[float, ...] = ()
+    loopback_gigabytes_per_second: tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +99,8 @@ class Measured:
     machine : Machine
     runs : tuple of Run
         One per repeat.
-    filesystem : str or None
-        The type of the file system on which it lay; None in results that do not say.
+    filesystem : str
+        The type of the file system on which it lay.
     """
 
     clients: int
@@ -112,7 +112,7 @@ class Measured:
     state: Literal["disk", "memory"]
     machine: Machine
     runs: tuple[Run, ...]
-    filesystem: str | None = None
+    filesystem: str
 
     @property
     def rounds(self) -> tuple[Round, ...]:
@@ -146,14 +146,12 @@ class Measured:
         The ratio is made within each repeat; this is the median.
         """
         sent = self.clients * self.update_bytes / 1e9
-        return _median(self._over_loopback(run, sent) for run in self.runs)
+        return _median(_over_loopback(run, sent) for run in self.runs)
 
-    def _over_loopback(self, run: Run, sent: float) -> float | None:
-        seconds = _median(one.commit_seconds for one in run.rounds)
-        if seconds is None:
-            return None
-        carried = run.loopback_gigabytes_per_second or (self.machine.loopback_gigabytes_per_second,)
-        return sent / seconds / statistics.mean(carried)
+    @property
+    def loopback_gigabytes_per_second(self) -> float:
+        """What one loopback connection carried around the repeats, the median."""
+        return statistics.median(statistics.mean(run.loopback_gigabytes_per_second) for run in self.runs)
 
     def peak_pss_megabytes(self, tier: str) -> float:
         """Return the largest of all repeats."""
@@ -174,6 +172,11 @@ class Measured:
         return statistics.median(found) if found else None
 
 
+def _over_loopback(run: Run, sent: float) -> float | None:
+    seconds = _median(one.commit_seconds for one in run.rounds)
+    return None if seconds is None else sent / seconds / statistics.mean(run.loopback_gigabytes_per_second)
+
+
 def _median(figures: Iterable[float | None]) -> float | None:
     known = [figure for figure in figures if figure is not None]
     return statistics.median(known) if known else None
@@ -185,8 +188,7 @@ def summary(measured: Measured) -> str:
 
 
 def _summary_lines(measured: Measured) -> Iterator[str]:
-    machine = measured.machine
-    where = f"on {measured.filesystem or 'a disk'}" if measured.state == "disk" else "in memory"
+    where = f"on {measured.filesystem}" if measured.state == "disk" else "in memory"
     yield (
         f"{measured.clients} clients ({measured.concurrent} at once), {measured.megabytes:g} MB as "
         f"{measured.upload_dtype}, {measured.workers} workers, state {where}, {len(measured.rounds)} rounds"
@@ -194,7 +196,7 @@ def _summary_lines(measured: Measured) -> Iterator[str]:
     if measured.commit_seconds is not None:
         yield (
             f"commit   {measured.commit_seconds:8.3f} s   all updates ready, to the round in S3; "
-            f"{measured.ingest_over_loopback:.2f} of loopback ({machine.loopback_gigabytes_per_second} GB/s)"
+            f"{measured.ingest_over_loopback:.2f} of loopback ({measured.loopback_gigabytes_per_second:.2f} GB/s)"
         )
     if measured.held_seconds is not None:
         yield f"held     {measured.held_seconds:8.3f} s   to all clients holding its model"

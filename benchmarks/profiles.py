@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.ending import end_on_sigterm
+from benchmarks.ending import end_when_told
 from benchmarks.federation import Plan, Played, played
 from benchmarks.machine import Machine, this_machine
 from benchmarks.perf_samples import Spent, spent
@@ -173,5 +173,5 @@ def _lines(profile: Profile) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    end_on_sigterm()
+    end_when_told()
     sys.exit(main())

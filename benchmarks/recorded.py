@@ -136,7 +136,7 @@ def read_results(folder: Path) -> Recorded:
     pydantic.ValidationError
         A file is not what its name says.
     """
-    comparison, machine = TypeAdapter(Comparison), TypeAdapter(Machine)
+    measured, comparison, machine = TypeAdapter(Measured), TypeAdapter(Comparison), TypeAdapter(Machine)
     cells = {cell: path for cell in CELLS if (path := folder / f"{cell}.json").exists()}
     peers, scales = (
         {path.stem: json.loads(path.read_text()) for path in sorted(folder.glob(names))}
@@ -146,26 +146,14 @@ def read_results(folder: Path) -> Recorded:
     profiles = {path.stem: profile.validate_json(path.read_bytes()) for path in sorted(folder.glob("profile-*.json"))}
     halves = folder / "halves.json"
     return Recorded(
-        cells={cell: _cell(json.loads(path.read_text())) for cell, path in cells.items()},
+        cells={cell: measured.validate_json(path.read_bytes()) for cell, path in cells.items()},
         comparisons={name: comparison.validate_python(found) for name, found in peers.items()},
         scales={name: found["records"] for name, found in scales.items()},
         profiles=profiles,
-        halves=_halves(json.loads(halves.read_text())["accuracy"]) if halves.exists() else None,
+        halves=json.loads(halves.read_text())["accuracy"] if halves.exists() else None,
         machines={
             name: machine.validate_python(found["machine"])
             for name, found in {**peers, **scales}.items()
             if found.get("machine")
         },
     )
-
-
-def _cell(found: dict[str, Any]) -> Measured:
-    """Return a cell; those with ``fsync`` were written before ``state`` said where it lay."""
-    if "fsync" in found:
-        found["state"] = "disk" if found.pop("fsync") else "memory"
-    return TypeAdapter(Measured).validate_python(found)
-
-
-def _halves(accuracy: Mapping[str, Sequence[Any]]) -> Mapping[str, Sequence[Sequence[float]]]:
-    """Return accuracies by dtype and seed; a file of one seed may have them by dtype alone."""
-    return {dtype: found if isinstance(found[0], list) else [found] for dtype, found in accuracy.items()}

@@ -126,10 +126,12 @@ def _profiles(recorded: Recorded) -> Iterator[str]:
         "Functions are named for the kernel and NumPy, else the library; `weed` is the S3 server."
     )
     for profile in recorded.profiles.values():
-        seconds, cores = statistics.median(profile.seconds), profile.machine.cores
+        seconds, cores = statistics.mean(profile.seconds), profile.machine.cores
+        seen = sum(sum(parts.values()) for parts in profile.core_ms.values())
         yield (
             f"{profile.clients} clients of {profile.megabytes:g} MB, {profile.concurrent} at once, workers: "
-            f"{profile.workers}; a round took {seconds:.3g} s on {cores} cores:"
+            f"{profile.workers}; a round took {seconds:.3g} s (mean) on {cores} cores, which `perf` saw "
+            f"{seen / (1000 * seconds * cores):.0%} of:"
         )
         yield profile_table(profile)
 

@@ -24,11 +24,11 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.ending import end_on_sigterm
+from benchmarks.ending import end_when_told
 from benchmarks.federation import HeadWatch, Plan, Played, played
 from benchmarks.machine import filesystem_of, loopback_gigabytes_per_second, this_machine
 from benchmarks.measured import AGGREGATORS, SERVERS, Measured, Round, Run, summary
@@ -114,12 +114,12 @@ def measure(options: argparse.Namespace) -> Measured:
         published_sha256(outline, SEED, options.clients, options.rounds + 1, upload_dtype=options.upload_dtype)
     )
     runs: list[Run] = []
-    carried = [machine.loopback_gigabytes_per_second]
+    carried = machine.loopback_gigabytes_per_second
     for _ in range(options.repeats):
         with tempfile.TemporaryDirectory(prefix="fedtier-benchmark-", dir=folder) as place:
-            run = play(plan, RunDirectory(Path(place)), expected, options.head, _MEMORY_LOOKS[options.memory_looks])
-        carried.append(round(loopback_gigabytes_per_second(), 2))
-        runs.append(replace(run, loopback_gigabytes_per_second=tuple(carried[-2:])))
+            seen = play(plan, RunDirectory(Path(place)), len(expected), options.head, options.memory_looks)
+        before, carried = carried, round(loopback_gigabytes_per_second(), 2)
+        runs.append(run_of(plan, seen, expected, (before, carried)))
     return Measured(
         clients=options.clients,
         concurrent=options.concurrent,
@@ -134,67 +134,93 @@ def measure(options: argparse.Namespace) -> Measured:
     )
 
 
-def play(
-    plan: Plan, directory: RunDirectory, expected: Sequence[str], head_looks: str, memory_looks: float | None = SELDOM
-) -> Run:
-    """Play as many rounds as there are digests that are expected of them; the first is not counted.
+def play(plan: Plan, directory: RunDirectory, rounds: int, head_looks: str, memory_looks: str) -> Seen:
+    """Play some rounds; the first warms up.
 
     Parameters
     ----------
     plan : Plan
     directory : RunDirectory
-    expected : sequence of str
-        SHA-256 of all rounds, the first included.
+    rounds : int
+        The first included.
     head_looks : {"every other", "always", "never"}
         In which rounds S3's head is looked at.
-    memory_looks : float or None
-        Share of a core for looking at the servers' memory; None for no look at anybody's.
+    memory_looks : {"never", "seldom", "often"}
+        How often servers are looked at; with "never" nobody's memory is.
     """
     patience = _LEAST_PATIENCE + _SECONDS_PER_GIGABYTE * plan.clients * plan.outline.nbytes / 1e9
     look = _LOOKS[plan.outline.nbytes >= 1e7]
+    share = _MEMORY_LOOKS[memory_looks]
     with played(plan, directory) as federation:
         head = HeadWatch.of(federation.store)
         federation.await_arrivals(patience)
         _one_round(federation, head, 1, patience, look)
         # Apart, as clients' memory takes longer to look at: so servers are seen as often as other systems' are.
-        servers = Watched({tier: federation.tiers[tier] for tier in SERVERS}, memory_looks or SELDOM)
+        servers = Watched({tier: federation.tiers[tier] for tier in SERVERS}, share or SELDOM)
         clients = Watched({"client": federation.tiers["client"]})
         with ExitStack() as looks:
-            if memory_looks is not None:
+            if share is not None:
                 looks.enter_context(servers)
                 looks.enter_context(clients)
-            timed = [
+            timed = tuple(
                 _one_round(federation, head if _is_watched(number, head_looks) else None, number, patience, look)
-                for number in range(2, len(expected) + 1)
-            ]
+                for number in range(2, rounds + 1)
+            )
         high_water = {tier: high_water_bytes(pids) for tier, pids in federation.tiers.items()}
         history = federation.store.rounds.history()
         manifests = {one.round: one.manifest for one in history if isinstance(one.manifest, RoundManifest)}
-    undisturbed = [one for one in timed if one.committed is None] or timed
-    spent = {tier: round(sum(one.spent[tier] for one in undisturbed), 2) for tier in timed[0].spent}
+    return Seen(timed, manifests, servers, clients, high_water)
+
+
+def run_of(plan: Plan, seen: Seen, expected: Sequence[str], carried: tuple[float, float]) -> Run:
+    """Return the figures of what was seen.
+
+    Parameters
+    ----------
+    plan : Plan
+    seen : Seen
+    expected : sequence of str
+        SHA-256 of all rounds, the first included.
+    carried : tuple of float
+        What one loopback connection carried before and after it, in GB/s.
+    """
+    undisturbed = [one for one in seen.timed if one.committed is None] or seen.timed
+    spent = {tier: round(sum(one.spent[tier] for one in undisturbed), 2) for tier in seen.timed[0].spent}
     sent = len(undisturbed) * plan.clients * plan.update_bytes / 1e9
-    digests = tuple(manifests[number].model.sha256 for number in range(1, len(expected) + 1))
+    digests = tuple(seen.manifests[number].model.sha256 for number in range(1, len(expected) + 1))
     return Run(
         rounds=tuple(
-            one.counted(manifests[one.round], is_whole=one in undisturbed and plan.processes == plan.clients)
-            for one in timed
+            one.counted(seen.manifests[one.round], is_whole=one in undisturbed and plan.processes == plan.clients)
+            for one in seen.timed
         ),
         cpu_seconds=spent,
         cpu_seconds_per_gigabyte={tier: round(seconds / sent, 3) for tier, seconds in spent.items()},
         peak_pss_megabytes=_megabytes(
             {
-                **{tier: servers.peak(tier) for tier in SERVERS},
-                "client": clients.peak("client"),
-                "aggregators": servers.peak(*AGGREGATORS),
-                "servers": servers.peak(*SERVERS),
+                **{tier: seen.servers.peak(tier) for tier in SERVERS},
+                "client": seen.clients.peak("client"),
+                "aggregators": seen.servers.peak(*AGGREGATORS),
+                "servers": seen.servers.peak(*SERVERS),
             }
         ),
-        high_water_megabytes=_megabytes(high_water),
-        server_memory_samples=servers.samples,
-        client_memory_samples=clients.samples,
+        high_water_megabytes=_megabytes(seen.high_water),
+        server_memory_samples=seen.servers.samples,
+        client_memory_samples=seen.clients.samples,
         model_sha256=digests,
         exact=digests == tuple(expected),
+        loopback_gigabytes_per_second=carried,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A federation that has ended: its counted rounds, all manifests by round, memory, and VmHWM of each tier."""
+
+    timed: tuple[_Timed, ...]
+    manifests: Mapping[int, RoundManifest]
+    servers: Watched
+    clients: Watched
+    high_water: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,5 +290,5 @@ def _megabytes(sizes: Mapping[str, int]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    end_on_sigterm()
+    end_when_told()
     sys.exit(main())

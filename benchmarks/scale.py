@@ -22,7 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from benchmarks.ending import end_on_sigterm
+from benchmarks.ending import end_when_told
 from benchmarks.machine import this_machine
 from benchmarks.scale_cell import Figures
 from benchmarks.scale_contributors import measure_contributors
@@ -111,5 +111,5 @@ def _positive(text: str) -> int:
 
 
 if __name__ == "__main__":
-    end_on_sigterm()
+    end_when_told()
     main()

@@ -44,8 +44,9 @@ def targets_table(verdicts: Iterable[Verdict]) -> str:
 
 def seconds_table(cells: Mapping[str, Measured]) -> str:
     """Return how long rounds took."""
-    head = ["cell", "clients", "at once", "MB", "workers", "saved", "counted", "(a) commit", "(b) held"]
-    return markdown([*head, "updates/s", "ingest / loopback"], [_seconds_row(*cell) for cell in cells.items()])
+    head = ["cell", "clients", "at once", "MB", "workers", "rounds", "saved", "counted", "(a) commit"]
+    head += ["(b) held", "updates/s", "loopback, GB/s", "ingest / loopback"]
+    return markdown(head, [_seconds_row(*cell) for cell in cells.items()])
 
 
 def _seconds_row(name: str, cell: Measured) -> list[str]:
@@ -56,11 +57,13 @@ def _seconds_row(name: str, cell: Measured) -> list[str]:
         str(cell.concurrent),
         f"{cell.megabytes:g}",
         str(cell.workers),
+        str(len(rounds)),
         _median([one.saved_seconds for one in rounds]),
         _median([one.counted_seconds for one in rounds]),
         spread([one.commit_seconds for one in rounds if one.commit_seconds is not None]),
         spread([one.held_seconds for one in rounds if one.held_seconds is not None]) + (_LOOKED if cell.looked else ""),
         "" if cell.commit_seconds is None else f"{cell.clients / cell.commit_seconds:,.1f}",
+        f"{cell.loopback_gigabytes_per_second:.2f}",
         "" if cell.ingest_over_loopback is None else f"{cell.ingest_over_loopback:.2f}",
     ]
 
@@ -69,14 +72,15 @@ def resources_table(cells: Mapping[str, Measured]) -> str:
     """Return CPU and memory of every tier."""
     head = ["cell", "CPU s/GB: clients", "workers", "master", "S3", "workers and master, ms per update"]
     head += ["peak PSS, MB: clients", "workers", "master", "S3", "servers together"]
-    head += ["looks at servers", "servers' VmHWM, MB"]
+    head += ["looks at servers", "VmHWM, MB: clients", "workers", "master", "S3", "servers together"]
     rows = []
     for name, cell in cells.items():
         cpu = [cell.cpu_seconds_per_gigabyte(tier) or 0.0 for tier in _TIERS]
         each = sum(cell.cpu_seconds_per_gigabyte(tier) or 0.0 for tier in AGGREGATORS) * cell.update_bytes / 1e6
         memory = [cell.peak_pss_megabytes(tier) for tier in (*_TIERS, "servers")]
-        bounds = [str(cell.server_memory_samples), f"{cell.high_water_megabytes(*SERVERS):,.0f}"]
-        rows.append([f"`{name}`", *map(_figure, cpu), _figure(each), *(f"{peak:,.0f}" for peak in memory), *bounds])
+        bounds = [cell.high_water_megabytes(*tiers) for tiers in (*((tier,) for tier in _TIERS), SERVERS)]
+        row = [f"`{name}`", *map(_figure, cpu), _figure(each), *(f"{peak:,.0f}" for peak in memory)]
+        rows.append([*row, str(cell.server_memory_samples), *(f"{bound:,.0f}" for bound in bounds)])
     return markdown(head, rows)
 
 
@@ -93,7 +97,7 @@ def machine_table(cells: Mapping[str, Measured]) -> str:
     }
     facts = [facts_of(one) for one in machines]
     rows = [[name, "; ".join(sorted({one[name] for one in facts}))] for name in facts[0]]
-    if disks := {cell.filesystem for cell in cells.values() if cell.state == "disk" and cell.filesystem}:
+    if disks := {cell.filesystem for cell in cells.values() if cell.state == "disk"}:
         rows.append(["file system of state, disk", "; ".join(sorted(disks))])
     return markdown(["machine", ""], [*rows, *([name, spread(found)] for name, found in figures.items())])
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from benchmarks.measured import Measured
+from benchmarks.measured import SERVERS, Measured
 from benchmarks.recorded import Comparison, Record, Recorded, SystemResult
 
 _PEER: Final = "flower"
@@ -65,7 +65,7 @@ def _in_a_quarter_of_its_memory(recorded: Recorded) -> Verdict:
     if sides is None:
         return verdict
     ours, other, path = sides
-    found = f"{ours / other:.2f}: {ours:,.0f} MB, {path.name} {other:,.0f} MB"
+    found = f"{ours / other:.3f}: {ours:,.0f} MB, {path.name} {other:,.0f} MB"
     bounds = _sides(recorded, lambda one: one.server_high_water_megabytes)
     if bounds is not None:
         found += (
@@ -98,7 +98,7 @@ def _ingest(recorded: Recorded) -> Verdict:
         return verdict
     name, cell, seconds = *best, best[1].commit_seconds
     share, sent = best[1].ingest_over_loopback, cell.clients * cell.update_bytes / 1e9
-    speeds = f"{sent / seconds:.2f} GB/s, {cell.machine.loopback_gigabytes_per_second:.2f} GB/s"
+    speeds = f"{sent / seconds:.2f} GB/s, {cell.loopback_gigabytes_per_second:.2f} GB/s"
     return verdict.judged(f"{share:.2f}: {speeds} ({name})", met=share >= 0.5)
 
 
@@ -114,7 +114,7 @@ def _small_round(recorded: Recorded) -> Verdict:
 def _updates_per_second(recorded: Recorded) -> Verdict:
     verdict = Verdict("1.7 MB: updates per second through two workers, per core; best number of clients", ">= 150")
     found = [
-        (record["updates_per_second"], record["clients"])
+        (record["updates_per_second"], record["clients"], sum(record[f"{tier}_core_ms_per_update"] for tier in SERVERS))
         for records in recorded.scales.values()
         for record in records
         if record.get("workers") == 2
@@ -124,9 +124,11 @@ def _updates_per_second(recorded: Recorded) -> Verdict:
     ]
     if not found or recorded.cores is None:
         return verdict
-    most, clients = max(found)
+    most, clients, core_ms = max(found)
     each = most / recorded.cores
-    return verdict.judged(f"{each:.0f}: {most:.0f} of {clients} clients, on {recorded.cores} cores", met=each >= 150)
+    words = f"{each:.0f}: {most:.0f} of {clients} clients, on {recorded.cores} cores, clients' share included"
+    servers = f"servers spend {core_ms:.1f} core-ms on one, which is {1000 / core_ms:.0f} per core of theirs"
+    return verdict.judged(f"{words}; {servers}", met=each >= 150)
 
 
 def _exactness(recorded: Recorded) -> Verdict:

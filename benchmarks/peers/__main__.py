@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.ending import end_on_sigterm
+from benchmarks.ending import end_when_told
 from benchmarks.machine import loopback_gigabytes_per_second, this_machine
 from benchmarks.peers.compare import Comparison, Repeats, compare, table
 from benchmarks.peers.systems import systems
@@ -80,5 +80,5 @@ def _options(words: Sequence[str] | None, labels: list[str]) -> argparse.Namespa
 
 
 if __name__ == "__main__":
-    end_on_sigterm()
+    end_when_told()
     sys.exit(main())

@@ -36,9 +36,12 @@ def a_cell(
         client_memory_samples=3,
         model_sha256=("0" * 64,) * 3,
         exact=exact,
+        loopback_gigabytes_per_second=(1.5, 2.5),
     )
     update_bytes = round(megabytes * 1e6)
-    return Measured(clients, min(clients, 8), megabytes, update_bytes, workers, "float32", "disk", MACHINE, (run,))
+    return Measured(
+        clients, min(clients, 8), megabytes, update_bytes, workers, "float32", "disk", MACHINE, (run,), "ext4"
+    )
 
 
 def write_cell(folder: Path, name: str, cell: Measured) -> None:
@@ -77,6 +80,8 @@ def write_scale(folder: Path, updates_per_second: float) -> None:
         "megabytes": 1.7,
         "updates_per_second": updates_per_second,
         "worker_core_ms_per_update": 3.5,
+        "master_core_ms_per_update": 1.0,
+        "s3_core_ms_per_update": 0.5,
     }
     document = {"machine": asdict(MACHINE), "records": [record, {**record, "clients": 10}]}
     (folder / "scale-updates.json").write_text(json.dumps(document))

@@ -5,7 +5,7 @@ import pytest
 
 from benchmarks.federation import Plan
 from benchmarks.reference_sum import published_sha256
-from benchmarks.round import main, play
+from benchmarks.round import main, play, run_of
 from benchmarks.updates import SEED, Outline
 from fedtier_cli.rundir import RunDirectory
 
@@ -47,7 +47,8 @@ def test_halves_are_half_the_bytes_but_for_the_bias() -> None:
 def test_clients_in_turns_are_all_counted_and_a_wrong_model_is_noticed(tmp_path: Path) -> None:
     plan = Plan(clients=4, processes=2, outline=Outline(2), workers=1)
     right = published_sha256(plan.outline, SEED, plan.clients, ROUNDS)
-    run = play(plan, RunDirectory(tmp_path), [right[0], "0" * 64], "always", None)
+    seen = play(plan, RunDirectory(tmp_path), len(right), "always", "never")
+    run = run_of(plan, seen, [right[0], "0" * 64], (1.0, 1.0))
     assert not run.exact
     assert list(run.model_sha256) == right
     assert [one.held_seconds for one in run.rounds] == [None]

@@ -39,17 +39,16 @@ class Played:
         By tier; clients all together.
     passed : Mapping of str to Passed
         By the way that it took: from clients to the worker, from the worker to the master, from the master to S3.
+    partials : int
+        That the worker was told are counted.
     model_bytes : int
         Of a model, and nearly of an update.
     """
 
     spent: Mapping[str, Spent]
     passed: Mapping[str, Passed]
+    partials: int
     model_bytes: int
-
-    @property
-    def partials(self) -> int:
-        return self.passed["worker to master"].times["partial"]
 
     @property
     def partial_bytes(self) -> int:
@@ -77,9 +76,11 @@ def play(folder: Path, s3: S3Server, bucket_key: str) -> Played:
             before = watched.stand_still(_FIRST, s3)
             watched.go_on(_FIRST)
             after = watched.stand_still(_LAST, s3)
+            batches = federation["worker"].events("batch counted")
     return Played(
         {tier: after[0][tier] - before[0][tier] for tier in before[0]},
         {way: after[1][way] - before[1][way] for way in before[1]},
+        sum(_FIRST <= batch["round"] < _LAST for batch in batches),
         model.stat().st_size,
     )
 
