@@ -41,6 +41,8 @@ class SystemResult:
 
     Parameters
     ----------
+    server_pss_of_runs : tuple of float
+        Of each run for memory; `server_pss_megabytes` is the median.
     runs : int
         Those that ended well, and made the figures.
     failures : tuple of str
@@ -55,6 +57,7 @@ class SystemResult:
     min: float | None
     max: float | None
     server_pss_megabytes: float | None
+    server_pss_of_runs: tuple[float, ...]
     server_high_water_megabytes: float | None
     memory_samples: int | None
     runs: int

@@ -127,8 +127,8 @@ def comparison_table(comparison: Comparison) -> str:
     """Return systems beside each other, and each beside ours; below, why runs failed."""
     ours = comparison.ours
     seconds, memory = (ours.median, ours.server_pss_megabytes) if ours else (None, None)
-    head = ["system", "version", "runs", "(b) held, s", "times ours", "servers' peak PSS, MB", "times ours"]
-    head += ["looks per run, at least", "servers' VmHWM, MB"]
+    head = ["system", "version", "runs", "(b) held, s", "times ours", "memory runs", "servers' peak PSS, MB"]
+    head += ["times ours", "looks per run, at least", "servers' VmHWM, MB"]
     rows = [
         [
             one.name,
@@ -136,7 +136,8 @@ def comparison_table(comparison: Comparison) -> str:
             str(one.runs) if not one.failures else f"{one.runs} of {one.runs + len(one.failures)}",
             spread(one.seconds),
             _ratio(one.median, seconds),
-            _whole(one.server_pss_megabytes),
+            str(len(one.server_pss_of_runs)),
+            spread(one.server_pss_of_runs),
             _ratio(one.server_pss_megabytes, memory),
             _whole(one.memory_samples),
             _whole(one.server_high_water_megabytes),

@@ -61,7 +61,7 @@ def _options(words: Sequence[str] | None, labels: list[str]) -> argparse.Namespa
     command.add_argument("--megabytes", type=float, default=64, help="float32 in an update (default 64)")
     command.add_argument("--repeats", type=int, default=5, help="runs of each system (default 5)")
     command.add_argument(
-        "--memory-repeats", type=int, default=1, help="runs after these that only look at memory (default 1)"
+        "--memory-repeats", type=int, default=3, help="runs after these that only look at memory (default 3)"
     )
     command.add_argument("--rounds", type=int, default=3, help="measured rounds in a run, after one (default 3)")
     command.add_argument(

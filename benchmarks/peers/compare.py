@@ -46,6 +46,7 @@ class Result:
             "min": min(seconds, default=None),
             "max": max(seconds, default=None),
             "server_pss_megabytes": round(statistics.median(pss), 1) if pss else None,
+            "server_pss_of_runs": pss,
             "server_high_water_megabytes": max((run.server_high_water_megabytes for run in self.memory), default=None),
             "memory_samples": min((run.samples for run in self.memory), default=None),
             "runs": len(self.runs),

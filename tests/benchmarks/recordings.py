@@ -61,6 +61,7 @@ def write_comparison(folder: Path, systems: Mapping[tuple[str, str], tuple[float
                 "seconds": [] if seconds is None else [seconds],
                 **dict.fromkeys(("median", "min", "max"), seconds),
                 "server_pss_megabytes": megabytes,
+                "server_pss_of_runs": [] if megabytes is None else [megabytes],
                 "server_high_water_megabytes": megabytes,
                 "memory_samples": 20 if found else None,
                 "runs": 1 if found else 0,

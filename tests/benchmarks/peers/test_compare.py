@@ -56,6 +56,7 @@ def test_figures_are_over_all_rounds_of_all_runs_and_memory_is_of_runs_whose_sec
         "min": 1.0,
         "max": 9.0,
         "server_pss_megabytes": 400.0,
+        "server_pss_of_runs": [300.0, 500.0],
         "server_high_water_megabytes": 550.0,
         "memory_samples": 300,
         "runs": 2,
