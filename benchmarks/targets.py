@@ -46,6 +46,7 @@ def verdicts(recorded: Recorded) -> list[Verdict]:
         _ingest(recorded),
         _small_round(recorded),
         _updates_per_second(recorded),
+        _flat_cost(recorded),
         _exactness(recorded),
     ]
 
@@ -114,7 +115,7 @@ def _small_round(recorded: Recorded) -> Verdict:
 def _updates_per_second(recorded: Recorded) -> Verdict:
     verdict = Verdict("1.7 MB: updates per second through two workers, per core; best number of clients", ">= 150")
     found = [
-        (record["updates_per_second"], record["clients"], sum(record[f"{tier}_core_ms_per_update"] for tier in SERVERS))
+        (record["updates_per_second"], record["clients"], _core_ms_per_update(record))
         for records in recorded.scales.values()
         for record in records
         if record.get("workers") == 2
@@ -129,6 +130,35 @@ def _updates_per_second(recorded: Recorded) -> Verdict:
     words = f"{each:.0f}: {most:.0f} of {clients} clients, on {recorded.cores} cores, clients' share included"
     servers = f"servers spend {core_ms:.1f} core-ms on one, which is {1000 / core_ms:.0f} per core of theirs"
     return verdict.judged(f"{words}; {servers}", met=each >= 150)
+
+
+def _flat_cost(recorded: Recorded) -> Verdict:
+    verdict = Verdict(
+        "1.7 MB: servers' core-ms per update at 1,000 clients over those at 100; worst of all workers and depths",
+        "<= 1.05",
+    )
+    costs: dict[tuple[int, int], dict[int, float]] = {}
+    for records in recorded.scales.values():
+        for record in records:
+            if record.get("megabytes") == 1.7 and "updates_per_second" in record:
+                shape = record["workers"], record["depth"]
+                costs.setdefault(shape, {})[record["clients"]] = _core_ms_per_update(record)
+    ratios = [
+        (of_clients[1000] / of_clients[100], of_clients[1000], of_clients[100], shape)
+        for shape, of_clients in costs.items()
+        if {100, 1000} <= of_clients.keys()
+    ]
+    if not ratios:
+        return verdict
+    ratio, many, few, (workers, depth) = max(ratios)
+    found = f"{ratio:.2f}: {many:.2f}, {few:.2f} (workers: {workers}, depth: {depth})"
+    return verdict.judged(found, met=ratio <= 1.05)
+
+
+def _core_ms_per_update(record: Record) -> float:
+    """Return what all servers together spend on an update."""
+    tiers = (*SERVERS, "middle")
+    return sum(float(record.get(f"{tier}_core_ms_per_update") or 0.0) for tier in tiers)
 
 
 def _exactness(recorded: Recorded) -> Verdict:

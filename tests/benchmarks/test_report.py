@@ -118,6 +118,27 @@ def test_updates_per_second_count_per_core(tmp_path: Path, updates: float, outco
     assert verdict(tmp_path, "per core").outcome == outcome
 
 
+@pytest.mark.parametrize(("many", "outcome"), [(5.25, "met"), (5.26, "missed")])
+def test_an_update_costs_no_more_where_clients_are_many(tmp_path: Path, many: float, outcome: str) -> None:
+    records = [
+        {
+            "clients": clients,
+            "workers": workers,
+            "depth": 3,
+            "megabytes": 1.7,
+            "updates_per_second": 1.0,
+            "worker_core_ms_per_update": cost - 2.0,
+            "middle_core_ms_per_update": 1.0,
+            "master_core_ms_per_update": 1.0,
+        }
+        for workers, clients, cost in ((1, 100, 5.0), (1, 1000, 5.0), (2, 10, 50.0), (2, 100, 5.0), (2, 1000, many))
+    ]
+    (tmp_path / "scale-all.json").write_text(json.dumps({"records": records}))
+    found = verdict(tmp_path, "at 1,000 clients over")
+    assert found.outcome == outcome
+    assert found.found.endswith("(workers: 2, depth: 3)")
+
+
 def test_one_wrong_round_misses_exactness(tmp_path: Path) -> None:
     write_cell(tmp_path, "64mb-1w", a_cell())
     assert verdict(tmp_path, "exactness").outcome == "met"
