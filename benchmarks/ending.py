@@ -15,7 +15,7 @@ def end_when_told() -> None:
     A hang-up that is ignored already, as ``nohup`` has it, stays so.
     """
     for number in _SIGNALS:
-        if signal.getsignal(number) is not signal.SIG_IGN:
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
 
 

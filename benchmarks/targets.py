@@ -116,12 +116,8 @@ def _updates_per_second(recorded: Recorded) -> Verdict:
     verdict = Verdict("1.7 MB: updates per second through two workers, per core; best number of clients", ">= 150")
     found = [
         (record["updates_per_second"], record["clients"], _core_ms_per_update(record))
-        for records in recorded.scales.values()
-        for record in records
-        if record.get("workers") == 2
-        and record.get("depth") == 2
-        and record.get("megabytes") == 1.7
-        and "updates_per_second" in record
+        for record in _updates(recorded)
+        if (record["workers"], record["depth"]) == (2, 2)
     ]
     if not found or recorded.cores is None:
         return verdict
@@ -138,11 +134,9 @@ def _flat_cost(recorded: Recorded) -> Verdict:
         "<= 1.05",
     )
     costs: dict[tuple[int, int], dict[int, float]] = {}
-    for records in recorded.scales.values():
-        for record in records:
-            if record.get("megabytes") == 1.7 and "updates_per_second" in record:
-                shape = record["workers"], record["depth"]
-                costs.setdefault(shape, {})[record["clients"]] = _core_ms_per_update(record)
+    for record in _updates(recorded):
+        shape = record["workers"], record["depth"]
+        costs.setdefault(shape, {})[record["clients"]] = _core_ms_per_update(record)
     ratios = [
         (of_clients[1000] / of_clients[100], of_clients[1000], of_clients[100], shape)
         for shape, of_clients in costs.items()
@@ -153,6 +147,16 @@ def _flat_cost(recorded: Recorded) -> Verdict:
     ratio, many, few, (workers, depth) = max(ratios)
     found = f"{ratio:.2f}: {many:.2f}, {few:.2f} (workers: {workers}, depth: {depth})"
     return verdict.judged(found, met=ratio <= 1.05)
+
+
+def _updates(recorded: Recorded) -> list[Record]:
+    """Return what `benchmarks.scale updates` found for models of 1.7 MB."""
+    return [
+        record
+        for records in recorded.scales.values()
+        for record in records
+        if record.get("megabytes") == 1.7 and "updates_per_second" in record
+    ]
 
 
 def _core_ms_per_update(record: Record) -> float:

@@ -45,10 +45,7 @@ PARTIALS: Final = [
     partial_bytes(PLAN, {f"client-{k}": (trained(k), k) for k in (1, 2, 3)}),
     partial_bytes(PLAN, {"a": (trained(7), 1)}, header={"attempt": PLAN.attempt - 1}),
 ]
-REFUSALS: Final = (
-    *(NotSafetensors, SchemaMismatch, NotFinite, OutOfRange, BadRequest, DuplicateContributors),
-    Unavailable,  # a partial of an attempt after the plan's
-)
+REFUSALS: Final = (NotSafetensors, SchemaMismatch, NotFinite, OutOfRange, BadRequest, DuplicateContributors)
 MOST_OF_A_READER: Final = 2 << 20
 """Bytes of buffers that a reader takes for any file."""
 MOST_PER_BYTE: Final = 64
@@ -59,10 +56,20 @@ def read(path: Path, data: bytes, reader: Callable[[Received], Entry]) -> Entry 
     body = received(path, data)
     try:
         return reader(body)
+    except Unavailable:  # comes again, when the server knows of that attempt
+        assert reader is partial_of
+        assert attempt_of(data) > PLAN.attempt
+        return None
     except REFUSALS as problem:
         document = json.dumps(problem.document())
     assert len(document) < 4000
     return None
+
+
+def attempt_of(data: bytes) -> int:
+    """Return the attempt that a partial says it is of."""
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return int(json.loads(header["__metadata__"]["partial"])["attempt"])
 
 
 def update_of(body: Received) -> Entry:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from tests.system.chaos.audit import Audit, Broken
-from tests.system.chaos.leaks import Held, grown, held_by, least, left_on_disk
+from tests.system.chaos.leaks import Held, held_by, kinds_grown, least, left_on_disk
 from tests.system.chaos.scene import BALANCED, CLIENTS, WORKERS
 from tests.system.federation import PATIENCE
 from tests.system.tree import Tree
@@ -46,15 +46,19 @@ def _look_for_leaks(tree: Tree) -> None:
     keeps them. So what holds more after some rounds is looked at for as many again: a leak goes on.
     """
     seen = [_all_hold(tree)]
-    suspects = set(seen[0])
+    growing: list[set[tuple[str, str]]] = []
     for _ in range(_LOOKS):
         tree.published(tree.open_round() + _ROUNDS)
         seen.append(_all_hold(tree))
-        suspects = {name for name in suspects if grown(seen[-2][name], seen[-1][name])}
-        if not suspects:
+        before, after = seen[-2:]
+        growing.append({(name, kind) for name in after for kind in kinds_grown(before[name], after[name])})
+        if not set.intersection(*growing):
             return
-    held = {name: [sample[name] for sample in seen] for name in sorted(suspects)}
-    raise Broken(f"more and more is held, {_ROUNDS} peaceful rounds between two looks: {held}")
+    found = {
+        f"{name}, {kind}": [sample[name].get(kind, 0) for sample in seen]
+        for name, kind in sorted(set.intersection(*growing))
+    }
+    raise Broken(f"more and more is held, {_ROUNDS} peaceful rounds between two looks: {found}")
 
 
 def _missing(tree: Tree, number: int) -> str:
