@@ -162,7 +162,8 @@ def test_the_page_shows_what_was_met_and_missed_and_how_to_repeat_it(tmp_path: P
     assert "| **missed** |" in page
     assert "| met |" in page
     assert "| `64mb-1w` | 8 | 8 | 64 | 1 | 2 | 0.1 | 0.5 | 1 | 1.5 * | 8.0 | 2.00 | 0.26 |" in page
-    assert "| `64mb-1w` | 0.5 | 0.5 | 0.5 | 0.5 | 64 | 900 | 300 | 200 | 100 | 600 | 10 | 900 | 300 |" in page
+    row = "| `64mb-1w` | 0.5 | 0.5 | 0.5 | 0.5 | 64 | 900 | 300 | 200 | 100 | 600 | 10 | 900 | 300 | 200 | 100 | 600 |"
+    assert row in page
     assert "| clients | workers | depth | megabytes | updates per second |\n" in page
     assert "| clients | workers | depth | megabytes | core ms per update |\n" in page
     assert "| 100 | 2 | 2 | 1.7 | 3.5 |\n" in page

@@ -56,11 +56,10 @@ def read(path: Path, data: bytes, reader: Callable[[Received], Entry]) -> Entry 
     body = received(path, data)
     try:
         return reader(body)
-    except Unavailable:  # comes again, when the server knows of that attempt
-        assert reader is partial_of
-        assert attempt_of(data) > PLAN.attempt
-        return None
-    except REFUSALS as problem:
+    except (*REFUSALS, Unavailable) as problem:
+        if isinstance(problem, Unavailable):  # comes again, when the server knows of that attempt
+            assert reader is partial_of
+            assert attempt_of(data) > PLAN.attempt
         document = json.dumps(problem.document())
     assert len(document) < 4000
     return None

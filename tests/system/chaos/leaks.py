@@ -50,12 +50,11 @@ def least(samples: list[Held]) -> Held:
 
 def grown(before: Held, after: Held) -> list[str]:
     """Return a phrase for each kind of which more is held than what goes on explains."""
-    return [f"{kind}: {before.get(kind, 0)} became {after[kind]}" for kind in kinds_grown(before, after)]
-
-
-def kinds_grown(before: Held, after: Held) -> list[str]:
-    """Return the kinds of which more is held than what goes on explains."""
-    return [kind for kind, count in after.items() if kind != POOL and count > before.get(kind, 0) + _SLACK]
+    return [
+        f"{kind}: {before.get(kind, 0)} became {count}"
+        for kind, count in after.items()
+        if kind != POOL and count > before.get(kind, 0) + _SLACK
+    ]
 
 
 def left_on_disk(aggregator: Aggregator) -> list[str]:
