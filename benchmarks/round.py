@@ -185,7 +185,7 @@ def run_of(plan: Plan, seen: Seen, expected: Sequence[str], carried: tuple[float
         What one loopback connection carried before and after it, in GB/s.
     """
     undisturbed = [one for one in seen.timed if one.committed is None] or seen.timed
-    spent = {tier: round(sum(one.spent[tier] for one in undisturbed), 2) for tier in seen.timed[0].spent}
+    spent = {tier: round(sum(one.spent[tier] for one in undisturbed), 4) for tier in seen.timed[0].spent}
     sent = len(undisturbed) * plan.clients * plan.update_bytes / 1e9
     digests = tuple(seen.manifests[number].model.sha256 for number in range(1, len(expected) + 1))
     return Run(

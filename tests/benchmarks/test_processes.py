@@ -18,6 +18,7 @@ for i in range(len(held or ()) // 4096):
 print("holds", flush=True)
 sys.stdin.read()
 """
+CLOCK = "import sys, time\nprint(time.process_time(), flush=True)\nsys.stdin.readline()\nprint(time.process_time())"
 BUSY = "import time\nwhile time.process_time() < 0.2: pass"
 
 
@@ -48,6 +49,16 @@ def test_a_tree_is_a_process_and_all_below_it() -> None:
         assert len(found) == 2
         assert found[0] == process.pid
         assert sum(map(pss_bytes, found)) > 100 * MEGABYTE
+
+
+def test_cpu_of_a_process_is_what_its_own_clock_tells() -> None:
+    words = [sys.executable, "-I", "-c", CLOCK]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        before = float(process.stdout.readline())
+        seen = cpu_seconds([process.pid])
+        after, _ = process.communicate("go on\n")
+    assert 0 < before <= seen <= float(after)
 
 
 def test_cpu_of_ended_children_counts() -> None:
