@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -19,13 +20,13 @@ from tests.system.costs.taps import Passed, Tap
 from tests.system.federation import Aggregator, Federation
 
 CLIENTS: Final = 3
-ROUNDS: Final = 3
+ROUNDS: Final = 5
 UPDATES: Final = CLIENTS * ROUNDS
 _FIRST: Final = 2
-"""The round from whose training on everything counts: what is done once was done before."""
+"""The round from whose training on everything counts: what is done once was done before, but for some pages."""
 _LAST: Final = _FIRST + ROUNDS
-_EVERY_BUFFER_ANEW: Final = {"MALLOC_MMAP_THRESHOLD_": str(128 << 10), "NUMPY_MADVISE_HUGEPAGE": "0"}
-"""Has a large buffer take pages of its own whenever it is made, not only where none is left over: so it is counted."""
+_SMALL_PAGES: Final = {"NUMPY_MADVISE_HUGEPAGE": "0"}
+"""Has a large buffer take pages of one size, however much memory is free: so they can be counted."""
 _TASK: Final = f"{steady.__file__}:{steady.Steady.__name__}"
 
 
@@ -35,8 +36,8 @@ class Played:
 
     Parameters
     ----------
-    spent : Mapping of str to Spent
-        By tier; clients all together.
+    spent : Mapping of str to sequence of Spent
+        By tier, one for each round; clients all together.
     passed : Mapping of str to Passed
         By the way that it took: from clients to the worker, from the worker to the master, from the master to S3.
     partials : int
@@ -45,7 +46,7 @@ class Played:
         Of a model, and nearly of an update.
     """
 
-    spent: Mapping[str, Spent]
+    spent: Mapping[str, Sequence[Spent]]
     passed: Mapping[str, Passed]
     partials: int
     model_bytes: int
@@ -57,13 +58,13 @@ class Played:
 
 
 def play(folder: Path, s3: S3Server, bucket_key: str) -> Played:
-    """Play the rounds and return what they took, from the training of one round to that of another."""
+    """Play the rounds and return what they took, each from its training to that of the next."""
     model = folder / "model.safetensors"
     with model.open("wb") as file:
         write_arrays(file, steady.steady_model())
     with (
         Tap.to_s3(address_of(s3)) as store,
-        Federation(folder, s3.by(store.url), bucket_key, variables=_EVERY_BUFFER_ANEW) as federation,
+        Federation(folder, s3.by(store.url), bucket_key, variables=_SMALL_PAGES) as federation,
     ):
         master = federation.master(model, "--threshold", str(CLIENTS))
         with _tapped(master) as to_master, _tapped(federation.worker("worker", upstream=to_master.url)) as to_worker:
@@ -73,13 +74,15 @@ def play(folder: Path, s3: S3Server, bucket_key: str) -> Played:
                 {"client to worker": to_worker, "worker to master": to_master, "master to S3": store},
             )
             watched.start(to_worker.url)
-            before = watched.stand_still(_FIRST, s3)
-            watched.go_on(_FIRST)
-            after = watched.stand_still(_LAST, s3)
+            stands = [watched.stand_still(_FIRST, s3)]
+            for number in range(_FIRST, _LAST):
+                watched.go_on(number)
+                stands.append(watched.stand_still(number + 1, s3))
             batches = federation["worker"].events("batch counted")
+    (spent, passed), (_, in_the_end) = stands[0], stands[-1]
     return Played(
-        {tier: after[0][tier] - before[0][tier] for tier in before[0]},
-        {way: after[1][way] - before[1][way] for way in before[1]},
+        {tier: [after[tier] - before[tier] for (before, _), (after, _) in pairwise(stands)] for tier in spent},
+        {way: in_the_end[way] - passed[way] for way in passed},
         sum(_FIRST <= batch["round"] < _LAST for batch in batches),
         model.stat().st_size,
     )
@@ -99,8 +102,8 @@ class _Watched:
 
     def start(self, server: str) -> None:
         for client in self._clients:
-            client.keep_in_training(_FIRST)
-            client.keep_in_training(_LAST)
+            for number in range(_FIRST, _LAST + 1):
+                client.keep_in_training(number)
             client.start(server)
 
     def stand_still(self, number: int, s3: S3Server) -> tuple[dict[str, Spent], dict[str, Passed]]:
