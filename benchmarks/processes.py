@@ -1,4 +1,4 @@
-"""What whole process trees use, seen from outside by /proc: memory as PSS and as VmHWM, and CPU seconds.
+"""What whole process trees use, seen from outside: memory as PSS and as VmHWM, by /proc, and CPU seconds.
 
 PSS (proportional set size) counts a page that several processes share in parts, so it can be added up; it
 counts the mapped part of files. VmHWM is the largest resident set that one process ever had. Linux only.
@@ -6,6 +6,7 @@ counts the mapped part of files. VmHWM is the largest resident set that one proc
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import threading
@@ -49,8 +50,9 @@ def high_water_bytes(pids: Sequence[int]) -> int:
 def cpu_seconds(pids: Sequence[int]) -> float:
     """Return the CPU seconds of some process trees, those of children that have ended included.
 
-    Those of a process that lives are read from its CPU clock, for `/proc/PID/stat` tells whole hundredths only, and a
-    small round takes less of some tiers. A child that has ended and been waited for counts in such hundredths.
+    Those of a process that lives are read from its CPU clock, for `/proc/PID/stat` tells whole hundredths of a second
+    only, and a small round takes less of some tiers. A child that has ended counts in such hundredths once it was
+    waited for, so that up to two are lost in that moment.
     """
     return sum(_clock(pid) + _ended_children(pid) for root in pids for pid in tree(root))
 
@@ -109,7 +111,9 @@ def _tier_bytes(pids: Sequence[int]) -> int:
 def _clock(pid: int) -> float:
     try:
         return time.clock_gettime((~pid << 3) | _SCHEDULER_CLOCK)  # what clock_getcpuclockid(3) makes of a pid
-    except OSError:
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # which says that there is no such process
+            raise
         return 0.0
 
 

@@ -18,7 +18,17 @@ for i in range(len(held or ()) // 4096):
 print("holds", flush=True)
 sys.stdin.read()
 """
-CLOCK = "import sys, time\nprint(time.process_time(), flush=True)\nsys.stdin.readline()\nprint(time.process_time())"
+CLOCKS = """
+import resource, subprocess, sys, time
+if sys.argv[1:]:
+    subprocess.run([sys.executable, "-I", "-c", sys.argv[1]])
+def tell():
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(time.process_time(), ended.ru_utime + ended.ru_stime, flush=True)
+tell()
+sys.stdin.readline()
+tell()
+"""
 BUSY = "import time\nwhile time.process_time() < 0.2: pass"
 
 
@@ -52,33 +62,26 @@ def test_a_tree_is_a_process_and_all_below_it() -> None:
 
 
 def test_cpu_of_a_process_is_what_its_own_clock_tells() -> None:
-    words = [sys.executable, "-I", "-c", CLOCK]
+    (before, _), seen, (after, _) = cpu_between_two_looks()
+    assert 0 < before <= seen <= after
+
+
+def test_cpu_of_ended_children_counts_once() -> None:
+    (before, ended), seen, (after, _) = cpu_between_two_looks(BUSY)
+    assert ended > 0.15
+    assert before + ended - 0.02 <= seen <= after + ended
+
+
+def cpu_between_two_looks(*child: str) -> tuple[list[float], float, list[float]]:
+    """Return what a process tells of its own and its child's CPU, what is seen of it then, and what it tells after."""
+    words = [sys.executable, "-I", "-c", CLOCKS, *child]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        before = float(process.stdout.readline())
+        before = process.stdout.readline()
+        assert tree(process.pid) == [process.pid]
         seen = cpu_seconds([process.pid])
         after, _ = process.communicate("go on\n")
-    assert 0 < before <= seen <= float(after)
-
-
-def test_cpu_of_ended_children_counts() -> None:
-    with subprocess.Popen(
-        [
-            sys.executable,
-            "-I",
-            "-c",
-            f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY!r}])\n"
-            "print('done', flush=True); sys.stdin.read()",
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "done\n"
-        assert tree(process.pid) == [process.pid]
-        assert cpu_seconds([process.pid]) > 0.15
-        process.communicate()
+    return [float(word) for word in before.split()], seen, [float(word) for word in after.split()]
 
 
 def test_what_has_ended_uses_nothing() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
@@ -20,9 +20,9 @@ from tests.system.costs.taps import Passed, Tap
 from tests.system.federation import Aggregator, Federation
 
 CLIENTS: Final = 3
-ROUNDS: Final = 5
+ROUNDS: Final = 7
 UPDATES: Final = CLIENTS * ROUNDS
-_FIRST: Final = 2
+_FIRST: Final = 3
 """The round from whose training on everything counts: what is done once was done before, but for some pages."""
 _LAST: Final = _FIRST + ROUNDS
 _SMALL_PAGES: Final = {"NUMPY_MADVISE_HUGEPAGE": "0"}
@@ -36,7 +36,7 @@ class Played:
 
     Parameters
     ----------
-    spent : Mapping of str to sequence of Spent
+    spent : Mapping of str to tuple of Spent
         By tier, one for each round; clients all together.
     passed : Mapping of str to Passed
         By the way that it took: from clients to the worker, from the worker to the master, from the master to S3.
@@ -46,7 +46,7 @@ class Played:
         Of a model, and nearly of an update.
     """
 
-    spent: Mapping[str, Sequence[Spent]]
+    spent: Mapping[str, tuple[Spent, ...]]
     passed: Mapping[str, Passed]
     partials: int
     model_bytes: int
@@ -79,9 +79,9 @@ def play(folder: Path, s3: S3Server, bucket_key: str) -> Played:
                 watched.go_on(number)
                 stands.append(watched.stand_still(number + 1, s3))
             batches = federation["worker"].events("batch counted")
-    (spent, passed), (_, in_the_end) = stands[0], stands[-1]
+    (tiers, passed), (_, in_the_end) = stands[0], stands[-1]
     return Played(
-        {tier: [after[tier] - before[tier] for (before, _), (after, _) in pairwise(stands)] for tier in spent},
+        {tier: tuple(after[tier] - before[tier] for (before, _), (after, _) in pairwise(stands)) for tier in tiers},
         {way: in_the_end[way] - passed[way] for way in passed},
         sum(_FIRST <= batch["round"] < _LAST for batch in batches),
         model.stat().st_size,
