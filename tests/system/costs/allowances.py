@@ -43,6 +43,10 @@ class Allowance:
 
 
 _NOTHING: Final = Allowance("next to nothing")
+_PAGES: Final[Mapping[str, Allowance]] = {
+    "faults": Allowance("what threads take once, for all later rounds; less than one copy of an update", round=0.1),
+    "usual faults": Allowance("buffers and files are written over", round=0.05),
+}
 
 SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
     "client": {
@@ -74,7 +78,7 @@ SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
         "writes": Allowance(
             "an update is spooled by 256 KiB, a partial coded by as much and less", update=30, partial=90, round=40
         ),
-        "faults": Allowance("buffers and files are written over", round=0.05),
+        **_PAGES,
     },
     "master": {
         "bytes_read": Allowance(
@@ -89,7 +93,7 @@ SPENT: Final[Mapping[str, Mapping[str, Allowance]]] = {
             "a partial is read by 256 KiB and less, a model is sent to S3 by 16 KiB", partial=80, round=330
         ),
         "writes": Allowance("a partial is spooled by 256 KiB, the mean written by as much", partial=30, round=90),
-        "faults": Allowance("buffers and files are written over", round=0.05),
+        **_PAGES,
         "syncs": Allowance("4 for a commit: body, name, record, name; 2 to close, 3 to open", partial=4, round=5),
     },
 }
@@ -157,13 +161,14 @@ class Line:
 def spent_lines(played: Played) -> Iterator[Line]:
     """Yield what each tier spent, but for the calls by which it answered what comes by the clock.
 
-    Of pages, the median of the rounds counts, as often as there were rounds: when a thread first makes a large buffer,
-    the C library takes pages that serve all later ones, and which round that falls into is chance.
+    Pages count twice: in all, and as the median of the rounds, as often as there were rounds. When a thread first makes
+    a large buffer, the C library takes pages that serve all later ones, and which round that falls into is chance; the
+    median, which leaves them out, may be held far shorter.
     """
     for tier, rounds in played.spent.items():
         allowed = SPENT[tier]
         spent = sum(rounds[1:], rounds[0])
-        faults = ROUNDS * round(median(each.faults for each in rounds))
+        usual = ROUNDS * round(median(each.faults for each in rounds))
         woken = _answered_by_the_clock(played, tier)
         yield _times(played, f"{tier}: reads", spent.reads - woken, allowed.get("reads"))
         yield _times(played, f"{tier}: writes", spent.writes - woken, allowed.get("writes"))
@@ -171,7 +176,8 @@ def spent_lines(played: Played) -> Iterator[Line]:
         for what in ("bytes_read", "bytes_written"):
             yield _bytes(played, f"{tier}: {what}", getattr(spent, what), allowed.get(what))
         if tier != "client":  # whose training makes its own
-            yield _bytes(played, f"{tier}: bytes of faults, usually", faults * _PAGE, allowed["faults"])
+            yield _bytes(played, f"{tier}: bytes of faults", spent.faults * _PAGE, allowed["faults"])
+            yield _bytes(played, f"{tier}: bytes of faults, usually", usual * _PAGE, allowed["usual faults"])
 
 
 def request_lines(played: Played) -> Iterator[Line]:
